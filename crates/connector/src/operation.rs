@@ -1,0 +1,95 @@
+//! Intended changes to target objects.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_model::{Key, Row, Value};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names one operation for ever: the same id means the same content, and no id is sent again after `unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OperationId(pub Uuid);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Makes a new object and never overwrites one: [`crate::Outcome::Exists`] instead.
+    Create,
+    /// Changes the known slots of the row and the value deltas; [`crate::Outcome::Missing`] if there is no such object.
+    Update,
+    /// Writes the whole desired state whatever is there; only where nothing can be read.
+    Put,
+    /// Gives the object another anchor.
+    Rename {
+        /// The new anchor.
+        to: Key,
+    },
+    /// Removes the object; `missing` if there is none.
+    Delete,
+}
+
+/// One intended change to one object, all or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The operation's name.
+    pub id: OperationId,
+    /// What it does.
+    pub kind: Kind,
+    /// The object's anchor; for a create only where the creator assigns it.
+    pub key: Option<Key>,
+    /// The values to write, in the order of [`Batch::attributes`]; unknown slots stay as they are.
+    pub row: Row,
+    /// Changes of single values of multi-valued attributes, references and memberships.
+    pub deltas: Vec<ValueDelta>,
+    /// The operation enables (true) or disables (false) the object; the enabling attribute is among the row's slots.
+    pub enabling: Option<bool>,
+    /// The version last seen, where the type has versions; another one is [`crate::Outcome::Changed`].
+    pub expected_version: Option<Vec<u8>>,
+    /// Operations of the same batch that must come first.
+    pub depends_on: Vec<OperationId>,
+}
+
+/// Values added to and removed from one multi-valued attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueDelta {
+    /// Position in [`Batch::attributes`].
+    pub attribute: usize,
+    /// Values to add; one that is there already is no error.
+    pub add: Vec<Value>,
+    /// Values to remove; one that is absent is no error.
+    pub remove: Vec<Value>,
+}
+
+/// Operations that travel together, on distinct objects of one type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The object type.
+    pub object_type: Arc<str>,
+    /// The attributes of every operation's row, in order.
+    pub attributes: Arc<[String]>,
+    /// The operations, in the order in which they should take effect.
+    pub operations: Vec<Operation>,
+    /// Who sends: a ledger refuses an older epoch than one it has seen.
+    pub epoch: Epoch,
+    /// After this long the caller counts the batch as unknown and gives up the connection.
+    pub deadline: Duration,
+}
+
+/// The right to write a target type: (creation time of the store's incarnation, counter), so that a restored
+/// store's next lease is above any that came before the restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Epoch {
+    /// When the store's incarnation was created, in milliseconds since 1970.
+    pub incarnation: i64,
+    /// Grows with every lease.
+    pub counter: i64,
+}

@@ -1,0 +1,103 @@
+//! What became of an operation.
+
+use std::time::Duration;
+
+use muster_model::{Key, Slot};
+use serde::{Deserialize, Serialize};
+
+/// What became of one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It took effect now.
+    Applied(Effect),
+    /// The target was in the wanted state before.
+    AlreadySo(Effect),
+    /// The system has taken it and will say later what became of it.
+    Accepted {
+        /// What to ask for.
+        ticket: String,
+        /// When to ask first.
+        look_again_after: Duration,
+    },
+    /// A create found an object with the same key; nothing was written.
+    Exists {
+        /// That object's anchor.
+        key: Key,
+    },
+    /// There is no object with the key.
+    Missing,
+    /// The object is not in the expected version; nothing was written.
+    Changed {
+        /// The version that is there.
+        actual: Option<Vec<u8>>,
+    },
+    /// A referenced object is not there yet.
+    WaitsFor {
+        /// The attribute that references it.
+        attribute: String,
+    },
+    /// Nothing was written; the same may succeed later.
+    Retry {
+        /// When to try again at the earliest.
+        after: Duration,
+        /// Who is to blame.
+        scope: RetryScope,
+        /// What the system said.
+        problem: String,
+    },
+    /// The system will never take it as it is.
+    Rejected {
+        /// The attribute to blame, where known.
+        attribute: Option<String>,
+        /// A short stable name of the rule, such as `too_long`, `unique` or a constraint's name.
+        rule: String,
+        /// What the system said; may hold personal values.
+        message: String,
+    },
+    /// The connector cannot do this kind of operation.
+    Unsupported {
+        /// What it cannot do.
+        what: String,
+    },
+    /// It was sent, and nobody knows whether it took effect.
+    Unknown,
+}
+
+/// What a success brings back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// The anchor, where the system assigned or changed it.
+    pub key: Option<Key>,
+    /// Values that the system set itself, by attribute.
+    pub values: Vec<(String, Slot)>,
+    /// The object's new version.
+    pub version: Option<Vec<u8>>,
+}
+
+/// Whom a retry concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryScope {
+    /// This object only.
+    Object,
+    /// The whole target.
+    Target,
+}
+
+/// What a ledger or log knows of an operation whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It has this outcome.
+    Known(Outcome),
+    /// It certainly did not take effect, and will not.
+    NeverApplied,
+    /// It is still on its way.
+    Pending {
+        /// When to ask again.
+        look_again_after: Duration,
+    },
+    /// The connector keeps no record that could tell.
+    NotRecorded,
+}

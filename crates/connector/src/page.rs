@@ -1,0 +1,148 @@
+//! What a source hands over, page by page.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use muster_model::{Key, Row};
+use serde::{Deserialize, Serialize};
+
+/// What is asked of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The object type.
+    pub object_type: Arc<str>,
+    /// The attributes wanted; rows answer in this order. References are answered as edges and leave
+    /// their slot unknown.
+    pub attributes: Arc<[String]>,
+}
+
+/// The source's own token for "from here on", opaque to the host.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark(pub Vec<u8>);
+
+/// The source's own token for the next page of a round, opaque to the host.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub Vec<u8>);
+
+// Tokens may hold what a source would not like to see in a log, so they print their length only.
+impl fmt::Debug for Watermark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Watermark({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Cursor({} bytes)", self.0.len())
+    }
+}
+
+/// Where to go on reading changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position {
+    /// The first page of a round: from a watermark, or everything.
+    Start(Option<Watermark>),
+    /// A further page of the round.
+    Page(Cursor),
+}
+
+/// What follows a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Another page of the same round.
+    Page(Cursor),
+    /// The round is complete; the next one starts here.
+    Done(Watermark),
+}
+
+/// A page of a round of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePage {
+    /// What changed, in no particular order, possibly with repeats.
+    pub entries: Vec<Entry>,
+    /// What follows.
+    pub next: Next,
+    /// The source's own clock when it answered, if it tells.
+    pub source_time: Option<DateTime<Utc>>,
+}
+
+/// One object of a page of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The object's anchor.
+    pub key: Key,
+    /// What happened to its attributes.
+    pub change: Change,
+    /// What happened to its references.
+    pub edges: Vec<EdgeChange>,
+}
+
+/// What happened to an object's attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// All attributes; an unknown slot of the row is null.
+    Whole(Row),
+    /// Some attributes; an unknown slot is as before (or null, when the object is seen first in a full round).
+    Partial(Row),
+    /// The object was removed.
+    Removed(Removal),
+}
+
+/// How far an object is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// It rests in a recycle bin and may come back.
+    Soft,
+    /// It is gone for good.
+    Hard,
+}
+
+/// One reference that an object gained or lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeChange {
+    /// Position of the reference attribute in [`ReadRequest::attributes`].
+    pub attribute: usize,
+    /// The referenced object's type.
+    pub object_type: Arc<str>,
+    /// The referenced object's anchor.
+    pub referenced: Key,
+    /// The reference is gone.
+    pub removed: bool,
+}
+
+/// A page of a full read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPage {
+    /// Whole objects.
+    pub objects: Vec<SourceObject>,
+    /// The next page, if there is one.
+    pub next: Option<Cursor>,
+    /// On the first page: the watermark taken before it, where the type has a delta.
+    pub watermark: Option<Watermark>,
+    /// The source's own clock when it answered, if it tells.
+    pub source_time: Option<DateTime<Utc>>,
+}
+
+/// One whole object of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceObject {
+    /// Its anchor.
+    pub key: Key,
+    /// Its attributes, in the order of the request.
+    pub row: Row,
+    /// Its references.
+    pub edges: Vec<EdgeChange>,
+}
+
+/// One object found at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundObject {
+    /// Its anchor.
+    pub key: Key,
+    /// Its attributes, in the order of the request.
+    pub row: Row,
+    /// Its version, where the type has versions.
+    pub version: Option<Vec<u8>>,
+}

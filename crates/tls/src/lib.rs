@@ -1,0 +1,72 @@
+//! The one place that knows the TLS stack: crypto provider, trusted roots, client configurations.
+//!
+//! Every other crate receives a finished [`rustls::ClientConfig`] or PEM bytes and never names
+//! `rustls` itself, so that the whole program has one provider (aws-lc-rs) and one idea of whom to trust.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Why no trustworthy TLS configuration could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A configured file of certificate authorities cannot be read.
+    #[error("cannot read the CA file {}", path.display())]
+    Read {
+        /// The configured file.
+        path: PathBuf,
+        /// Why the system refused it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A configured file holds no usable certificate.
+    #[error("{} holds no PEM certificate (expected one or more BEGIN CERTIFICATE blocks)", path.display())]
+    NoCertificate {
+        /// The configured file.
+        path: PathBuf,
+    },
+    /// Neither the system nor the configuration names anybody to trust.
+    #[error("this machine has no trusted root certificates (install the package ca-certificates, or set ca_file)")]
+    NoRoots,
+}
+
+/// Makes aws-lc-rs the process-wide provider. Call first thing in `main`; later calls change nothing.
+pub fn install_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // A second thread may have been faster; either way the provider is the same one.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    }
+}
+
+/// A client configuration that trusts the system's roots and, when given, the certificates of one PEM file.
+///
+/// # Errors
+/// The file is unreadable or holds no certificate, or there is nobody to trust at all.
+pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    install_provider();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let (added, _) = roots.add_parsable_certificates(read_ca_file(path)?);
+        if added == 0 {
+            return Err(TlsError::NoCertificate { path: path.to_owned() });
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(certificates)
+}
