@@ -3,6 +3,8 @@
 //! Every other crate receives a finished [`rustls::ClientConfig`] or PEM bytes and never names
 //! `rustls` itself, so that the whole program has one provider (aws-lc-rs) and one idea of whom to trust.
 
+pub mod certificate;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,6 +62,17 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
         return Err(TlsError::NoRoots);
     }
     Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// The same for an HTTP client: it also offers HTTP/2 and HTTP/1.1 (RFC 7301), which a client that is handed a
+/// finished configuration does not add by itself.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn http_client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::clone(&*client_config(ca_file)?);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
