@@ -1,1 +1,22 @@
+//! The state store: what Muster last read of every source object, the links, and what is on its way.
+//!
+//! [`Store`] is the one trait; [`sqlite`] stands behind it. A second back end runs the same contract suite.
+//! The store keeps records and keeps them together in one transaction where the design says so; it decides nothing.
 
+pub mod error;
+pub mod records;
+pub mod sqlite;
+pub mod store;
+
+#[cfg(test)]
+mod contract;
+
+pub use error::StoreError;
+pub use records::{
+    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HoldRecord, LinkId,
+    LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, OperationKind, Origin, PageCommit, PageSummary, ParkReason,
+    ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType, SourceTypeId, StoreFacts, StoredObject, Sync,
+    SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+};
+pub use sqlite::{SqliteStore, StateLock};
+pub use store::Store;

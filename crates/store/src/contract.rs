@@ -1,0 +1,408 @@
+//! What every back end must do. Each function is one test; [`contract_tests!`] runs them all on a back end.
+
+use muster_model::{AttributeId, Key, Multiplicity, Row, Slot, ValueType, pack};
+use uuid::Uuid;
+
+use crate::{
+    AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
+    ObjectWrite, OperationKind, Origin, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store, Sync,
+    SyncDefinition, SyncId, TargetTypeId,
+};
+
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+pub(crate) struct World<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) source: SourceTypeId,
+    pub(crate) target: TargetTypeId,
+    pub(crate) mail: AttributeId,
+    pub(crate) manager: AttributeId,
+}
+
+impl<'a> World<'a> {
+    pub(crate) async fn new(store: &'a dyn Store) -> Self {
+        let entra = store.connection("entra").await.unwrap().id;
+        let app = store.connection("app").await.unwrap().id;
+        let spec = |name: &str, value_type| AttributeSpec {
+            name: name.to_owned(),
+            value_type,
+            multiplicity: Multiplicity::Single,
+        };
+        let specs = [spec("mail", ValueType::Text), spec("manager", ValueType::Reference)];
+        let ids = store.attribute_ids(entra, "user", &specs).await.unwrap();
+        Self {
+            store,
+            source: store.source_type(entra, "user").await.unwrap().id,
+            target: store.target_type(app, "user").await.unwrap().id,
+            mail: ids[0],
+            manager: ids[1],
+        }
+    }
+
+    async fn sync(&self, name: &str, rules: u8) -> Sync {
+        let definition = SyncDefinition {
+            name: name.to_owned(),
+            source_type: self.source,
+            target_type: self.target,
+            fingerprint: [rules; 16],
+        };
+        self.store.sync(&definition).await.unwrap()
+    }
+
+    fn object(&self, key: &str, mail: &str) -> ObjectWrite {
+        let row = Row(vec![Slot::text(mail)]);
+        ObjectWrite {
+            anchor: Key::text(key).encode(),
+            state: Some(pack::pack_row(&[self.mail], &row)),
+            removed: Removed::No,
+            removed_since: None,
+            changed: true,
+        }
+    }
+
+    fn round(&self, round: Round, generation: i64) -> RoundWrite {
+        RoundWrite {
+            round,
+            generation,
+            watermark: Some(b"mark".to_vec()),
+            cursor: Some(b"page 2".to_vec()),
+            attributes: vec![self.mail, self.manager],
+        }
+    }
+
+    async fn page(&self, objects: Vec<ObjectWrite>, edges: Vec<EdgeWrite>, round: RoundWrite) -> u64 {
+        let page = PageCommit { source_type: self.source, objects, edges, round };
+        self.store.commit_page(&page).await.unwrap().new
+    }
+
+    fn edge(&self, from: &str, to: &str, removed: bool) -> EdgeWrite {
+        EdgeWrite {
+            anchor: Key::text(from).encode(),
+            attribute: self.manager,
+            referenced_type: self.source,
+            referenced: Key::text(to).encode(),
+            removed,
+            single: true,
+        }
+    }
+
+    async fn dirty(&self, sync: SyncId) -> Vec<LinkView> {
+        self.store.dirty_links(sync, LinkId(0), NOW, 100).await.unwrap()
+    }
+}
+
+fn keys(links: &[LinkView]) -> Vec<String> {
+    links.iter().map(|link| Key::decode(&link.anchor).unwrap().to_string()).collect()
+}
+
+pub(crate) fn linked(view: &LinkView, key: &str) -> LinkUpdate {
+    LinkUpdate {
+        link: view.id,
+        evaluated: view.dirty,
+        dirty_again: false,
+        state: LinkState::Linked,
+        origin: Origin::Created,
+        target_key: Some(Key::text(key).encode()),
+        fresh_key: true,
+        written: Some(view.source.clone().unwrap_or_default()),
+        due_at: None,
+        not_before: None,
+        attempts: 0,
+        parked: None,
+    }
+}
+
+pub(crate) async fn names_are_made_once(store: &dyn Store) {
+    let world = World::new(store).await;
+    let again = World::new(store).await;
+    assert_eq!((world.source, world.target, world.mail), (again.source, again.target, again.mail));
+    let specs = store.attribute_specs(&[world.manager]).await.unwrap();
+    assert_eq!(specs[&world.manager].value_type, ValueType::Reference);
+    let entra = store.connection("entra").await.unwrap();
+    assert_eq!(entra.identity, None);
+    store.set_identity(entra.id, "tenant").await.unwrap();
+    assert_eq!(store.connection("entra").await.unwrap().identity.as_deref(), Some("tenant"));
+    // Another value type is another attribute: its old values must not be read as the new type.
+    let other =
+        AttributeSpec { name: "mail".to_owned(), value_type: ValueType::Integer, multiplicity: Multiplicity::Single };
+    assert_ne!(store.attribute_ids(entra.id, "user", &[other]).await.unwrap()[0], world.mail);
+}
+
+pub(crate) async fn a_page_commits_objects_links_and_round_together(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let objects = vec![world.object("a", "a@x"), world.object("b", "b@x")];
+    assert_eq!(world.page(objects, vec![], world.round(Round::Full, 1)).await, 2);
+    let entra = store.connection("entra").await.unwrap().id;
+    let standing = store.source_type(entra, "user").await.unwrap();
+    assert_eq!((standing.round, standing.generation), (Round::Full, 1));
+    assert_eq!(standing.cursor.as_deref(), Some(b"page 2".as_slice()));
+    assert_eq!(standing.attributes, [world.mail, world.manager]);
+    assert_eq!(keys(&world.dirty(sync).await), ["a", "b"]);
+    let stored = store.objects(world.source, &[Key::text("a").encode(), Key::text("z").encode()]).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[&Key::text("a").encode()].state, world.object("a", "a@x").state);
+}
+
+pub(crate) async fn only_what_changed_becomes_dirty_and_nothing_is_lost(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.page(vec![world.object("a", "1"), world.object("b", "1")], vec![], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync).await;
+    // "a" changes again after it was read for evaluation and before the outcome is recorded.
+    world.page(vec![world.object("a", "2")], vec![], world.round(Round::Delta, 1)).await;
+    let updates: Vec<_> = seen.iter().zip(["k1", "k2"]).map(|(view, key)| linked(view, key)).collect();
+    store.settle(sync, &updates, NOW).await.unwrap();
+    assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+    let unchanged = ObjectWrite { changed: false, ..world.object("b", "1") };
+    world.page(vec![unchanged], vec![], world.round(Round::Delta, 1)).await;
+    assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+    let view = store.link_of(sync, &Key::text("a").encode()).await.unwrap().unwrap();
+    assert_eq!(view.source, world.object("a", "2").state);
+    assert_eq!(view.written, world.object("a", "1").state);
+    assert_eq!((view.state, view.origin), (LinkState::Linked, Origin::Created));
+}
+
+pub(crate) async fn other_rules_mark_every_link(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await;
+    assert!(!sync.rules_changed);
+    world.page(vec![world.object("a", "1")], vec![], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync.id).await;
+    store.settle(sync.id, &[linked(&seen[0], "k")], NOW).await.unwrap();
+    assert!(world.dirty(sync.id).await.is_empty());
+    assert!(!world.sync("staff", 1).await.rules_changed);
+    assert!(world.dirty(sync.id).await.is_empty());
+    assert!(world.sync("staff", 2).await.rules_changed);
+    assert_eq!(world.dirty(sync.id).await.len(), 1);
+}
+
+pub(crate) async fn a_later_sync_is_filled_in_slices(store: &dyn Store) {
+    let world = World::new(store).await;
+    let objects = (0..25).map(|number| world.object(&format!("u{number}"), "x")).collect();
+    world.page(objects, vec![], world.round(Round::Full, 1)).await;
+    let sync = world.sync("late", 1).await.id;
+    let mut slices = 1;
+    while store.fill_candidates(sync, 10).await.unwrap() {
+        slices += 1;
+    }
+    assert_eq!(slices, 3);
+    assert_eq!(world.dirty(sync).await.len(), 25);
+    assert!(!store.fill_candidates(sync, 10).await.unwrap());
+}
+
+pub(crate) async fn references_may_come_before_their_objects(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let a = Key::text("a").encode();
+    world.page(vec![world.object("a", "1")], vec![world.edge("a", "boss", false)], world.round(Round::Full, 1)).await;
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("boss").encode())]);
+    // The placeholder is no object yet: nobody provisions it.
+    assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+    assert_eq!(store.live_objects(world.source).await.unwrap(), (1, 1));
+    world.page(vec![world.object("boss", "2")], vec![], world.round(Round::Full, 1)).await;
+    assert_eq!(keys(&world.dirty(sync).await), ["a", "boss"]);
+    // A single-valued reference is replaced, and removing another one than the present changes nothing.
+    let change = ObjectWrite { changed: false, state: None, ..world.object("a", "1") };
+    world.page(vec![change.clone()], vec![world.edge("a", "chief", false)], world.round(Round::Delta, 1)).await;
+    world.page(vec![change.clone()], vec![world.edge("a", "boss", true)], world.round(Round::Delta, 1)).await;
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("chief").encode())]);
+    world.page(vec![change], vec![world.edge("a", "chief", true)], world.round(Round::Delta, 1)).await;
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), []);
+}
+
+pub(crate) async fn a_complete_generation_sweeps_what_it_did_not_see(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let objects = ["a", "b", "c"].map(|key| world.object(key, "1")).to_vec();
+    world.page(objects, vec![world.edge("a", "b", false)], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync).await;
+    let updates: Vec<_> = seen.iter().zip(["1", "2", "3"]).map(|(view, key)| linked(view, key)).collect();
+    store.settle(sync, &updates, NOW).await.unwrap();
+    let same = ObjectWrite { changed: false, ..world.object("a", "1") };
+    world.page(vec![same], vec![], world.round(Round::Unswept, 2)).await;
+    assert_eq!(store.live_objects(world.source).await.unwrap(), (3, 1));
+    assert_eq!(store.sweep(world.source, NOW, 1).await.unwrap(), 1);
+    assert_eq!(store.sweep(world.source, NOW, 10).await.unwrap(), 1);
+    assert_eq!(store.sweep(world.source, NOW, 10).await.unwrap(), 0);
+    let entra = store.connection("entra").await.unwrap().id;
+    assert_eq!(store.source_type(entra, "user").await.unwrap().round, Round::Idle);
+    // "a" lost its reference, "b" and "c" are gone.
+    let dirty = world.dirty(sync).await;
+    assert_eq!(keys(&dirty), ["a", "b", "c"]);
+    assert_eq!(dirty[1].removed, Removed::Soft);
+    assert_eq!(dirty[1].removed_since, Some(NOW));
+    assert_eq!(store.harden_removals(world.source, NOW - 1).await.unwrap(), 0);
+    assert_eq!(store.harden_removals(world.source, NOW).await.unwrap(), 2);
+    assert_eq!(world.dirty(sync).await[1].removed, Removed::Hard);
+}
+
+fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {
+    BatchRecord {
+        id: BatchId(0),
+        sync,
+        target_type,
+        epoch: (1, 2),
+        host: "here".to_owned(),
+        sent_at: NOW,
+        members: vec![BatchMember {
+            operation: Uuid::from_u128(9),
+            link: view.id,
+            kind: OperationKind::Disable,
+            revision: view.dirty,
+            content: [3; 16],
+        }],
+    }
+}
+
+pub(crate) async fn a_batch_is_open_until_its_outcomes_are_recorded(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.page(vec![world.object("a", "1")], vec![], world.round(Round::Full, 1)).await;
+    let view = world.dirty(sync).await.remove(0);
+    let sent = batch(sync, world.target, &view);
+    let id = store.open_batch(&sent).await.unwrap();
+    assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent }]);
+    let guarded = [("disable", 1), ("delete", 0)];
+    store.close_batch(id, sync, &[linked(&view, "k")], &guarded, NOW).await.unwrap();
+    assert_eq!(store.open_batches(sync).await.unwrap(), []);
+    assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 1);
+    assert_eq!(store.sent_since(sync, "disable", NOW + 60_000).await.unwrap(), 0);
+    assert_eq!(store.sent_since(sync, "delete", 0).await.unwrap(), 0);
+    let owners = store.owners(world.target, &[Key::text("k").encode()]).await.unwrap();
+    assert_eq!(owners[&Key::text("k").encode()], (sync, view.id));
+}
+
+pub(crate) async fn a_key_given_anew_leaves_its_former_link(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.page(vec![world.object("a", "1"), world.object("b", "1")], vec![], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync).await;
+    store.settle(sync, &[linked(&seen[0], "5")], NOW).await.unwrap();
+    store.settle(sync, &[linked(&seen[1], "5")], NOW).await.unwrap();
+    let former = store.link_of(sync, &seen[0].anchor).await.unwrap().unwrap();
+    assert_eq!((former.state, former.target_key), (LinkState::Gone, None));
+    assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+}
+
+pub(crate) async fn parked_objects_heal_with_their_next_success(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.page(vec![world.object("a", "1")], vec![], world.round(Round::Full, 1)).await;
+    let view = world.dirty(sync).await.remove(0);
+    let reason = ParkReason {
+        operation: Some(Uuid::from_u128(1)),
+        kind: OperationKind::Create,
+        rule: "too_long".to_owned(),
+        attribute: Some("mail".to_owned()),
+        message: "value too long: a@x".to_owned(),
+    };
+    let update =
+        LinkUpdate { state: LinkState::Candidate, target_key: None, parked: Some(reason), ..linked(&view, "-") };
+    store.settle(sync, &[update], NOW).await.unwrap();
+    assert!(world.dirty(sync).await.is_empty());
+    let parked = store.parked(sync, 10).await.unwrap();
+    assert_eq!((parked[0].rule.as_str(), parked[0].attribute.as_deref()), ("too_long", Some("mail")));
+    assert_eq!(parked[0].message.as_deref(), Some("value too long: a@x"));
+    assert!(store.link_of(sync, &view.anchor).await.unwrap().unwrap().parked);
+    world.page(vec![world.object("a", "2")], vec![], world.round(Round::Delta, 1)).await;
+    let view = world.dirty(sync).await.remove(0);
+    store.settle(sync, &[linked(&view, "k")], NOW).await.unwrap();
+    assert!(store.parked(sync, 10).await.unwrap().is_empty());
+    assert_eq!(store.counts(sync, NOW).await.unwrap().parked, 0);
+}
+
+pub(crate) async fn pauses_and_due_dates_hide_and_wake_links(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.page(vec![world.object("a", "1"), world.object("b", "1")], vec![], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync).await;
+    let paused = LinkUpdate {
+        evaluated: 0,
+        not_before: Some(NOW + 10),
+        attempts: 1,
+        state: LinkState::Candidate,
+        target_key: None,
+        ..linked(&seen[0], "-")
+    };
+    let due = LinkUpdate { due_at: Some(NOW + 20), ..linked(&seen[1], "k") };
+    store.settle(sync, &[paused, due], NOW).await.unwrap();
+    assert!(world.dirty(sync).await.is_empty());
+    assert_eq!(store.counts(sync, NOW).await.unwrap().waiting, 1);
+    assert_eq!(keys(&store.dirty_links(sync, LinkId(0), NOW + 10, 10).await.unwrap()), ["a"]);
+    assert_eq!(store.mark_due(sync, NOW + 19).await.unwrap(), 0);
+    assert_eq!(store.mark_due(sync, NOW + 20).await.unwrap(), 1);
+    assert_eq!(keys(&world.dirty(sync).await), ["b"]);
+    // News from the source end the pause.
+    world.page(vec![world.object("a", "2")], vec![], world.round(Round::Delta, 1)).await;
+    assert_eq!(keys(&world.dirty(sync).await), ["a", "b"]);
+}
+
+pub(crate) async fn holds_are_replaced(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let hold = HoldRecord {
+        sync,
+        kind: "delete".to_owned(),
+        digest: [1; 16],
+        created_at: NOW,
+        expires_at: NOW + 1,
+        wanted: 2,
+        allowed: 1,
+        links: vec![LinkId(4), LinkId(9)],
+    };
+    store.set_holds(sync, std::slice::from_ref(&hold)).await.unwrap();
+    store.set_holds(sync, std::slice::from_ref(&hold)).await.unwrap();
+    assert_eq!(store.holds(sync).await.unwrap(), [hold]);
+    assert_eq!(store.counts(sync, NOW).await.unwrap().held, 2);
+    store.set_holds(sync, &[]).await.unwrap();
+    assert_eq!(store.holds(sync).await.unwrap(), []);
+}
+
+pub(crate) async fn runs_and_epochs_are_kept(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let run = store.begin_run(sync, NOW).await.unwrap();
+    store.begin_run(sync, NOW + 1).await.unwrap();
+    store.finish_run(run, NOW + 5, "ok", "{}").await.unwrap();
+    let runs = store.runs(sync, 10).await.unwrap();
+    assert_eq!((runs[0].finished_at, runs[1].finished_at), (None, Some(NOW + 5)));
+    let first = store.next_epoch(world.target).await.unwrap();
+    assert_eq!(store.next_epoch(world.target).await.unwrap(), first + 1);
+    let before = store.facts().await.unwrap();
+    store.renew_incarnation(Uuid::from_u128(5), before.created_at - 100).await.unwrap();
+    let after = store.facts().await.unwrap();
+    assert_eq!(after.incarnation, Uuid::from_u128(5));
+    // Even with a clock that went back a new incarnation's epochs are above the old ones.
+    assert!(after.created_at > before.created_at);
+    assert_eq!(store.sync_names().await.unwrap(), [("staff".to_owned(), sync)]);
+}
+
+/// Runs the contract suite on a back end. `$open` is an async expression that yields (store, guard).
+macro_rules! contract_tests {
+    ($open:expr; $($name:ident)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let (store, _guard) = $open.await;
+            crate::contract::$name(&store).await;
+        }
+    )*};
+    ($open:expr) => {
+        contract_tests! { $open;
+            names_are_made_once
+            a_page_commits_objects_links_and_round_together
+            only_what_changed_becomes_dirty_and_nothing_is_lost
+            other_rules_mark_every_link
+            a_later_sync_is_filled_in_slices
+            references_may_come_before_their_objects
+            a_complete_generation_sweeps_what_it_did_not_see
+            a_batch_is_open_until_its_outcomes_are_recorded
+            a_key_given_anew_leaves_its_former_link
+            parked_objects_heal_with_their_next_success
+            pauses_and_due_dates_hide_and_wake_links
+            holds_are_replaced
+            runs_and_epochs_are_kept
+        }
+    };
+}
+pub(crate) use contract_tests;

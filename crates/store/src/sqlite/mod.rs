@@ -1,0 +1,242 @@
+//! The state in one SQLite file: a writer's connection and a few readers, in WAL mode with full sync.
+
+mod links;
+mod lock;
+mod objects;
+mod open;
+mod operations;
+mod pack;
+mod reports;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use muster_model::AttributeId;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
+use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+pub use lock::StateLock;
+
+use crate::error::StoreError;
+use crate::records::{
+    AttributeSpec, BatchId, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView,
+    ObjectsByAnchor, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId, StoreFacts, Sync,
+    SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+};
+use crate::store::Store;
+
+/// The state in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+}
+
+/// Adds to a driver's error what was being done.
+trait Doing<T> {
+    fn doing(self, action: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, action: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database { action, source })
+    }
+}
+
+impl SqliteStore {
+    /// Opens the state, making it when there is no file. `now` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The file is foreign, newer, damaged or cannot be opened.
+    pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
+        let writer = open::open(path, now).await?;
+        let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn facts(&self) -> Result<StoreFacts, StoreError> {
+        types::facts(&self.readers).await
+    }
+
+    async fn connection(&self, name: &str) -> Result<Connection, StoreError> {
+        types::connection(&mut *self.writer().await, name).await
+    }
+
+    async fn set_identity(&self, connection: ConnectionId, identity: &str) -> Result<(), StoreError> {
+        types::set_identity(&mut *self.writer().await, connection, identity).await
+    }
+
+    async fn attribute_ids(
+        &self,
+        connection: ConnectionId,
+        object_type: &str,
+        attributes: &[AttributeSpec],
+    ) -> Result<Vec<AttributeId>, StoreError> {
+        types::attribute_ids(&mut *self.writer().await, connection, object_type, attributes).await
+    }
+
+    async fn attribute_specs(&self, ids: &[AttributeId]) -> Result<HashMap<AttributeId, AttributeSpec>, StoreError> {
+        types::attribute_specs(&self.readers, ids).await
+    }
+
+    async fn source_type(&self, connection: ConnectionId, name: &str) -> Result<SourceType, StoreError> {
+        types::source_type(&mut *self.writer().await, connection, name).await
+    }
+
+    async fn target_type(&self, connection: ConnectionId, name: &str) -> Result<TargetType, StoreError> {
+        types::target_type(&mut *self.writer().await, connection, name).await
+    }
+
+    async fn next_epoch(&self, target_type: TargetTypeId) -> Result<i64, StoreError> {
+        types::next_epoch(&mut *self.writer().await, target_type).await
+    }
+
+    async fn sync(&self, definition: &SyncDefinition) -> Result<Sync, StoreError> {
+        types::sync(&mut *self.writer().await, definition).await
+    }
+
+    async fn fill_candidates(&self, sync: SyncId, limit: u32) -> Result<bool, StoreError> {
+        links::fill_candidates(&mut *self.writer().await, sync, limit).await
+    }
+
+    async fn objects(&self, source_type: SourceTypeId, anchors: &[Vec<u8>]) -> Result<ObjectsByAnchor, StoreError> {
+        objects::objects(&self.readers, source_type, anchors).await
+    }
+
+    async fn commit_page(&self, page: &PageCommit) -> Result<PageSummary, StoreError> {
+        objects::commit_page(&mut *self.writer().await, page).await
+    }
+
+    async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError> {
+        objects::live_objects(&self.readers, source_type).await
+    }
+
+    async fn sweep(&self, source_type: SourceTypeId, now: i64, limit: u32) -> Result<u64, StoreError> {
+        objects::sweep(&mut *self.writer().await, source_type, now, limit).await
+    }
+
+    async fn skip_sweep(&self, source_type: SourceTypeId) -> Result<(), StoreError> {
+        objects::end_round(&mut *self.writer().await, source_type).await
+    }
+
+    async fn harden_removals(&self, source_type: SourceTypeId, before: i64) -> Result<u64, StoreError> {
+        objects::harden_removals(&mut *self.writer().await, source_type, before).await
+    }
+
+    async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError> {
+        links::mark_due(&mut *self.writer().await, sync, now).await
+    }
+
+    async fn dirty_links(
+        &self,
+        sync: SyncId,
+        after: LinkId,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<LinkView>, StoreError> {
+        links::dirty_links(&self.readers, sync, after, now, limit).await
+    }
+
+    async fn links(&self, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError> {
+        links::links(&self.readers, ids).await
+    }
+
+    async fn owners(
+        &self,
+        target_type: TargetTypeId,
+        keys: &[Vec<u8>],
+    ) -> Result<HashMap<Vec<u8>, (SyncId, LinkId)>, StoreError> {
+        links::owners(&self.readers, target_type, keys).await
+    }
+
+    async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError> {
+        operations::settle(&mut *self.writer().await, sync, updates, now).await
+    }
+
+    async fn open_batch(&self, batch: &BatchRecord) -> Result<BatchId, StoreError> {
+        operations::open_batch(&mut *self.writer().await, batch).await
+    }
+
+    async fn close_batch(
+        &self,
+        batch: BatchId,
+        sync: SyncId,
+        updates: &[LinkUpdate],
+        guarded: &[(&str, u64)],
+        now: i64,
+    ) -> Result<(), StoreError> {
+        operations::close_batch(&mut *self.writer().await, batch, sync, updates, guarded, now).await
+    }
+
+    async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
+        operations::open_batches(&self.readers, sync).await
+    }
+
+    async fn sent_since(&self, sync: SyncId, kind: &str, since: i64) -> Result<u64, StoreError> {
+        reports::sent_since(&self.readers, sync, kind, since).await
+    }
+
+    async fn set_holds(&self, sync: SyncId, holds: &[HoldRecord]) -> Result<(), StoreError> {
+        reports::set_holds(&mut *self.writer().await, sync, holds).await
+    }
+
+    async fn holds(&self, sync: SyncId) -> Result<Vec<HoldRecord>, StoreError> {
+        reports::holds(&self.readers, sync).await
+    }
+
+    async fn parked(&self, sync: SyncId, limit: u32) -> Result<Vec<ParkedView>, StoreError> {
+        reports::parked(&self.readers, sync, limit).await
+    }
+
+    async fn counts(&self, sync: SyncId, now: i64) -> Result<SyncCounts, StoreError> {
+        reports::counts(&self.readers, sync, now).await
+    }
+
+    async fn begin_run(&self, sync: SyncId, now: i64) -> Result<i64, StoreError> {
+        reports::begin_run(&mut *self.writer().await, sync, now).await
+    }
+
+    async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError> {
+        reports::finish_run(&mut *self.writer().await, run, now, outcome, report).await
+    }
+
+    async fn runs(&self, sync: SyncId, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        reports::runs(&self.readers, sync, limit).await
+    }
+
+    async fn sync_names(&self) -> Result<Vec<(String, SyncId)>, StoreError> {
+        types::sync_names(&self.readers).await
+    }
+
+    async fn link_of(&self, sync: SyncId, anchor: &[u8]) -> Result<Option<LinkView>, StoreError> {
+        links::link_of(&self.readers, sync, anchor).await
+    }
+
+    async fn edges(&self, source_type: SourceTypeId, anchor: &[u8]) -> Result<Vec<(AttributeId, Vec<u8>)>, StoreError> {
+        objects::edges(&self.readers, source_type, anchor).await
+    }
+
+    async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError> {
+        types::renew_incarnation(&mut *self.writer().await, incarnation, now).await
+    }
+}

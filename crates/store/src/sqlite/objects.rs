@@ -1,0 +1,429 @@
+//! Source objects and their references: looking up a page's prior states, committing the merged page, sweeping.
+
+use std::collections::HashMap;
+
+use muster_model::AttributeId;
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, Row as _, Transaction};
+
+use super::{Doing as _, pack, types};
+use crate::error::StoreError;
+use crate::records::{
+    EdgeWrite, ObjectId, ObjectsByAnchor, PageCommit, PageSummary, Removed, RoundWrite, SourceTypeId, StoredObject,
+};
+
+pub(super) fn removed_number(removed: Removed) -> i64 {
+    match removed {
+        Removed::No => 0,
+        Removed::Soft => 1,
+        Removed::Hard => 2,
+    }
+}
+
+pub(super) fn read_removed(number: i64) -> Result<Removed, StoreError> {
+    match number {
+        0 => Ok(Removed::No),
+        1 => Ok(Removed::Soft),
+        2 => Ok(Removed::Hard),
+        _ => Err(StoreError::Record { what: "source object" }),
+    }
+}
+
+pub(super) async fn objects(
+    readers: &SqlitePool,
+    source_type: SourceTypeId,
+    anchors: &[Vec<u8>],
+) -> Result<ObjectsByAnchor, StoreError> {
+    let (blob, json) = pack::keys(anchors.iter().map(Vec::as_slice));
+    let rows = sqlx::query(
+        "SELECT id, anchor, generation, removed, removed_since, state FROM source_object \
+         WHERE source_type = ?3 AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+    )
+    .bind(blob)
+    .bind(json)
+    .bind(source_type.0)
+    .fetch_all(readers)
+    .await
+    .doing("read")?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let object = StoredObject {
+            id: ObjectId(row.try_get(0).doing("read")?),
+            generation: row.try_get(2).doing("read")?,
+            removed: read_removed(row.try_get(3).doing("read")?)?,
+            removed_since: row.try_get(4).doing("read")?,
+            state: row.try_get(5).doing("read")?,
+        };
+        found.insert(row.try_get(1).doing("read")?, object);
+    }
+    Ok(found)
+}
+
+const COMMIT: &str = "given a page";
+
+pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit) -> Result<PageSummary, StoreError> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(COMMIT)?;
+    let newest = newest_object(&mut transaction).await?;
+    let ids = write_objects(&mut transaction, page).await?;
+    let mut summary = PageSummary { new: ids.values().filter(|id| **id > newest).count() as u64, edges: 0 };
+    let mut dirty: Vec<i64> = page
+        .objects
+        .iter()
+        .filter(|object| object.changed)
+        .filter_map(|object| ids.get(&object.anchor).copied())
+        .collect();
+    if !page.edges.is_empty() {
+        let moved = write_edges(&mut transaction, page, &ids).await?;
+        summary.edges = moved.len() as u64;
+        dirty.extend(moved);
+    }
+    let gone = page.objects.iter().filter(|object| object.removed == Removed::Hard);
+    drop_edges(&mut transaction, gone.filter_map(|object| ids.get(&object.anchor).copied())).await?;
+    dirty.sort_unstable();
+    dirty.dedup();
+    mark_dirty(&mut transaction, page.source_type, &dirty).await?;
+    write_round(&mut transaction, page.source_type, &page.round).await?;
+    transaction.commit().await.doing(COMMIT)?;
+    Ok(summary)
+}
+
+async fn newest_object(transaction: &mut Transaction<'_, Sqlite>) -> Result<i64, StoreError> {
+    let row = sqlx::query("SELECT coalesce(max(id), 0) FROM source_object")
+        .fetch_one(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+    row.try_get(0).doing(COMMIT)
+}
+
+async fn write_objects(
+    transaction: &mut Transaction<'_, Sqlite>,
+    page: &PageCommit,
+) -> Result<HashMap<Vec<u8>, i64>, StoreError> {
+    let mut rows = pack::Rows::new();
+    for object in &page.objects {
+        rows.row()
+            .bytes(Some(&object.anchor))
+            .number(removed_number(object.removed))
+            .optional_number(object.removed_since)
+            .bytes(object.state.as_deref());
+    }
+    let (blob, json) = rows.finish();
+    let written = sqlx::query(
+        "INSERT INTO source_object (source_type, anchor, generation, removed, removed_since, state) \
+         SELECT ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
+                CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
+         FROM json_each(?2) WHERE true \
+         ON CONFLICT (source_type, anchor) DO UPDATE SET generation = max(generation, excluded.generation), \
+             removed = excluded.removed, removed_since = excluded.removed_since, \
+             state = coalesce(excluded.state, state) \
+         RETURNING id, anchor",
+    )
+    .bind(blob)
+    .bind(json)
+    .bind(page.source_type.0)
+    .bind(page.round.generation)
+    .fetch_all(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    written
+        .into_iter()
+        .map(|row| Ok((row.try_get(1).doing(COMMIT)?, row.try_get(0).doing(COMMIT)?)))
+        .collect::<Result<_, StoreError>>()
+}
+
+/// Writes references and returns the objects whose references changed.
+async fn write_edges(
+    transaction: &mut Transaction<'_, Sqlite>,
+    page: &PageCommit,
+    ids: &HashMap<Vec<u8>, i64>,
+) -> Result<Vec<i64>, StoreError> {
+    let referenced = referenced_ids(transaction, &page.edges).await?;
+    let mut moved = Vec::new();
+    // Order matters within a page: the same reference may be added and removed again.
+    let mut run: Vec<&EdgeWrite> = Vec::new();
+    for edge in &page.edges {
+        if run.last().is_some_and(|last| last.removed != edge.removed || edge.single) {
+            apply_edges(transaction, page.round.generation, ids, &referenced, &run, &mut moved).await?;
+            run.clear();
+        }
+        run.push(edge);
+    }
+    apply_edges(transaction, page.round.generation, ids, &referenced, &run, &mut moved).await?;
+    Ok(moved)
+}
+
+type Referenced = HashMap<(i64, Vec<u8>), i64>;
+
+/// Resolves referenced objects, making placeholders for those that were not seen yet.
+async fn referenced_ids(
+    transaction: &mut Transaction<'_, Sqlite>,
+    edges: &[EdgeWrite],
+) -> Result<Referenced, StoreError> {
+    let mut by_type: HashMap<i64, Vec<&[u8]>> = HashMap::new();
+    for edge in edges {
+        by_type.entry(edge.referenced_type.0).or_default().push(&edge.referenced);
+    }
+    let mut found = HashMap::with_capacity(edges.len());
+    for (source_type, mut anchors) in by_type {
+        anchors.sort_unstable();
+        anchors.dedup();
+        let (blob, json) = pack::keys(anchors);
+        sqlx::query(
+            "INSERT OR IGNORE INTO source_object (source_type, anchor, generation) \
+             SELECT ?3, substr(?1, value ->> 0, value ->> 1), 0 FROM json_each(?2)",
+        )
+        .bind(&blob)
+        .bind(&json)
+        .bind(source_type)
+        .execute(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+        let rows = sqlx::query(
+            "SELECT anchor, id FROM source_object WHERE source_type = ?3 \
+             AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+        )
+        .bind(&blob)
+        .bind(&json)
+        .bind(source_type)
+        .fetch_all(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+        for row in rows {
+            found.insert((source_type, row.try_get(0).doing(COMMIT)?), row.try_get(1).doing(COMMIT)?);
+        }
+    }
+    Ok(found)
+}
+
+async fn apply_edges(
+    transaction: &mut Transaction<'_, Sqlite>,
+    generation: i64,
+    ids: &HashMap<Vec<u8>, i64>,
+    referenced: &Referenced,
+    edges: &[&EdgeWrite],
+    moved: &mut Vec<i64>,
+) -> Result<(), StoreError> {
+    let Some(first) = edges.first() else { return Ok(()) };
+    let mut rows = pack::Rows::new();
+    for edge in edges {
+        let object = ids.get(&edge.anchor);
+        let target = referenced.get(&(edge.referenced_type.0, edge.referenced.clone()));
+        let (Some(object), Some(target)) = (object, target) else {
+            return Err(StoreError::Record { what: "reference" });
+        };
+        rows.row().number(*object).number(i64::from(edge.attribute.0)).number(*target);
+    }
+    let (_, json) = rows.finish();
+    let mut statements: Vec<&'static str> = Vec::new();
+    if first.removed {
+        statements.push(
+            "DELETE FROM edge WHERE (object, attribute, referenced) IN \
+             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
+        );
+    } else {
+        if first.single {
+            statements.push(
+                "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+                 AND referenced NOT IN (SELECT value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
+            );
+        }
+        statements.push(
+            "UPDATE edge SET generation = ?2 WHERE (object, attribute, referenced) IN \
+             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND generation < ?2 \
+             RETURNING NULL",
+        );
+        statements.push(
+            "INSERT OR IGNORE INTO edge (object, attribute, referenced, generation) \
+             SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) RETURNING object",
+        );
+    }
+    for statement in statements {
+        let rows =
+            sqlx::query(statement).bind(&json).bind(generation).fetch_all(&mut **transaction).await.doing(COMMIT)?;
+        for row in rows {
+            moved.extend(row.try_get::<Option<i64>, _>(0).doing(COMMIT)?);
+        }
+    }
+    Ok(())
+}
+
+async fn drop_edges(
+    transaction: &mut Transaction<'_, Sqlite>,
+    objects: impl Iterator<Item = i64>,
+) -> Result<(), StoreError> {
+    let json = pack::numbers(objects);
+    if json == "[]" {
+        return Ok(());
+    }
+    for statement in [
+        "DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM edge WHERE referenced IN (SELECT value FROM json_each(?1))",
+    ] {
+        sqlx::query(statement).bind(&json).execute(&mut **transaction).await.doing(COMMIT)?;
+    }
+    Ok(())
+}
+
+/// Gives new objects their links and marks the links of the others dirty.
+async fn mark_dirty(
+    transaction: &mut Transaction<'_, Sqlite>,
+    source_type: SourceTypeId,
+    objects: &[i64],
+) -> Result<(), StoreError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let json = pack::numbers(objects.iter().copied());
+    sqlx::query(
+        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN (SELECT value FROM json_each(?))",
+    )
+    .bind(&json)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    // A sync that is still being filled reaches objects beyond `filled_to` by itself; a link made here is left alone then.
+    sqlx::query(
+        "INSERT OR IGNORE INTO link (sync, object, target_type) \
+         SELECT sync.id, source_object.id, sync.target_type FROM json_each(?1) \
+         CROSS JOIN source_object ON source_object.id = json_each.value \
+         CROSS JOIN sync ON sync.source_type = source_object.source_type \
+         WHERE sync.source_type = ?2 AND sync.retired = 0 AND source_object.state IS NOT NULL",
+    )
+    .bind(&json)
+    .bind(source_type.0)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    Ok(())
+}
+
+async fn write_round(
+    transaction: &mut Transaction<'_, Sqlite>,
+    source_type: SourceTypeId,
+    round: &RoundWrite,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE source_type SET round = ?, generation = ?, watermark = ?, cursor = ?, attributes = ? WHERE id = ?",
+    )
+    .bind(types::round_number(round.round))
+    .bind(round.generation)
+    .bind(round.watermark.as_deref())
+    .bind(round.cursor.as_deref())
+    .bind(pack::numbers(round.attributes.iter().map(|id| i64::from(id.0))))
+    .bind(source_type.0)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    Ok(())
+}
+
+pub(super) async fn live_objects(readers: &SqlitePool, source_type: SourceTypeId) -> Result<(u64, u64), StoreError> {
+    let row = sqlx::query(
+        "SELECT count(*), count(*) FILTER (WHERE generation = (SELECT generation FROM source_type WHERE id = ?1)) \
+         FROM source_object WHERE source_type = ?1 AND removed = 0 AND state IS NOT NULL",
+    )
+    .bind(source_type.0)
+    .fetch_one(readers)
+    .await
+    .doing("read")?;
+    let number = |index: usize| -> Result<u64, StoreError> { Ok(row.try_get::<i64, _>(index).doing("read")? as u64) };
+    Ok((number(0)?, number(1)?))
+}
+
+pub(super) async fn sweep(
+    writer: &mut SqliteConnection,
+    source_type: SourceTypeId,
+    now: i64,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    const ACTION: &str = "swept";
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    // The references that the complete generation did not repeat are gone, as far as their objects were seen.
+    let moved = sqlx::query(
+        "DELETE FROM edge WHERE generation < (SELECT generation FROM source_type WHERE id = ?1) AND object IN \
+         (SELECT id FROM source_object WHERE source_type = ?1 \
+          AND generation = (SELECT generation FROM source_type WHERE id = ?1)) RETURNING object",
+    )
+    .bind(source_type.0)
+    .fetch_all(&mut *transaction)
+    .await
+    .doing(ACTION)?;
+    let removed = sqlx::query(
+        "UPDATE source_object SET removed = 1, removed_since = ?2 WHERE id IN \
+         (SELECT id FROM source_object WHERE source_type = ?1 AND removed = 0 AND state IS NOT NULL \
+          AND generation < (SELECT generation FROM source_type WHERE id = ?1) LIMIT ?3) RETURNING id",
+    )
+    .bind(source_type.0)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(&mut *transaction)
+    .await
+    .doing(ACTION)?;
+    let swept = removed.len() as u64;
+    let mut dirty = Vec::with_capacity(removed.len() + moved.len());
+    for row in removed.iter().chain(&moved) {
+        dirty.push(row.try_get(0).doing(ACTION)?);
+    }
+    dirty.sort_unstable();
+    dirty.dedup();
+    mark_dirty(&mut transaction, source_type, &dirty).await?;
+    if swept == 0 {
+        end_round(&mut transaction, source_type).await?;
+    }
+    transaction.commit().await.doing(ACTION)?;
+    Ok(swept)
+}
+
+pub(super) async fn end_round(writer: &mut SqliteConnection, source_type: SourceTypeId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE source_type SET round = 0 WHERE id = ? AND round = 3")
+        .bind(source_type.0)
+        .execute(writer)
+        .await
+        .doing("told that a round ended")?;
+    Ok(())
+}
+
+pub(super) async fn harden_removals(
+    writer: &mut SqliteConnection,
+    source_type: SourceTypeId,
+    before: i64,
+) -> Result<u64, StoreError> {
+    const ACTION: &str = "told that removals are final";
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    let rows = sqlx::query(
+        "UPDATE source_object SET removed = 2 WHERE source_type = ? AND removed = 1 AND removed_since <= ? RETURNING id",
+    )
+    .bind(source_type.0)
+    .bind(before)
+    .fetch_all(&mut *transaction)
+    .await
+    .doing(ACTION)?;
+    let mut ids = Vec::with_capacity(rows.len());
+    for row in rows {
+        ids.push(row.try_get::<i64, _>(0).doing(ACTION)?);
+    }
+    drop_edges(&mut transaction, ids.iter().copied()).await?;
+    mark_dirty(&mut transaction, source_type, &ids).await?;
+    transaction.commit().await.doing(ACTION)?;
+    Ok(ids.len() as u64)
+}
+
+pub(super) async fn edges(
+    readers: &SqlitePool,
+    source_type: SourceTypeId,
+    anchor: &[u8],
+) -> Result<Vec<(AttributeId, Vec<u8>)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT edge.attribute, other.anchor FROM source_object AS one JOIN edge ON edge.object = one.id \
+         JOIN source_object AS other ON other.id = edge.referenced \
+         WHERE one.source_type = ? AND one.anchor = ? ORDER BY edge.attribute, other.anchor",
+    )
+    .bind(source_type.0)
+    .bind(anchor)
+    .fetch_all(readers)
+    .await
+    .doing("read")?;
+    rows.into_iter()
+        .map(|row| Ok((types::attribute_id(row.try_get(0).doing("read")?)?, row.try_get(1).doing("read")?)))
+        .collect()
+}

@@ -1,0 +1,297 @@
+//! Batches on their way, and what becomes of links when outcomes are known.
+
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, Row as _, Transaction};
+use uuid::Uuid;
+
+use super::links::{origin_number, state_number};
+use super::{Doing as _, pack};
+use crate::error::StoreError;
+use crate::records::{BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, OperationKind, SyncId, TargetTypeId};
+
+pub(super) fn kind_number(kind: OperationKind) -> i64 {
+    match kind {
+        OperationKind::Create => 0,
+        OperationKind::Update => 1,
+        OperationKind::Disable => 2,
+        OperationKind::Delete => 3,
+        OperationKind::Rename => 4,
+        OperationKind::Put => 5,
+    }
+}
+
+pub(super) fn read_kind(number: i64) -> Result<OperationKind, StoreError> {
+    match number {
+        0 => Ok(OperationKind::Create),
+        1 => Ok(OperationKind::Update),
+        2 => Ok(OperationKind::Disable),
+        3 => Ok(OperationKind::Delete),
+        4 => Ok(OperationKind::Rename),
+        5 => Ok(OperationKind::Put),
+        _ => Err(StoreError::Record { what: "operation" }),
+    }
+}
+
+/// Operation id 16, content hash 16, link 8, revision 8, kind 1.
+const MEMBER: usize = 49;
+
+fn write_members(members: &[BatchMember]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(members.len() * MEMBER);
+    for member in members {
+        bytes.extend_from_slice(member.operation.as_bytes());
+        bytes.extend_from_slice(&member.content);
+        bytes.extend_from_slice(&member.link.0.to_le_bytes());
+        bytes.extend_from_slice(&member.revision.to_le_bytes());
+        bytes.push(kind_number(member.kind) as u8);
+    }
+    bytes
+}
+
+fn read_members(bytes: &[u8]) -> Result<Vec<BatchMember>, StoreError> {
+    let damaged = StoreError::Record { what: "batch" };
+    if !bytes.len().is_multiple_of(MEMBER) {
+        return Err(damaged);
+    }
+    bytes.chunks_exact(MEMBER).map(read_member).collect()
+}
+
+fn read_member(bytes: &[u8]) -> Result<BatchMember, StoreError> {
+    let damaged = || StoreError::Record { what: "batch" };
+    let part = |from: usize, to: usize| bytes.get(from..to).ok_or_else(damaged);
+    let number = |from: usize| -> Result<i64, StoreError> {
+        Ok(i64::from_le_bytes(part(from, from + 8)?.try_into().map_err(|_| damaged())?))
+    };
+    Ok(BatchMember {
+        operation: Uuid::from_slice(part(0, 16)?).map_err(|_| damaged())?,
+        content: part(16, 32)?.try_into().map_err(|_| damaged())?,
+        link: LinkId(number(32)?),
+        revision: number(40)?,
+        kind: read_kind(i64::from(part(48, 49)?[0]))?,
+    })
+}
+
+pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecord) -> Result<BatchId, StoreError> {
+    const ACTION: &str = "told about a batch";
+    let row = sqlx::query(
+        "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members) \
+         VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+    )
+    .bind(batch.sync.0)
+    .bind(batch.target_type.0)
+    .bind(batch.epoch.0)
+    .bind(batch.epoch.1)
+    .bind(&batch.host)
+    .bind(batch.sent_at)
+    .bind(write_members(&batch.members))
+    .fetch_one(writer)
+    .await
+    .doing(ACTION)?;
+    Ok(BatchId(row.try_get(0).doing(ACTION)?))
+}
+
+pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, target_type, incarnation, epoch, host, sent_at, members FROM batch WHERE sync = ? ORDER BY id",
+    )
+    .bind(sync.0)
+    .fetch_all(readers)
+    .await
+    .doing("read")?;
+    rows.into_iter()
+        .map(|row| {
+            let members: Vec<u8> = row.try_get(6).doing("read")?;
+            Ok(BatchRecord {
+                id: BatchId(row.try_get(0).doing("read")?),
+                sync,
+                target_type: TargetTypeId(row.try_get(1).doing("read")?),
+                epoch: (row.try_get(2).doing("read")?, row.try_get(3).doing("read")?),
+                host: row.try_get(4).doing("read")?,
+                sent_at: row.try_get(5).doing("read")?,
+                members: read_members(&members)?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn settle(
+    writer: &mut SqliteConnection,
+    sync: SyncId,
+    updates: &[LinkUpdate],
+    now: i64,
+) -> Result<(), StoreError> {
+    const ACTION: &str = "given evaluations";
+    if updates.is_empty() {
+        return Ok(());
+    }
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    write_updates(&mut transaction, sync, updates, now).await?;
+    transaction.commit().await.doing(ACTION)
+}
+
+pub(super) async fn close_batch(
+    writer: &mut SqliteConnection,
+    batch: BatchId,
+    sync: SyncId,
+    updates: &[LinkUpdate],
+    guarded: &[(&str, u64)],
+    now: i64,
+) -> Result<(), StoreError> {
+    const ACTION: &str = "given outcomes";
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    write_updates(&mut transaction, sync, updates, now).await?;
+    for (kind, amount) in guarded.iter().filter(|(_, amount)| *amount > 0) {
+        sqlx::query(
+            "INSERT INTO counter (sync, kind, minute, amount) VALUES (?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+        )
+        .bind(sync.0)
+        .bind(*kind)
+        .bind(now / 60_000)
+        .bind(*amount as i64)
+        .execute(&mut *transaction)
+        .await
+        .doing(ACTION)?;
+    }
+    sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0).execute(&mut *transaction).await.doing(ACTION)?;
+    transaction.commit().await.doing(ACTION)
+}
+
+async fn write_updates(
+    transaction: &mut Transaction<'_, Sqlite>,
+    sync: SyncId,
+    updates: &[LinkUpdate],
+    now: i64,
+) -> Result<(), StoreError> {
+    const ACTION: &str = "given link states";
+    if updates.is_empty() {
+        return Ok(());
+    }
+    release_stale_keys(transaction, sync, updates).await?;
+    let mut rows = pack::Rows::new();
+    let mut values = pack::Rows::new();
+    let mut any_values = false;
+    for update in updates {
+        rows.row()
+            .number(update.link.0)
+            .number(state_number(update.state))
+            .number(origin_number(update.origin))
+            .number(update.evaluated)
+            .number(i64::from(update.dirty_again))
+            .number(update.attempts)
+            .optional_number(update.not_before)
+            .optional_number(update.due_at)
+            .bytes(update.target_key.as_deref());
+        if let Some(written) = &update.written {
+            values.row().number(update.link.0).bytes(Some(written));
+            any_values = true;
+        }
+    }
+    let (blob, json) = rows.finish();
+    sqlx::query(
+        "UPDATE link SET state = new.value ->> 1, origin = new.value ->> 2, \
+             evaluated = max(evaluated, new.value ->> 3), dirty = dirty + (new.value ->> 4), \
+             attempts = new.value ->> 5, not_before = new.value ->> 6, due_at = new.value ->> 7, \
+             target_key = CASE WHEN new.value ->> 8 IS NULL THEN NULL \
+                          ELSE substr(?1, new.value ->> 8, new.value ->> 9) END \
+         FROM json_each(?2) AS new WHERE link.id = new.value ->> 0",
+    )
+    .bind(blob)
+    .bind(json)
+    .execute(&mut **transaction)
+    .await
+    .doing(ACTION)?;
+    if any_values {
+        let (blob, json) = values.finish();
+        sqlx::query(
+            "INSERT INTO link_values (link, written) \
+             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2) WHERE true \
+             ON CONFLICT (link) DO UPDATE SET written = excluded.written",
+        )
+        .bind(blob)
+        .bind(json)
+        .execute(&mut **transaction)
+        .await
+        .doing(ACTION)?;
+    }
+    write_parked(transaction, sync, updates, now).await
+}
+
+/// A key that the target assigned just now cannot belong to another object any more (row numbers come back
+/// after a deletion), so a link that still claims it has lost its target object.
+async fn release_stale_keys(
+    transaction: &mut Transaction<'_, Sqlite>,
+    sync: SyncId,
+    updates: &[LinkUpdate],
+) -> Result<(), StoreError> {
+    let fresh = updates.iter().filter(|update| update.fresh_key).filter_map(|update| update.target_key.as_deref());
+    let (blob, json) = pack::keys(fresh);
+    if blob.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1 \
+         WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND target_key IS NOT NULL \
+         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+    )
+    .bind(blob)
+    .bind(json)
+    .bind(sync.0)
+    .execute(&mut **transaction)
+    .await
+    .doing("given link states")?;
+    Ok(())
+}
+
+async fn write_parked(
+    transaction: &mut Transaction<'_, Sqlite>,
+    sync: SyncId,
+    updates: &[LinkUpdate],
+    now: i64,
+) -> Result<(), StoreError> {
+    const ACTION: &str = "told what is parked";
+    let healed = pack::numbers(updates.iter().filter(|update| update.parked.is_none()).map(|update| update.link.0));
+    for statement in [
+        "DELETE FROM operation WHERE state = 2 AND link IN \
+         (SELECT parked.link FROM json_each(?) CROSS JOIN parked ON parked.link = json_each.value)",
+        "DELETE FROM parked WHERE link IN (SELECT value FROM json_each(?))",
+    ] {
+        sqlx::query(statement).bind(&healed).execute(&mut **transaction).await.doing(ACTION)?;
+    }
+    for update in updates {
+        let Some(reason) = &update.parked else { continue };
+        let operation = reason.operation.unwrap_or_else(Uuid::now_v7).as_bytes().to_vec();
+        sqlx::query("DELETE FROM operation WHERE state = 2 AND link = ?")
+            .bind(update.link.0)
+            .execute(&mut **transaction)
+            .await
+            .doing(ACTION)?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO operation (id, sync, link, state, kind, revision, content) VALUES (?, ?, ?, 2, ?, ?, ?)",
+        )
+        .bind(&operation)
+        .bind(sync.0)
+        .bind(update.link.0)
+        .bind(kind_number(reason.kind))
+        .bind(update.evaluated)
+        .bind(reason.message.as_bytes())
+        .execute(&mut **transaction)
+        .await
+        .doing(ACTION)?;
+        sqlx::query(
+            "INSERT INTO parked (link, sync, operation, kind, rule, attribute, since, attempts) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (link) DO UPDATE SET operation = excluded.operation, \
+             kind = excluded.kind, rule = excluded.rule, attribute = excluded.attribute, attempts = attempts + 1",
+        )
+        .bind(update.link.0)
+        .bind(sync.0)
+        .bind(&operation)
+        .bind(kind_number(reason.kind))
+        .bind(&reason.rule)
+        .bind(reason.attribute.as_deref())
+        .bind(now)
+        .execute(&mut **transaction)
+        .await
+        .doing(ACTION)?;
+    }
+    Ok(())
+}

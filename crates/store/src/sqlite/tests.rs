@@ -1,0 +1,133 @@
+//! The contract suite on SQLite, and what only a file can get wrong.
+
+use std::path::Path;
+
+use sqlx::{ConnectOptions as _, Connection as _};
+use tempfile::TempDir;
+
+use crate::contract::{NOW, World, contract_tests};
+use crate::{SqliteStore, StateLock, Store as _, StoreError};
+
+async fn fresh() -> (SqliteStore, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (SqliteStore::open(&folder.path().join("state.db"), NOW).await.unwrap(), folder)
+}
+
+contract_tests!(fresh());
+
+async fn refusal(path: &Path) -> String {
+    SqliteStore::open(path, NOW).await.map(drop).unwrap_err().to_string()
+}
+
+async fn execute(path: &Path, sql: &'static str) {
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/er/state.db");
+    let store = SqliteStore::open(&path, NOW).await.unwrap();
+    World::new(&store).await;
+    let facts = store.facts().await.unwrap();
+    drop(store);
+    let store = SqliteStore::open(&path, NOW + 5).await.unwrap();
+    assert_eq!(store.facts().await.unwrap(), facts);
+    let files: Vec<_> =
+        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!files.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{files:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (store, _folder) = fresh().await;
+    World::new(&store).await;
+    for suffix in ["", "-wal", "-shm"] {
+        let path = format!("{}{suffix}", store.path().display());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    std::fs::write(&text, "x".repeat(5_000)).unwrap();
+    assert!(refusal(&text).await.contains("is not a Muster state (it is no SQLite database)"));
+    let short = folder.path().join("short");
+    std::fs::write(&short, "hello").unwrap();
+    assert!(refusal(&short).await.contains("is not a Muster state (it is a file of 5 bytes)"));
+    let other = folder.path().join("other.db");
+    std::fs::File::create(&other).unwrap();
+    execute(&other, "CREATE TABLE t (x)").await;
+    let message = refusal(&other).await;
+    assert!(message.contains("another application's SQLite database"), "{message}");
+    assert_eq!(std::fs::read(&text).unwrap().len(), 5_000);
+}
+
+#[tokio::test]
+async fn a_newer_state_is_refused() {
+    let (store, _folder) = fresh().await;
+    let path = store.path().to_owned();
+    drop(store);
+    execute(&path, "PRAGMA user_version = 999").await;
+    let message = refusal(&path).await;
+    assert!(message.contains("state format 999") && message.contains("install the version that wrote it"), "{message}");
+}
+
+#[tokio::test]
+async fn a_torn_state_is_refused_and_never_read_as_empty() {
+    let (store, folder) = fresh().await;
+    World::new(&store).await;
+    let path = store.path().to_owned();
+    drop(store);
+    execute(&path, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE").await;
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 50, 512, whole.len() / 2, whole.len() - 1] {
+        let torn = folder.path().join(format!("torn-{length}.db"));
+        std::fs::write(&torn, &whole[..length]).unwrap();
+        let error = SqliteStore::open(&torn, NOW).await.map(drop).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Damaged { .. } | StoreError::Foreign { .. }),
+            "{length} of {} bytes: {error}",
+            whole.len()
+        );
+    }
+    let mut scribbled = whole.clone();
+    let middle = whole.len() / 2;
+    scribbled[middle..middle + 8_192].fill(0x5a);
+    let path = folder.path().join("scribbled.db");
+    std::fs::write(&path, scribbled).unwrap();
+    assert!(refusal(&path).await.contains("is damaged"));
+}
+
+/// Version 1, the first: what it wrote must be readable by every later version.
+#[tokio::test]
+async fn a_state_of_version_1_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::File::create(&path).unwrap();
+    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let store = SqliteStore::open(&path, NOW).await.unwrap();
+    let world = World::new(&store).await;
+    assert_eq!(store.live_objects(world.source).await.unwrap(), (2, 2));
+    let (name, sync) = store.sync_names().await.unwrap().remove(0);
+    assert_eq!(name, "staff");
+    let counts = store.counts(sync, NOW).await.unwrap();
+    assert_eq!((counts.linked, counts.dirty, counts.links), (1, 1, 2));
+}
+
+#[test]
+fn a_second_process_hears_who_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.db");
+    let held = StateLock::take(&state, "on host a, process 1").unwrap();
+    let error = StateLock::take(&state, "on host a, process 2").unwrap_err().to_string();
+    assert!(error.contains("on host a, process 1"), "{error}");
+    drop(held);
+    StateLock::take(&state, "on host a, process 2").unwrap();
+}

@@ -1,0 +1,145 @@
+//! The one trait behind which the state lives.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use muster_model::AttributeId;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::records::{
+    AttributeSpec, BatchId, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView,
+    ObjectsByAnchor, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId, StoreFacts, Sync,
+    SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+};
+
+/// The state of one Muster. Every method is one transaction unless it says otherwise.
+#[async_trait]
+pub trait Store: Send + std::marker::Sync {
+    /// The store itself.
+    async fn facts(&self) -> Result<StoreFacts, StoreError>;
+
+    /// The connection of that name, made on first use.
+    async fn connection(&self, name: &str) -> Result<Connection, StoreError>;
+
+    /// Notes which system stands behind a connection.
+    async fn set_identity(&self, connection: ConnectionId, identity: &str) -> Result<(), StoreError>;
+
+    /// The ids of attributes, in the same order; an id is made on first use and never changes its meaning.
+    async fn attribute_ids(
+        &self,
+        connection: ConnectionId,
+        object_type: &str,
+        attributes: &[AttributeSpec],
+    ) -> Result<Vec<AttributeId>, StoreError>;
+
+    /// What attribute ids stand for.
+    async fn attribute_specs(&self, ids: &[AttributeId]) -> Result<HashMap<AttributeId, AttributeSpec>, StoreError>;
+
+    /// An object type that is read, made on first use.
+    async fn source_type(&self, connection: ConnectionId, name: &str) -> Result<SourceType, StoreError>;
+
+    /// An object type that is written, made on first use.
+    async fn target_type(&self, connection: ConnectionId, name: &str) -> Result<TargetType, StoreError>;
+
+    /// Raises the target type's epoch and returns the new counter.
+    async fn next_epoch(&self, target_type: TargetTypeId) -> Result<i64, StoreError>;
+
+    /// The sync of that definition, made on first use; other rules than before mark all its links dirty.
+    async fn sync(&self, definition: &SyncDefinition) -> Result<Sync, StoreError>;
+
+    /// Makes links for source objects that were there before the sync, at most `limit` in this transaction.
+    /// Returns whether more remain.
+    async fn fill_candidates(&self, sync: SyncId, limit: u32) -> Result<bool, StoreError>;
+
+    /// The stored objects among these encoded anchors.
+    async fn objects(&self, source_type: SourceTypeId, anchors: &[Vec<u8>]) -> Result<ObjectsByAnchor, StoreError>;
+
+    /// Commits a merged page: objects, references, links of new objects, dirty marks and the round's standing.
+    async fn commit_page(&self, page: &PageCommit) -> Result<PageSummary, StoreError>;
+
+    /// How many live objects a source type has: (all, those that the current generation saw).
+    async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError>;
+
+    /// Removes softly what the complete generation did not see, with references it did not see, at most
+    /// `limit` objects in this transaction. Returns how many objects; zero ends the round.
+    async fn sweep(&self, source_type: SourceTypeId, now: i64, limit: u32) -> Result<u64, StoreError>;
+
+    /// Ends an unswept round without sweeping.
+    async fn skip_sweep(&self, source_type: SourceTypeId) -> Result<(), StoreError>;
+
+    /// Soft removals older than `before` become hard, and their links dirty.
+    async fn harden_removals(&self, source_type: SourceTypeId, before: i64) -> Result<u64, StoreError>;
+
+    /// Marks links dirty whose due time has come.
+    async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError>;
+
+    /// Dirty links after `after` in order of their ids, without those that wait for a pause to end.
+    async fn dirty_links(&self, sync: SyncId, after: LinkId, now: i64, limit: u32)
+    -> Result<Vec<LinkView>, StoreError>;
+
+    /// These links.
+    async fn links(&self, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError>;
+
+    /// The owning links of these encoded target keys.
+    async fn owners(
+        &self,
+        target_type: TargetTypeId,
+        keys: &[Vec<u8>],
+    ) -> Result<HashMap<Vec<u8>, (SyncId, LinkId)>, StoreError>;
+
+    /// Writes what evaluations decided without an operation.
+    async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError>;
+
+    /// Notes a batch before it leaves. The record's own id is ignored; the new one is returned.
+    async fn open_batch(&self, batch: &BatchRecord) -> Result<BatchId, StoreError>;
+
+    /// Writes a batch's outcomes and forgets the batch. `guarded` are counts of guarded changes by kind.
+    async fn close_batch(
+        &self,
+        batch: BatchId,
+        sync: SyncId,
+        updates: &[LinkUpdate],
+        guarded: &[(&str, u64)],
+        now: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Batches whose outcomes were never recorded.
+    async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError>;
+
+    /// Guarded changes of a kind sent since.
+    async fn sent_since(&self, sync: SyncId, kind: &str, since: i64) -> Result<u64, StoreError>;
+
+    /// Replaces what a sync holds.
+    async fn set_holds(&self, sync: SyncId, holds: &[HoldRecord]) -> Result<(), StoreError>;
+
+    /// What a sync holds.
+    async fn holds(&self, sync: SyncId) -> Result<Vec<HoldRecord>, StoreError>;
+
+    /// Parked objects, oldest first.
+    async fn parked(&self, sync: SyncId, limit: u32) -> Result<Vec<ParkedView>, StoreError>;
+
+    /// How many links are in which state.
+    async fn counts(&self, sync: SyncId, now: i64) -> Result<SyncCounts, StoreError>;
+
+    /// Notes that a run began.
+    async fn begin_run(&self, sync: SyncId, now: i64) -> Result<i64, StoreError>;
+
+    /// Notes how a run ended.
+    async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError>;
+
+    /// The last runs, newest first.
+    async fn runs(&self, sync: SyncId, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// Ids of syncs by name, retired ones included.
+    async fn sync_names(&self) -> Result<Vec<(String, SyncId)>, StoreError>;
+
+    /// The target keys of links by their source objects' anchors, for tests and explanations.
+    async fn link_of(&self, sync: SyncId, anchor: &[u8]) -> Result<Option<LinkView>, StoreError>;
+
+    /// The references of an object: (attribute, encoded anchor of the referenced object).
+    async fn edges(&self, source_type: SourceTypeId, anchor: &[u8]) -> Result<Vec<(AttributeId, Vec<u8>)>, StoreError>;
+
+    /// The store's incarnation is replaced by a new one, as after a restore.
+    async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError>;
+}
