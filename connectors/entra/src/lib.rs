@@ -1,1 +1,36 @@
+//! Microsoft Entra ID as a source: users and groups over Microsoft Graph delta query.
+//!
+//! This crate speaks to two hosts only, the configured authority and the configured Graph host, and sends the
+//! bearer token to no other. It knows nothing of syncs, links or stores.
+//!
+//! Start reading at [`EntraKind`], then `source` (a page from its request to its entries), `session` (what is
+//! asked again, when, and what is never sent where) and `decode`.
 
+mod aadsts;
+mod batch;
+mod certificate;
+mod check;
+mod config;
+mod connector;
+mod decode;
+mod edges;
+mod endpoints;
+mod environment;
+mod error;
+mod http;
+mod layout;
+mod managed_identity;
+mod members;
+mod permissions;
+mod retry;
+mod scalar;
+mod schema;
+mod session;
+mod source;
+mod token;
+
+pub use config::{
+    CertificateSettings, Cloud, EntraSettings, ExtensionType, ManagedIdentityHost, ManagedIdentitySettings, Timeout,
+};
+pub use connector::{EntraKind, connect};
+pub use environment::{Environment, SystemEnvironment};
