@@ -45,6 +45,15 @@ pub fn thumbprint_of_pair(certificate_pem: &[u8], key_pem: &[u8]) -> Result<[u8;
     }
 }
 
+/// The SHA-256 thumbprint of the first certificate in `certificate_pem`.
+///
+/// # Errors
+/// There is no certificate in it.
+pub fn thumbprint(certificate_pem: &[u8]) -> Result<[u8; 32], CertificateError> {
+    let certificate = CertificateDer::from_pem_slice(certificate_pem).map_err(|_| CertificateError::NoCertificate)?;
+    sha256(&certificate).ok_or(CertificateError::NoCertificate)
+}
+
 /// SHA-256 by way of the TLS provider, so that no second implementation of it is linked.
 fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
     aws_lc_rs::ALL_CIPHER_SUITES.iter().find_map(|suite| match suite {

@@ -4,6 +4,7 @@
 //! `rustls` itself, so that the whole program has one provider (aws-lc-rs) and one idea of whom to trust.
 
 pub mod certificate;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
