@@ -1,0 +1,17 @@
+//! The connector against a scripted peer, on simulated time.
+//!
+//! `peer` is the other side, `world` the clock and the settings; every other module is one subject.
+
+mod check;
+mod damage;
+mod identity;
+mod links;
+mod objects;
+mod peer;
+mod positions;
+mod sandbox;
+mod settings;
+mod throttling;
+mod tls;
+mod tokens;
+mod world;
