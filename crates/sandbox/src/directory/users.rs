@@ -35,6 +35,8 @@ struct Change {
     lifecycle: Lifecycle,
     values: BTreeMap<UserProperty, Value>,
     manager: Option<Option<u32>>,
+    /// Who the manager was when it was purged.
+    lost_manager: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -148,6 +150,7 @@ impl Users {
             lifecycle: Lifecycle::Live,
             values: BTreeMap::new(),
             manager: None,
+            lost_manager: None,
         })
     }
 
@@ -247,8 +250,10 @@ impl Users {
         let change = self.change(slot);
         change.lifecycle = Lifecycle::Live;
         change.values.remove(&UserProperty::DeletedDateTime);
+        // A manager purged meanwhile went unnoticed: of deleted users only the deletion is told.
+        let lost = change.lost_manager;
         self.recycle_bin.remove(&slot);
-        self.record(slot, WHOLE, None);
+        self.record(slot, WHOLE, lost);
         Ok(())
     }
 
@@ -273,7 +278,9 @@ impl Users {
         self.purged += 1;
         self.record(slot, WHOLE, None);
         for report in reports {
-            self.change(report).manager = Some(None);
+            let change = self.change(report);
+            change.manager = Some(None);
+            change.lost_manager = Some(slot);
             self.record(report, RELATIONSHIP, Some(slot));
         }
     }

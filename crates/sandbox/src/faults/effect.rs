@@ -1,11 +1,12 @@
 //! How each fault looks on the wire.
 
 use std::io;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::spec::{ExpiredForm, Fault, FaultKind, RetryAfter};
 use crate::graph::{DeltaMood, expired};
@@ -111,8 +112,13 @@ fn cut(mut reply: Reply) -> Response<Body> {
     let whole = body.len();
     body.truncate(whole / 2);
     let reply = reply.with("content-length", whole.to_string());
-    let torn: [io::Result<Bytes>; 2] = [Ok(Bytes::from(body)), Err(io::ErrorKind::ConnectionReset.into())];
-    reply.into_response(Body::from_stream(stream::iter(torn)))
+    let half: io::Result<Bytes> = Ok(Bytes::from(body));
+    let end = async {
+        // Without a pause the half would be thrown away together with the connection.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(io::ErrorKind::ConnectionReset.into())
+    };
+    reply.into_response(Body::from_stream(stream::iter([half]).chain(stream::once(end))))
 }
 
 fn broken_gzip(mut reply: Reply) -> Response<Body> {

@@ -106,9 +106,18 @@ fn inner(outer: &Request, step: &Step) -> Result<Request, Refusal> {
     Ok(Request::new(step.method.to_uppercase(), &uri, headers, body, outer.origin.clone()))
 }
 
+/// Inside JSON the case of header names counts: clients look for `Content-Type` and `Retry-After`.
+fn in_title_case(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
 fn response(id: &str, reply: &Reply) -> Value {
     let headers: Map<String, Value> =
-        reply.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
+        reply.headers.iter().map(|(name, value)| (in_title_case(name), Value::from(value.as_str()))).collect();
     let mut response = json!({"id": id, "status": reply.status, "headers": headers});
     if !reply.body.is_empty() {
         // What is no JSON travels as base64.

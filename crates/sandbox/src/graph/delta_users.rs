@@ -87,7 +87,7 @@ impl Users<'_> {
                 let slot = if round.only.is_empty() { Some(place) } else { round.only.get(place as usize).copied() };
                 let Some(slot) = slot.filter(|&slot| slot < tenant.users.total()) else { return };
                 match tenant.users.lifecycle(slot) {
-                    Lifecycle::Live => write_user(tenant, slot, round.select, true, None, entries),
+                    Lifecycle::Live => write_user(tenant, slot, round.select, None, entries),
                     Lifecycle::Deleted if shared.options.oddities.removed_in_first_round => {
                         entries.removed(&tenant.users.id(slot).to_string(), "changed");
                     }
@@ -104,7 +104,7 @@ impl Users<'_> {
                     Lifecycle::Live => {
                         let properties = if round.minimal { round.select & change.changed } else { round.select };
                         let mask = (properties & !RELATIONSHIP) | (round.select & change.changed & RELATIONSHIP);
-                        write_user(tenant, change.slot, mask, change.changed == WHOLE, change.former_manager, entries);
+                        write_user(tenant, change.slot, mask, change.former_manager, entries);
                     }
                 }
             }
@@ -145,7 +145,7 @@ fn write_phantom(shared: &Shared, tenant: &Tenant, round: &Round, entries: &mut 
 }
 
 /// Writes the properties that were ever set; one that was cleared is `null`, one that never was is absent.
-fn write_user(tenant: &Tenant, slot: u32, mask: Mask, whole: bool, former_manager: Option<u32>, entries: &mut Entries) {
+fn write_user(tenant: &Tenant, slot: u32, mask: Mask, former_manager: Option<u32>, entries: &mut Entries) {
     entries.begin(&tenant.users.id(slot).to_string());
     let reader = tenant.users.reader(slot);
     let mut left = mask & !RELATIONSHIP;
@@ -161,15 +161,15 @@ fn write_user(tenant: &Tenant, slot: u32, mask: Mask, whole: bool, former_manage
         }
     }
     if mask & RELATIONSHIP != 0 {
-        write_manager(tenant, slot, whole, former_manager, entries);
+        write_manager(tenant, slot, former_manager, entries);
     }
     entries.push("}");
 }
 
-fn write_manager(tenant: &Tenant, slot: u32, whole: bool, former: Option<u32>, entries: &mut Entries) {
+fn write_manager(tenant: &Tenant, slot: u32, former: Option<u32>, entries: &mut Entries) {
     let (manager, removed) = match tenant.users.manager(slot) {
         Some(manager) => (manager, false),
-        None => match former.filter(|_| !whole) {
+        None => match former {
             Some(former) => (former, true),
             None => return,
         },
