@@ -1,1 +1,39 @@
+//! The cycle of a sync: import, evaluate, match, guard, apply, record, sweep; one stage a file.
+//!
+//! The engine is level-triggered: whatever may change a target only marks links dirty, and evaluation computes the
+//! next operation from the full current state. Start reading at [`cycle::Engine::cycle`].
+//! It branches on capabilities, never on a connector's kind.
 
+pub mod clock;
+pub mod commit;
+pub mod compile;
+pub mod convert;
+pub mod cycle;
+pub mod error;
+pub mod evaluate;
+pub mod merge;
+pub mod plan;
+pub mod report;
+pub mod rules;
+
+mod apply;
+mod guard;
+mod import;
+mod matching;
+mod pass;
+mod prepare;
+mod record;
+mod resolve;
+mod sweep;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::{Clock, SystemClock};
+pub use commit::{CommitPoint, Observer, Unobserved};
+pub use compile::{Compiled, RuleFinding, compile};
+pub use cycle::{CycleOptions, Engine};
+pub use error::EngineError;
+pub use plan::{Plan, PlannedChange, PlannedKind};
+pub use report::Report;
+pub use rules::{GuardRules, Limit, MappingRule, MatchRule, Removal, RemovalRules, SyncRules, When};

@@ -1,0 +1,265 @@
+//! Sending: operations in batches, each noted before it leaves; a batch refused as a whole is split until the
+//! object to blame stands alone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use muster_connector::{Batch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, RetryScope, Target};
+use muster_model::pack::{pack_row, unpack_row};
+use muster_model::{Key, Row, Slot, Value};
+use muster_store::{BatchId, BatchMember, BatchRecord, LinkView, OperationKind};
+use uuid::Uuid;
+
+use crate::commit::CommitPoint;
+use crate::compile::Compiled;
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::{ChangeWanted, Layout};
+use crate::matching::Candidate;
+use crate::prepare::Prepared;
+
+/// How long a target may take for one batch.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Objects blamed one by one within a batch before the rest is left for later: by then the fault is no object's.
+const MAX_BLAMED: usize = 20;
+
+/// One operation on its way, with what recording its outcome needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) link: LinkView,
+    pub(crate) operation: Operation,
+    pub(crate) kind: OperationKind,
+    pub(crate) match_value: Option<Value>,
+    pub(crate) due_at: Option<i64>,
+    /// The report has counted the link already.
+    pub(crate) counted: bool,
+}
+
+impl Sent {
+    fn new(link: LinkView, kind: OperationKind, operation: Kind, key: Option<Key>, row: Row) -> Self {
+        let operation = Operation {
+            id: OperationId(Uuid::now_v7()),
+            kind: operation,
+            key,
+            row,
+            deltas: Vec::new(),
+            enabling: None,
+            expected_version: None,
+            depends_on: Vec::new(),
+        };
+        Self { link, operation, kind, match_value: None, due_at: None, counted: false }
+    }
+
+    pub(crate) fn create(compiled: &Compiled, candidate: Candidate) -> Self {
+        let key = creators_key(compiled, &candidate.row);
+        let sent = Self::new(candidate.link, OperationKind::Create, Kind::Create, key, candidate.row);
+        Self { match_value: candidate.match_value, ..sent }
+    }
+
+    pub(crate) fn change(compiled: &Compiled, link: LinkView, change: ChangeWanted, due_at: Option<i64>) -> Self {
+        let key = link.target_key.as_deref().and_then(|key| Key::decode(key).ok());
+        let mut row = change.row;
+        let (kind, operation) = match change.rename {
+            Some(to) => (OperationKind::Rename, Kind::Rename { to }),
+            None if change.enabling == Some(false) => (OperationKind::Disable, Kind::Update),
+            None => (OperationKind::Update, Kind::Update),
+        };
+        if kind != OperationKind::Rename {
+            // The anchor's own slots say nothing new, and no target should be asked to rewrite its key.
+            for position in compiled.anchor.iter().flatten() {
+                if let Some(slot) = row.0.get_mut(*position) {
+                    *slot = Slot::Unknown;
+                }
+            }
+        }
+        let mut sent = Self::new(link, kind, operation, key, row);
+        sent.operation.enabling = change.enabling;
+        Self { due_at, ..sent }
+    }
+
+    pub(crate) fn delete(link: LinkView) -> Self {
+        let key = link.target_key.as_deref().and_then(|key| Key::decode(key).ok());
+        Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())
+    }
+
+    /// What the target object's attributes are after a success.
+    pub(crate) fn result(&self, layout: &Layout) -> Result<Row, EngineError> {
+        let mut row = match (&self.kind, &self.link.written) {
+            (OperationKind::Create, _) | (_, None) => Row::unknown(layout.target.len()),
+            (_, Some(written)) => unpack_row(&layout.target, written)?,
+        };
+        for (slot, new) in row.0.iter_mut().zip(&self.operation.row.0) {
+            if !new.is_unknown() {
+                *slot = new.clone();
+            }
+        }
+        Ok(row)
+    }
+
+    fn member(&self, layout: &Layout) -> BatchMember {
+        BatchMember {
+            operation: self.operation.id.0,
+            link: self.link.id,
+            kind: self.kind,
+            revision: self.link.dirty,
+            content: content_hash(layout, &self.operation.row),
+        }
+    }
+}
+
+/// The anchor that a new object will have, where its creator chooses it.
+pub(crate) fn creators_key(compiled: &Compiled, row: &Row) -> Option<Key> {
+    let positions = compiled.anchor.as_ref()?;
+    positions.iter().map(|position| row.slot(*position).value().cloned()).collect::<Option<Vec<_>>>().map(Key)
+}
+
+/// Recognises the values of an operation at the target without keeping them.
+pub(crate) fn content_hash(layout: &Layout, row: &Row) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&blake3::hash(&pack_row(&layout.target, row)).as_bytes()[..16]);
+    short
+}
+
+/// Operations that travel together.
+#[derive(Debug)]
+pub(crate) struct Shipment {
+    pub(crate) sent: Vec<Sent>,
+}
+
+/// What came back.
+pub(crate) struct Landed {
+    pub(crate) batch: BatchId,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) outcomes: HashMap<OperationId, Outcome>,
+    /// The target cannot go on.
+    pub(crate) error: Option<ConnectorError>,
+}
+
+impl Shipment {
+    /// Creates and updates first, then what takes away, in batches that the target can take.
+    pub(crate) fn pack(sent: Vec<Sent>, prepared: &Prepared) -> Vec<Self> {
+        let size = (prepared.compiled.capabilities.max_batch as usize).clamp(1, 10_000);
+        let takes_away = |sent: &Sent| matches!(sent.kind, OperationKind::Disable | OperationKind::Delete);
+        let (last, first): (Vec<_>, Vec<_>) = sent.into_iter().partition(takes_away);
+        let mut shipments = Vec::new();
+        for group in [first, last] {
+            let mut group = group.into_iter().peekable();
+            while group.peek().is_some() {
+                shipments.push(Self { sent: group.by_ref().take(size).collect() });
+            }
+        }
+        shipments
+    }
+}
+
+impl Engine {
+    /// Notes a batch, sends it, and brings its outcomes home. Nothing of the outcomes is recorded yet.
+    pub(crate) async fn ship(&self, prepared: &Prepared, shipment: Shipment) -> Result<Landed, EngineError> {
+        let side = &prepared.target;
+        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let record = BatchRecord {
+            id: BatchId(0),
+            sync: prepared.sync,
+            target_type: side.id,
+            epoch: (side.epoch.incarnation, side.epoch.counter),
+            host: self.host.clone(),
+            sent_at: self.clock.now(),
+            members: shipment.sent.iter().map(|sent| sent.member(&prepared.layout)).collect(),
+        };
+        let batch = self.store.open_batch(&record).await?;
+        self.observer.passed(CommitPoint::BatchOpened);
+        let mut outcomes = HashMap::with_capacity(shipment.sent.len());
+        let operations = shipment.sent.iter().map(|sent| sent.operation.clone()).collect();
+        let error = send(prepared, target, operations, &mut outcomes).await;
+        self.observer.passed(CommitPoint::BatchAnswered);
+        self.observer.applied(outcomes.len() as u64);
+        Ok(Landed { batch, sent: shipment.sent, outcomes, error })
+    }
+}
+
+/// Sends operations, splitting what is refused as a whole. Operations without an outcome afterwards were not
+/// answered: never sent when the error says so, unknown otherwise.
+async fn send(
+    prepared: &Prepared,
+    target: &dyn Target,
+    operations: Vec<Operation>,
+    outcomes: &mut HashMap<OperationId, Outcome>,
+) -> Option<ConnectorError> {
+    let mut waiting = vec![operations];
+    let mut blamed = 0;
+    while let Some(operations) = waiting.pop() {
+        let batch = Batch {
+            object_type: prepared.target.request.object_type.clone(),
+            attributes: prepared.target.request.attributes.clone(),
+            operations,
+            epoch: prepared.target.epoch,
+            deadline: DEADLINE,
+        };
+        let answer = match tokio::time::timeout(DEADLINE, target.apply(&batch)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ConnectorError::Unreachable {
+                problem: format!("no answer within {} s", DEADLINE.as_secs()),
+                nothing_sent: false,
+            }),
+        };
+        match answer {
+            Ok(answers) => {
+                for operation in &batch.operations {
+                    outcomes.insert(operation.id, Outcome::Unknown);
+                }
+                // An answer for an id that was not asked about is nobody's outcome.
+                for (id, outcome) in answers {
+                    if let Some(slot) = outcomes.get_mut(&id) {
+                        *slot = outcome;
+                    }
+                }
+            }
+            Err(ConnectorError::Refused { problem }) => match batch.operations.as_slice() {
+                [one] => {
+                    blamed += 1;
+                    let rejected = Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
+                    outcomes.insert(one.id, rejected);
+                }
+                _ if blamed >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
+                _ => {
+                    let mut operations = batch.operations;
+                    let second = operations.split_off(operations.len() / 2);
+                    waiting.push(second);
+                    waiting.push(operations);
+                }
+            },
+            Err(error) => {
+                let nothing_sent = nothing_sent(&error);
+                let fate = if nothing_sent { None } else { Some(Outcome::Unknown) };
+                for operation in &batch.operations {
+                    if let Some(fate) = &fate {
+                        outcomes.insert(operation.id, fate.clone());
+                    }
+                }
+                return Some(error);
+            }
+        }
+    }
+    None
+}
+
+fn postpone(operations: &[Operation], problem: &str, outcomes: &mut HashMap<OperationId, Outcome>) {
+    for operation in operations {
+        let retry =
+            Outcome::Retry { after: Duration::from_secs(60), scope: RetryScope::Object, problem: problem.to_owned() };
+        outcomes.insert(operation.id, retry);
+    }
+}
+
+fn nothing_sent(error: &ConnectorError) -> bool {
+    match error {
+        ConnectorError::Unreachable { nothing_sent, .. } => *nothing_sent,
+        ConnectorError::Configuration { .. }
+        | ConnectorError::Credentials { .. }
+        | ConnectorError::Throttled { .. }
+        | ConnectorError::Unsupported(_)
+        | ConnectorError::Refused { .. } => true,
+        ConnectorError::Expired { .. } | ConnectorError::Bug(_) => false,
+    }
+}

@@ -1,0 +1,420 @@
+//! Rules resolved against the schemas of both systems: what `check` finds, and what evaluation works with.
+
+use std::sync::Arc;
+
+use muster_connector::Severity;
+use muster_expression::Expression;
+use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema, Slot, TargetCapabilities, nearest};
+
+use crate::convert::{convertible, fit};
+use crate::rules::{Removal, SyncRules, When};
+
+/// Something about a sync's rules that a person should know or change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFinding {
+    /// Whether the sync can run in spite of it.
+    pub severity: Severity,
+    /// The setting's path, such as `syncs.staff.map.employee_no`.
+    pub setting: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to change.
+    pub fix: String,
+}
+
+/// A sync's rules, resolved.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The rules as configured.
+    pub rules: SyncRules,
+    /// The source's object type.
+    pub source: ObjectType,
+    /// The target's object type.
+    pub target: ObjectType,
+    /// The source attributes that evaluation reads; its rows have this order.
+    pub source_attributes: Vec<String>,
+    /// The target attributes; rows written and found have this order.
+    pub target_attributes: Arc<[String]>,
+    /// What flows into each target attribute.
+    pub columns: Vec<Column>,
+    /// Position of the target's enabling attribute.
+    pub enabling: Option<usize>,
+    /// Position of the source's enabling attribute.
+    pub source_enabling: Option<usize>,
+    /// The match.
+    pub matching: Option<Matching>,
+    /// Positions of the anchor's attributes, where the creator assigns it.
+    pub anchor: Option<Vec<usize>>,
+    /// What the target can do.
+    pub capabilities: TargetCapabilities,
+}
+
+/// One target attribute and what flows into it.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// The target attribute.
+    pub attribute: Attribute,
+    /// What flows.
+    pub input: Input,
+    /// When it flows.
+    pub when: When,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A source attribute, by position.
+    Source(usize),
+    /// The same for all.
+    Constant(Slot),
+    /// Whether the object should be enabled.
+    Enabled,
+    /// Nothing: the attribute is only read, for matching.
+    None,
+}
+
+/// A match by one attribute, resolved.
+#[derive(Debug, Clone)]
+pub struct Matching {
+    /// The source's value.
+    pub input: Input,
+    /// The position of the target attribute.
+    pub target: usize,
+}
+
+/// Resolves rules against the schemas.
+///
+/// # Errors
+/// All findings, when one of them keeps the sync from running.
+pub fn compile(
+    rules: &SyncRules,
+    source: &Schema,
+    target: &Schema,
+) -> Result<(Compiled, Vec<RuleFinding>), Vec<RuleFinding>> {
+    let mut findings = Findings { sync: rules.name.clone(), list: Vec::new() };
+    let source_type = find_type(&mut findings, "from", &rules.source_connection, source, &rules.source_type);
+    let target_type = find_type(&mut findings, "to", &rules.target_connection, target, &rules.target_type);
+    let (Some(source), Some(target)) = (source_type, target_type) else { return Err(findings.list) };
+    if source.source.is_none() {
+        let problem = format!("connection {:?} cannot be read", rules.source_connection);
+        findings.error("from", &problem, "choose a connection that has a source side");
+    }
+    let Some(capabilities) = target.target.clone() else {
+        let problem = format!("connection {:?} cannot be written", rules.target_connection);
+        findings.error("to", &problem, "choose a connection that has a target side");
+        return Err(findings.list);
+    };
+    let mut compiler = Compiler { rules, source, target, findings, source_attributes: Vec::new(), columns: Vec::new() };
+    compiler.mappings();
+    let enabling = compiler.enabling();
+    let matching = compiler.matching();
+    let anchor = compiler.anchor(&capabilities, matching.as_ref());
+    compiler.required();
+    compiler.removal(&capabilities);
+    let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
+    let Compiler { findings, source_attributes, columns, .. } = compiler;
+    if findings.list.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(findings.list);
+    }
+    let compiled = Compiled {
+        rules: rules.clone(),
+        source: source.clone(),
+        target: target.clone(),
+        source_attributes,
+        target_attributes: columns.iter().map(|column| column.attribute.name.clone()).collect(),
+        columns,
+        enabling,
+        source_enabling,
+        matching,
+        anchor,
+        capabilities,
+    };
+    Ok((compiled, findings.list))
+}
+
+impl Compiled {
+    /// A hash of every rule that an evaluation depends on; limits of the guard are not among them.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| (&column.attribute.name, column.attribute.value_type, &column.input, column.when))
+            .collect();
+        let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
+        let described = format!("1 {columns:?} {matching:?} {:?} {:?}", self.source_attributes, self.rules.removal);
+        let hash = blake3::hash(described.as_bytes());
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.as_bytes()[..16]);
+        short
+    }
+}
+
+struct Findings {
+    sync: String,
+    list: Vec<RuleFinding>,
+}
+
+impl Findings {
+    fn add(&mut self, severity: Severity, setting: &str, problem: &str, fix: &str) {
+        let setting = format!("syncs.{}.{setting}", self.sync);
+        self.list.push(RuleFinding { severity, setting, problem: problem.to_owned(), fix: fix.to_owned() });
+    }
+
+    fn error(&mut self, setting: &str, problem: &str, fix: &str) {
+        self.add(Severity::Error, setting, problem, fix);
+    }
+
+    fn warning(&mut self, setting: &str, problem: &str, fix: &str) {
+        self.add(Severity::Warning, setting, problem, fix);
+    }
+}
+
+fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    nearest(name, known).map_or_else(|| otherwise.to_owned(), |near| format!("did you mean {near:?}?"))
+}
+
+fn find_type<'a>(
+    findings: &mut Findings,
+    setting: &str,
+    connection: &str,
+    schema: &'a Schema,
+    name: &str,
+) -> Option<&'a ObjectType> {
+    let found = schema.object_type(name);
+    if found.is_none() {
+        let names: Vec<&str> = schema.types.iter().map(|object_type| object_type.name.as_str()).collect();
+        let problem = format!("connection {connection:?} has no object type {name:?}");
+        let fix = did_you_mean(name, names.iter().copied(), &format!("it has: {}", names.join(", ")));
+        findings.error(setting, &problem, &fix);
+    }
+    found
+}
+
+struct Compiler<'a> {
+    rules: &'a SyncRules,
+    source: &'a ObjectType,
+    target: &'a ObjectType,
+    findings: Findings,
+    source_attributes: Vec<String>,
+    columns: Vec<Column>,
+}
+
+impl Compiler<'_> {
+    fn source_position(&mut self, name: &str) -> usize {
+        if let Some(position) = self.source_attributes.iter().position(|known| known == name) {
+            return position;
+        }
+        self.source_attributes.push(name.to_owned());
+        self.source_attributes.len() - 1
+    }
+
+    fn mappings(&mut self) {
+        for mapping in &self.rules.mappings {
+            let setting = format!("map.{}", mapping.target);
+            let Some(attribute) = self.target_attribute(&setting, &mapping.target) else { continue };
+            if !attribute.creatable && !attribute.updatable {
+                let problem = format!("{:?} cannot be written ({})", attribute.name, attribute.native_type);
+                self.findings.error(&setting, &problem, "remove the mapping");
+                continue;
+            }
+            let Some(input) = self.input(&setting, &mapping.value, &attribute) else { continue };
+            let when = if attribute.updatable { mapping.when } else { When::Create };
+            self.columns.push(Column { attribute, input, when });
+        }
+    }
+
+    fn target_attribute(&mut self, setting: &str, name: &str) -> Option<Attribute> {
+        let Some(attribute) = self.target.attribute(name) else {
+            let problem = format!("{}:{} has no attribute {name:?}", self.rules.target_connection, self.target.name);
+            let known = format!("`muster schema {}` lists what it has", self.rules.target_connection);
+            let fix = did_you_mean(name, self.target.attribute_names(), &known);
+            self.findings.error(setting, &problem, &fix);
+            return None;
+        };
+        if let Some(reason) = &attribute.unsupported {
+            let problem = format!("{name:?} cannot hold a mapped value: {reason}");
+            self.findings.error(setting, &problem, "map another attribute, or change its type in the target");
+            return None;
+        }
+        if attribute.is_reference() {
+            let problem = format!("{name:?} refers to other objects, and references are not written by this version");
+            self.findings.error(setting, &problem, "remove the mapping");
+            return None;
+        }
+        Some(attribute.clone())
+    }
+
+    /// Resolves what flows into `to`, or says why it cannot.
+    fn input(&mut self, setting: &str, value: &Expression, to: &Attribute) -> Option<Input> {
+        let name = match value {
+            Expression::Attribute(name) => name,
+            Expression::Constant(constant) => {
+                return match fit(&Slot::One(constant.clone()), to) {
+                    Ok(slot) => Some(Input::Constant(slot)),
+                    Err(misfit) => {
+                        let problem = format!("the constant does not fit {:?}: {}", to.name, misfit.message);
+                        self.findings.error(setting, &problem, "change the constant");
+                        None
+                    }
+                };
+            }
+        };
+        let Some(attribute) = self.source.attribute(name) else {
+            let problem = format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
+            let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
+            let fix = did_you_mean(name, self.source.attribute_names(), &known);
+            self.findings.error(setting, &problem, &fix);
+            return None;
+        };
+        if let Some(reason) = &attribute.unsupported {
+            let problem = format!("[{name}] cannot be read: {reason}");
+            self.findings.error(setting, &problem, "map another attribute");
+            return None;
+        }
+        if attribute.is_reference() {
+            let problem = format!("[{name}] refers to other objects, and references are not written by this version");
+            self.findings.error(setting, &problem, "remove the mapping; list it under `read` to keep it in the state");
+            return None;
+        }
+        if attribute.multiplicity != Multiplicity::Single && to.multiplicity == Multiplicity::Single {
+            let problem = format!("[{name}] has several values, and {:?} holds one", to.name);
+            self.findings.error(setting, &problem, "map a single-valued attribute");
+            return None;
+        }
+        if !convertible(attribute.value_type, to.value_type) {
+            let problem = format!(
+                "{:?} is {} ({}) and cannot hold [{name}], which is {}",
+                to.name, to.value_type, to.native_type, attribute.value_type
+            );
+            let fix =
+                format!("change it to a type for {} in the target, or map another attribute", attribute.value_type);
+            self.findings.error(setting, &problem, &fix);
+            return None;
+        }
+        Some(Input::Source(self.source_position(name)))
+    }
+
+    fn enabling(&mut self) -> Option<usize> {
+        let enabling = self.target.enabling.as_ref()?;
+        if let Some(position) = self.columns.iter().position(|column| column.attribute.name == enabling.attribute) {
+            return Some(position);
+        }
+        let attribute = self.target.attribute(&enabling.attribute)?.clone();
+        self.columns.push(Column { attribute, input: Input::Enabled, when: When::Always });
+        Some(self.columns.len() - 1)
+    }
+
+    fn matching(&mut self) -> Option<Matching> {
+        let rule = self.rules.matching.clone()?;
+        let attribute = self.target_attribute("match", &rule.target)?;
+        if !attribute.readable {
+            self.findings.error("match", &format!("{:?} cannot be read", rule.target), "match by another attribute");
+            return None;
+        }
+        let input = self.input("match", &rule.source, &attribute)?;
+        if !attribute.unique {
+            let problem = format!("nothing in the target keeps {:?} unique", rule.target);
+            self.findings.warning("match", &problem, "add a unique key there, so that no value can match two objects");
+        }
+        let position = self.columns.iter().position(|column| column.attribute.name == attribute.name);
+        let target = position.unwrap_or_else(|| {
+            self.columns.push(Column { attribute, input: Input::None, when: When::Create });
+            self.columns.len() - 1
+        });
+        Some(Matching { input, target })
+    }
+
+    fn anchor(&mut self, capabilities: &TargetCapabilities, matching: Option<&Matching>) -> Option<Vec<usize>> {
+        let anchor = &self.target.anchor;
+        match anchor.assigned_by {
+            AssignedBy::System => {
+                if matching.is_none() && self.rules.matching.is_none() && capabilities.once != Once::Ledger {
+                    let problem = format!(
+                        "{} is assigned by the target, so a create whose answer is lost could not be recognised again",
+                        anchor.attributes.join(", ")
+                    );
+                    let fix = "add match = [{ source = \"[…]\", target = \"…\" }] with an attribute that is unique in the target";
+                    self.findings.error("match", &problem, fix);
+                }
+                None
+            }
+            AssignedBy::Creator => {
+                let mut positions = Vec::new();
+                for name in &anchor.attributes {
+                    match self.columns.iter().position(|column| column.attribute.name == *name) {
+                        Some(position) => positions.push(position),
+                        None => {
+                            let problem = format!("{name:?} is the target's key, and no mapping fills it");
+                            self.findings.error(
+                                &format!("map.{name}"),
+                                &problem,
+                                "map a source attribute that never changes",
+                            );
+                        }
+                    }
+                }
+                Some(positions)
+            }
+        }
+    }
+
+    fn required(&mut self) {
+        let anchor = &self.target.anchor.attributes;
+        let missing: Vec<String> = self
+            .target
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.required && !anchor.contains(&attribute.name))
+            .filter(|attribute| {
+                !self
+                    .columns
+                    .iter()
+                    .any(|column| column.attribute.name == attribute.name && column.input != Input::None)
+            })
+            .map(|attribute| attribute.name.clone())
+            .collect();
+        for name in missing {
+            let problem = format!("the target requires {name:?}, and no mapping fills it");
+            self.findings.error(
+                &format!("map.{name}"),
+                &problem,
+                "add a mapping for it, or give it a default in the target",
+            );
+        }
+    }
+
+    fn removal(&mut self, capabilities: &TargetCapabilities) {
+        let removal = &self.rules.removal;
+        let can_disable = self.target.enabling.is_some();
+        let choices = [("soft", removal.soft), ("hard", removal.hard), ("disabled", removal.disabled)];
+        for (name, choice) in choices {
+            let setting = format!("removal.{name}");
+            match choice {
+                Some(Removal::Disable) if !can_disable => {
+                    let problem = format!("{} knows no way to disable an object", self.target.name);
+                    let fix = "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\"";
+                    self.findings.error(&setting, &problem, fix);
+                }
+                Some(Removal::Delete) if !capabilities.can_delete => {
+                    let problem = format!("{} cannot delete objects", self.rules.target_connection);
+                    self.findings.error(&setting, &problem, "choose \"keep\" or \"disable\"");
+                }
+                None if !can_disable && name != "hard" => {
+                    let cause = if name == "soft" { "leaves the source" } else { "is disabled at the source" };
+                    if name == "disabled" && self.source.enabling.is_none() {
+                        continue;
+                    }
+                    let problem = format!(
+                        "{} cannot be disabled, so it must be said what happens when a person {cause}",
+                        self.target.name
+                    );
+                    let fix =
+                        "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\" here";
+                    self.findings.error(&setting, &problem, fix);
+                }
+                _ => {}
+            }
+        }
+    }
+}

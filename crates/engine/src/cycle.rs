@@ -1,0 +1,151 @@
+//! One pass of a sync, from the source's news to the target's outcomes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use muster_connector::Connector;
+use muster_model::Key;
+use muster_store::Store;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::commit::{CommitPoint, Observer};
+use crate::error::EngineError;
+use crate::pass::{Pass, Progress};
+use crate::prepare::Prepared;
+use crate::report::Report;
+use crate::rules::SyncRules;
+
+/// Everything that cycles work with.
+pub struct Engine {
+    /// The state.
+    pub store: Arc<dyn Store>,
+    /// The open connections by name.
+    pub connections: HashMap<String, Arc<dyn Connector>>,
+    /// All configured syncs: those that read the same type share one reading.
+    pub syncs: Vec<SyncRules>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who follows.
+    pub observer: Arc<dyn Observer>,
+    /// This host's name, for records.
+    pub host: String,
+    /// Rung by the import after each page.
+    pub(crate) imported: Notify,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("connections", &self.connections.keys()).finish_non_exhaustive()
+    }
+}
+
+/// How to run a cycle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CycleOptions {
+    /// Read everything anew.
+    pub full: bool,
+    /// Evaluate only this source object.
+    pub only: Option<Key>,
+}
+
+/// Links made for a new sync in one transaction.
+const FILL: u32 = 10_000;
+
+impl Engine {
+    /// An engine over a state and open connections.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        connections: HashMap<String, Arc<dyn Connector>>,
+        syncs: Vec<SyncRules>,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+        Self { store, connections, syncs, clock, observer, host, imported: Notify::new() }
+    }
+
+    /// Runs one cycle of a sync. The caller holds the right to write the state.
+    ///
+    /// # Errors
+    /// Why it could not go on. What was recorded until then stands, and the next cycle goes on from there.
+    pub async fn cycle(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
+        let started = std::time::Instant::now();
+        let prepared = self.prepare(rules, true).await?;
+        let run = self.store.begin_run(prepared.sync, self.clock.now()).await?;
+        let mut report = Report { sync: rules.name.clone(), notes: prepared.notes.clone(), ..Report::default() };
+        let result = self.stages(&prepared, options, &mut report).await;
+        report.seconds = started.elapsed().as_secs_f64();
+        let outcome = match &result {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let text = serde_json::to_string(&report).unwrap_or_default();
+        self.store.finish_run(run, self.clock.now(), &outcome, &text).await?;
+        self.observer.passed(CommitPoint::RunFinished);
+        result.map(|()| report)
+    }
+
+    async fn stages(
+        &self,
+        prepared: &Prepared,
+        options: &CycleOptions,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let open = self.resolve_open_batches(prepared, report).await?;
+        while self.store.fill_candidates(prepared.sync, FILL).await? {
+            self.observer.passed(CommitPoint::CandidatesFilled);
+        }
+        self.observer.passed(CommitPoint::CandidatesFilled);
+        self.store.mark_due(prepared.sync, self.clock.now()).await?;
+
+        let done = AtomicBool::new(false);
+        let importing = async {
+            let read = self.import(&prepared.source, options.full).await;
+            done.store(true, Ordering::Release);
+            self.imported.notify_one();
+            read
+        };
+        let mut progress = Progress::new(open);
+        let evaluating = async {
+            if options.only.is_some() {
+                return Ok(());
+            }
+            self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await
+        };
+        // The import never waits for the target, nor the other way round.
+        let (read, evaluated) = tokio::join!(importing, evaluating);
+        let swept = match &read {
+            Ok(entries) => {
+                report.read = *entries;
+                self.sweep(prepared, report).await
+            }
+            Err(_) => Ok(()),
+        };
+        evaluated?;
+        if let Some(key) = &options.only {
+            self.only(prepared, key, &mut progress, report).await?;
+            return read.map(drop);
+        }
+        self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await?;
+        self.guarded(prepared, &mut progress, report).await?;
+        swept?;
+        read.map(drop)
+    }
+
+    async fn only(
+        &self,
+        prepared: &Prepared,
+        key: &Key,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        match self.store.link_of(prepared.sync, &key.encode()).await? {
+            Some(link) => self.pass(prepared, Pass::These(&[link.id]), progress, report).await?,
+            None => report.notes.push(format!("the source has no object {key}")),
+        }
+        self.guarded(prepared, progress, report).await
+    }
+}

@@ -1,0 +1,260 @@
+//! What a link's full current state calls for. Pure: state in, decision out; nothing is computed from "what changed".
+
+use muster_model::pack::unpack_row;
+use muster_model::{AttributeId, Key, PackError, Row, Slot, Value};
+use muster_store::{LinkState, LinkView, OperationKind, Origin, ParkReason, Removed};
+
+use crate::compile::{Compiled, Input};
+use crate::convert::fit;
+use crate::rules::{Removal, When};
+
+/// The persistent ids of the compiled rules' attributes.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// In the order of [`Compiled::source_attributes`].
+    pub source: Vec<AttributeId>,
+    /// In the order of [`Compiled::target_attributes`].
+    pub target: Vec<AttributeId>,
+}
+
+/// What a link calls for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// What to do next.
+    pub wanted: Wanted,
+    /// When the link must be evaluated again by itself.
+    pub due_at: Option<i64>,
+}
+
+/// What to do next for one link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// Nothing; the link is in this state.
+    Nothing(LinkState),
+    /// Not enough is known yet (an attribute that this generation has still to read).
+    NotYet,
+    /// A target object: by adoption if one matches, else by creation.
+    Object {
+        /// The desired values.
+        row: Row,
+        /// The value to match by; `None` where it is null or there is no match rule.
+        match_value: Option<Value>,
+    },
+    /// A change of the linked target object.
+    Change(ChangeWanted),
+    /// The linked target object's end.
+    Delete,
+    /// A value does not fit.
+    Park(ParkReason),
+}
+
+/// A change of a linked target object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeWanted {
+    /// The values that differ; unknown slots stay.
+    pub row: Row,
+    /// It enables or disables.
+    pub enabling: Option<bool>,
+    /// The anchor changes to this one.
+    pub rename: Option<Key>,
+}
+
+/// Decides what a link calls for.
+///
+/// # Errors
+/// A stored row is damaged.
+pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64) -> Result<Evaluation, PackError> {
+    let settled = |state| Evaluation { wanted: Wanted::Nothing(state), due_at: None };
+    if link.state == LinkState::Released {
+        return Ok(settled(LinkState::Released));
+    }
+    let linked = link.target_key.is_some();
+    let source = match &link.source {
+        Some(packed) => unpack_row(&layout.source, packed)?,
+        None => return Ok(settled(link.state)),
+    };
+    let written = match &link.written {
+        Some(packed) => unpack_row(&layout.target, packed)?,
+        None => Row::unknown(layout.target.len()),
+    };
+    let plan = removal(compiled, link, &source, now);
+    let wanted = match plan.action {
+        Action::Leave => Wanted::Nothing(link.state),
+        Action::Delete if linked => Wanted::Delete,
+        Action::Delete | Action::Disable if !linked => Wanted::Nothing(link.state),
+        Action::Delete => Wanted::Nothing(link.state),
+        Action::Disable => disable(compiled, link, &written),
+        Action::Ensure { .. } if (0..layout.source.len()).any(|position| source.slot(position).is_unknown()) => {
+            Wanted::NotYet
+        }
+        Action::Ensure { enabled } => ensure(compiled, link, &source, &written, enabled),
+    };
+    Ok(Evaluation { wanted, due_at: plan.due_at })
+}
+
+enum Action {
+    Leave,
+    Ensure { enabled: bool },
+    Disable,
+    Delete,
+}
+
+struct Plan {
+    action: Action,
+    due_at: Option<i64>,
+}
+
+fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan {
+    let rules = &compiled.rules.removal;
+    let can_disable = compiled.enabling.is_some();
+    let default = if can_disable { Removal::Disable } else { Removal::Keep };
+    let may_delete = compiled.capabilities.can_delete && (link.origin != Origin::Adopted || rules.delete_adopted);
+    let now_and = |action| Plan { action, due_at: None };
+    let disable = || if can_disable { Action::Disable } else { Action::Leave };
+    match link.removed {
+        Removed::No => {
+            let disabled = compiled
+                .source_enabling
+                .is_some_and(|position| *source.slot(position) == Slot::One(Value::Boolean(false)));
+            match (disabled, rules.disabled.unwrap_or(default)) {
+                (false, _) | (true, Removal::Keep) => now_and(Action::Ensure { enabled: true }),
+                (true, Removal::Disable) => now_and(Action::Ensure { enabled: false }),
+                (true, Removal::Delete) if may_delete => now_and(Action::Delete),
+                (true, Removal::Delete) => now_and(disable()),
+            }
+        }
+        Removed::Soft => match rules.soft.unwrap_or(default) {
+            Removal::Keep => now_and(Action::Leave),
+            Removal::Delete if may_delete => now_and(Action::Delete),
+            Removal::Disable | Removal::Delete => now_and(disable()),
+        },
+        Removed::Hard => match rules.hard.unwrap_or(Removal::Delete) {
+            Removal::Keep => now_and(Action::Leave),
+            Removal::Delete if may_delete => {
+                let deadline = link.removed_since.unwrap_or(now).saturating_add(rules.grace);
+                if now >= deadline {
+                    now_and(Action::Delete)
+                } else {
+                    let due_at = link.target_key.is_some().then_some(deadline);
+                    Plan { action: disable(), due_at }
+                }
+            }
+            Removal::Disable | Removal::Delete => now_and(disable()),
+        },
+    }
+}
+
+fn disable(compiled: &Compiled, link: &LinkView, written: &Row) -> Wanted {
+    let off = Slot::One(Value::Boolean(false));
+    match compiled.enabling {
+        Some(position) if link.target_key.is_some() && *written.slot(position) != off => {
+            let mut row = Row::unknown(compiled.columns.len());
+            if let Some(slot) = row.0.get_mut(position) {
+                *slot = off;
+            }
+            Wanted::Change(ChangeWanted { row, enabling: Some(false), rename: None })
+        }
+        _ => Wanted::Nothing(if link.target_key.is_some() { LinkState::Disabled } else { link.state }),
+    }
+}
+
+fn input_slot(input: &Input, source: &Row, enabled: bool) -> Slot {
+    match input {
+        Input::Source(position) => source.slot(*position).clone(),
+        Input::Constant(slot) => slot.clone(),
+        Input::Enabled => Slot::One(Value::Boolean(enabled)),
+        Input::None => Slot::Unknown,
+    }
+}
+
+fn ensure(compiled: &Compiled, link: &LinkView, source: &Row, written: &Row, enabled: bool) -> Wanted {
+    let linked = link.target_key.is_some();
+    let mut row = Row::unknown(compiled.columns.len());
+    for ((slot, column), position) in row.0.iter_mut().zip(&compiled.columns).zip(0..) {
+        if column.input == Input::None || (linked && column.when == When::Create) {
+            continue;
+        }
+        let input = match input_slot(&column.input, source, enabled) {
+            // A mapped enabling attribute can only disable further: an object that should be disabled is not enabled by a mapping.
+            mapped if Some(position) == compiled.enabling && !enabled => {
+                drop(mapped);
+                Slot::One(Value::Boolean(false))
+            }
+            input => input,
+        };
+        match fit(&input, &column.attribute) {
+            Ok(fitted) => *slot = fitted,
+            Err(misfit) => {
+                let kind = if linked { OperationKind::Update } else { OperationKind::Create };
+                return park(kind, misfit.rule, Some(&column.attribute.name), misfit.message);
+            }
+        }
+    }
+    if !linked {
+        let match_value = compiled.matching.as_ref().and_then(|matching| {
+            let attribute = &compiled.columns.get(matching.target)?.attribute;
+            let slot = fit(&input_slot(&matching.input, source, enabled), attribute).ok()?;
+            slot.value().cloned()
+        });
+        return Wanted::Object { row, match_value };
+    }
+    let rename = match renamed(compiled, link, &row) {
+        Ok(rename) => rename,
+        Err(reason) => return *reason,
+    };
+    for (position, slot) in row.0.iter_mut().enumerate() {
+        if *slot == *written.slot(position) {
+            *slot = Slot::Unknown;
+        }
+    }
+    let enabling = compiled.enabling.and_then(|position| match row.slot(position) {
+        Slot::One(Value::Boolean(enabled)) => Some(*enabled),
+        _ => None,
+    });
+    if rename.is_none() && row.0.iter().all(Slot::is_unknown) {
+        let is_off =
+            compiled.enabling.is_some_and(|position| *written.slot(position) == Slot::One(Value::Boolean(false)));
+        return Wanted::Nothing(if is_off { LinkState::Disabled } else { LinkState::Linked });
+    }
+    Wanted::Change(ChangeWanted { row, enabling, rename })
+}
+
+/// The new anchor, when a mapped anchor attribute's value is no longer the one of the linked object.
+fn renamed(compiled: &Compiled, link: &LinkView, row: &Row) -> Result<Option<Key>, Box<Wanted>> {
+    let (Some(positions), Some(present)) = (&compiled.anchor, &link.target_key) else { return Ok(None) };
+    let mut values = Vec::with_capacity(positions.len());
+    for position in positions {
+        match row.slot(*position) {
+            Slot::One(value) => values.push(value.clone()),
+            // Mapped on create only: the anchor stays what it was.
+            Slot::Unknown => return Ok(None),
+            Slot::Null | Slot::Many(_) => {
+                let name = compiled.columns.get(*position).map(|column| column.attribute.name.as_str());
+                let message = "the key's value is empty".to_owned();
+                return Err(Box::new(park(OperationKind::Rename, "required", name, message)));
+            }
+        }
+    }
+    let wanted = Key(values);
+    if wanted.encode() == *present {
+        return Ok(None);
+    }
+    if compiled.capabilities.can_rename {
+        return Ok(Some(wanted));
+    }
+    let name = compiled.target.anchor.attributes.first().map(String::as_str);
+    let message = format!("the key would have to change to {wanted}, which the target cannot do");
+    Err(Box::new(park(OperationKind::Rename, "anchor_changed", name, message)))
+}
+
+/// The decision to park a link.
+#[must_use]
+pub fn park(kind: OperationKind, rule: &str, attribute: Option<&str>, message: String) -> Wanted {
+    Wanted::Park(ParkReason {
+        operation: None,
+        kind,
+        rule: rule.to_owned(),
+        attribute: attribute.map(str::to_owned),
+        message,
+    })
+}

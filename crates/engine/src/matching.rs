@@ -1,0 +1,183 @@
+//! Matching: is there already a target object for this source object? Asked in bulk, before any create.
+
+use std::collections::HashSet;
+
+use muster_model::pack::pack_row;
+use muster_model::{Row, Slot, Value};
+use muster_store::{LinkUpdate, LinkView, OperationKind};
+
+use crate::apply::Sent;
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::{Wanted, evaluate, park};
+use crate::pass::{Progress, adopted, linked_state, unchanged};
+use crate::prepare::Prepared;
+use crate::report::Report;
+
+/// A link without a target object that should have one.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) link: LinkView,
+    pub(crate) row: Row,
+    pub(crate) match_value: Option<Value>,
+}
+
+impl Engine {
+    /// Looks for target objects that match the candidates: one is adopted, none is created, more wait for a person.
+    pub(crate) async fn matched(
+        &self,
+        prepared: &Prepared,
+        candidates: Vec<Candidate>,
+        progress: &mut Progress,
+        settled: &mut Vec<LinkUpdate>,
+        sending: &mut Vec<Sent>,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let compiled = &prepared.compiled;
+        let Some(matching) = &compiled.matching else {
+            sending.extend(candidates.into_iter().map(|candidate| Sent::create(compiled, candidate)));
+            return Ok(());
+        };
+        let mut asked = Vec::new();
+        for candidate in candidates {
+            match &candidate.match_value {
+                Some(value) if progress.creating.contains(value) => {
+                    // Its twin's create is on its way; what came of it shows when this link's turn comes again.
+                    progress.unsettled(&candidate.link);
+                }
+                Some(value) => {
+                    progress.creating.insert(value.clone());
+                    asked.push((candidate.link.clone(), value.clone(), candidate));
+                }
+                None if compiled.anchor.is_some() => sending.push(Sent::create(compiled, candidate)),
+                None => {
+                    let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.clone());
+                    let message =
+                        "the value to match by is empty, so the new object could never be recognised".to_owned();
+                    if let Wanted::Park(reason) =
+                        park(OperationKind::Create, "match_value_empty", attribute.as_deref(), message)
+                    {
+                        report.parked += 1;
+                        settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&candidate.link) });
+                    }
+                }
+            }
+        }
+        let found = self.find(prepared, matching.target, asked.iter().map(|(_, value, _)| value.clone())).await?;
+        let keys: Vec<Vec<u8>> = found.iter().flatten().map(|object| object.key.encode()).collect();
+        let owners = if keys.is_empty() {
+            std::collections::HashMap::new()
+        } else {
+            self.store.owners(prepared.target.id, &keys).await?
+        };
+        let mut claimed: HashSet<Vec<u8>> = HashSet::new();
+        for ((link, value, candidate), mut objects) in asked.into_iter().zip(found) {
+            let refusal = match objects.as_slice() {
+                [] => {
+                    sending.push(Sent::create(compiled, candidate));
+                    continue;
+                }
+                [one] => {
+                    let key = one.key.encode();
+                    let owned = owners.get(&key).is_some_and(|(_, owner)| *owner != link.id);
+                    if owned || !claimed.insert(key) {
+                        Some((
+                            "second_claimant",
+                            "the matching object belongs to another source object already".to_owned(),
+                        ))
+                    } else {
+                        None
+                    }
+                }
+                _ => Some(("ambiguous_match", "more than one object of the target matches".to_owned())),
+            };
+            progress.creating.remove(&value);
+            if let Some((rule, message)) = refusal {
+                let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());
+                if let Wanted::Park(reason) = park(OperationKind::Create, rule, attribute, message) {
+                    report.parked += 1;
+                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&link) });
+                }
+                continue;
+            }
+            if let Some(object) = objects.pop() {
+                self.adopt(prepared, link, &object, progress, settled, sending, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn find(
+        &self,
+        prepared: &Prepared,
+        target: usize,
+        values: impl Iterator<Item = Value>,
+    ) -> Result<Vec<Vec<muster_connector::FoundObject>>, EngineError> {
+        let side = &prepared.target;
+        let Some(connector) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let by: Vec<String> =
+            prepared.compiled.columns.get(target).map(|column| column.attribute.name.clone()).into_iter().collect();
+        let values: Vec<Vec<Value>> = values.map(|value| vec![value]).collect();
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = connector
+            .find(&side.request, &by, &values)
+            .await
+            .map_err(|error| EngineError::connection(&side.name, error))?;
+        if found.len() == values.len() {
+            return Ok(found);
+        }
+        let problem = format!("asked to find {} objects, it answered {}", values.len(), found.len());
+        Err(EngineError::connection(&side.name, muster_connector::Error::Bug(problem)))
+    }
+
+    /// Links an existing object and evaluates at once what its values lack.
+    fn adopt(
+        &self,
+        prepared: &Prepared,
+        link: LinkView,
+        object: &muster_connector::FoundObject,
+        progress: &mut Progress,
+        settled: &mut Vec<LinkUpdate>,
+        sending: &mut Vec<Sent>,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let compiled = &prepared.compiled;
+        let now = self.clock.now();
+        let off = Slot::One(Value::Boolean(false));
+        let disabled = compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
+        let adopted_link = LinkView {
+            state: linked_state(disabled),
+            origin: adopted(link.origin),
+            target_key: Some(object.key.encode()),
+            written: Some(pack_row(&prepared.layout.target, &object.row)),
+            ..link
+        };
+        report.adopted += 1;
+        let evaluation = evaluate(compiled, &prepared.layout, &adopted_link, now)?;
+        let base = LinkUpdate { written: adopted_link.written.clone(), ..unchanged(&adopted_link) };
+        match evaluation.wanted {
+            Wanted::Nothing(state) => settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..base }),
+            Wanted::Park(reason) => settled.push(LinkUpdate { parked: Some(reason), ..base }),
+            // The adoption is recorded now; the link stays dirty until the difference is gone.
+            Wanted::Change(change) => {
+                settled.push(LinkUpdate { evaluated: 0, ..base });
+                if change.enabling == Some(false) {
+                    progress.left.insert(adopted_link.id, adopted_link.dirty);
+                    progress.disables.push(adopted_link.id);
+                } else {
+                    let sent = Sent::change(compiled, adopted_link, change, evaluation.due_at);
+                    sending.push(Sent { counted: true, ..sent });
+                }
+            }
+            Wanted::NotYet | Wanted::Object { .. } | Wanted::Delete => {
+                settled.push(LinkUpdate { evaluated: 0, ..base });
+            }
+        }
+        Ok(())
+    }
+}

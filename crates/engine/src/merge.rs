@@ -1,0 +1,278 @@
+//! Merging a page of entries into what was known: pure, and the same however often or in which order entries come.
+
+use std::collections::HashMap;
+
+use muster_connector::page::Removal;
+use muster_connector::{Change, Entry};
+use muster_model::pack::{pack_row, unpack_row};
+use muster_model::{AttributeId, PackError, Row, Slot};
+use muster_store::records::ObjectsByAnchor;
+use muster_store::{EdgeWrite, ObjectWrite, Removed, SourceTypeId};
+
+/// What merging must know of the round.
+#[derive(Debug)]
+pub struct MergeContext<'a> {
+    /// The attributes being read, in the order of the rows.
+    pub ids: &'a [AttributeId],
+    /// Which of them are references: the ids of the types they may name, and whether they are single-valued.
+    pub references: &'a [Option<ReferenceAttribute>],
+    /// The round is a full read with this generation; `None` in a delta.
+    pub full: Option<i64>,
+    /// Now, in milliseconds since 1970.
+    pub now: i64,
+}
+
+/// A reference attribute being read.
+#[derive(Debug, Clone)]
+pub struct ReferenceAttribute {
+    /// The types it may name.
+    pub types: HashMap<String, SourceTypeId>,
+    /// It holds one reference at most.
+    pub single: bool,
+}
+
+/// A merged page.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// The objects to write, each once.
+    pub objects: Vec<ObjectWrite>,
+    /// The references to write.
+    pub edges: Vec<EdgeWrite>,
+}
+
+struct Working {
+    state: Option<Row>,
+    packed: Option<Vec<u8>>,
+    seen: bool,
+    removed: Removed,
+    removed_since: Option<i64>,
+    changed: bool,
+}
+
+/// Merges entries into the stored objects of their anchors.
+///
+/// # Errors
+/// A stored state is damaged.
+pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAnchor) -> Result<Merged, PackError> {
+    let mut merged = Merged::default();
+    let mut positions: HashMap<Vec<u8>, usize> = HashMap::with_capacity(entries.len());
+    let mut working: Vec<(Vec<u8>, Working)> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let anchor = entry.key.encode();
+        let position = match positions.get(&anchor) {
+            Some(position) => *position,
+            None => {
+                let known = stored.get(&anchor);
+                // The removal of what was never seen says nothing: legal in a first round.
+                if matches!(entry.change, Change::Removed(_)) && known.is_none_or(|object| object.state.is_none()) {
+                    continue;
+                }
+                let prior = Working {
+                    state: None,
+                    packed: known.and_then(|object| object.state.clone()),
+                    seen: known
+                        .is_some_and(|object| context.full.is_none_or(|generation| object.generation >= generation)),
+                    removed: known.map_or(Removed::No, |object| object.removed),
+                    removed_since: known.and_then(|object| object.removed_since),
+                    changed: false,
+                };
+                positions.insert(anchor.clone(), working.len());
+                working.push((anchor.clone(), prior));
+                working.len() - 1
+            }
+        };
+        if let Some((_, object)) = working.get_mut(position) {
+            absorb(context, object, &entry.change)?;
+        }
+        collect_edges(context, &anchor, entry, &mut merged.edges);
+    }
+    for (anchor, object) in working {
+        let packed = object.state.as_ref().map(|row| pack_row(context.ids, row));
+        let state_changed = packed.is_some() && packed != object.packed;
+        merged.objects.push(ObjectWrite {
+            anchor,
+            state: packed.filter(|_| state_changed),
+            removed: object.removed,
+            removed_since: object.removed_since,
+            changed: state_changed || object.changed,
+        });
+    }
+    Ok(merged)
+}
+
+fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> Result<(), PackError> {
+    let (row, whole) = match change {
+        Change::Removed(removal) => {
+            let removed = match removal {
+                Removal::Soft => Removed::Soft,
+                Removal::Hard => Removed::Hard,
+            };
+            // What is gone for good does not come back into the recycle bin by a replayed page.
+            let later = !(object.removed == Removed::Hard && removed == Removed::Soft);
+            if object.removed != removed && later {
+                object.removed = removed;
+                object.removed_since = Some(context.now);
+                object.changed = true;
+            }
+            return Ok(());
+        }
+        Change::Whole(row) => (row, true),
+        Change::Partial(row) => (row, false),
+    };
+    let base = match (object.state.take(), &object.packed) {
+        _ if whole => None,
+        (Some(row), _) => Some(row),
+        // In a full read the first sight replaces; a purged object that appears again is a new one.
+        (None, Some(packed)) if object.seen && object.removed != Removed::Hard => {
+            Some(unpack_row(context.ids, packed)?)
+        }
+        _ => None,
+    };
+    let is_reference = |position: usize| context.references.get(position).is_some_and(Option::is_some);
+    let slots = (0..context.ids.len()).map(|position| {
+        if is_reference(position) {
+            return Slot::Unknown;
+        }
+        match (row.slot(position), &base) {
+            (Slot::Unknown, Some(base)) => base.slot(position).clone(),
+            (Slot::Unknown, None) => Slot::Null,
+            (known, _) => known.clone(),
+        }
+    });
+    object.state = Some(Row(slots.collect()));
+    object.seen = true;
+    if object.removed != Removed::No {
+        object.removed = Removed::No;
+        object.removed_since = None;
+        object.changed = true;
+    }
+    Ok(())
+}
+
+fn collect_edges(context: &MergeContext<'_>, anchor: &[u8], entry: &Entry, edges: &mut Vec<EdgeWrite>) {
+    if matches!(entry.change, Change::Removed(_)) {
+        return;
+    }
+    for edge in &entry.edges {
+        let Some(Some(reference)) = context.references.get(edge.attribute) else { continue };
+        let (Some(id), Some(referenced_type)) =
+            (context.ids.get(edge.attribute), reference.types.get(edge.object_type.as_ref()))
+        else {
+            continue;
+        };
+        edges.push(EdgeWrite {
+            anchor: anchor.to_vec(),
+            attribute: *id,
+            referenced_type: *referenced_type,
+            referenced: edge.referenced.encode(),
+            removed: edge.removed,
+            single: reference.single,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_model::Key;
+    use muster_store::{ObjectId, StoredObject};
+
+    use super::*;
+
+    const IDS: [AttributeId; 2] = [AttributeId(1), AttributeId(2)];
+
+    fn context(full: Option<i64>) -> MergeContext<'static> {
+        MergeContext { ids: &IDS, references: &[None, None], full, now: 1_000 }
+    }
+
+    fn entry(change: Change) -> Entry {
+        Entry { key: Key::text("a"), change, edges: Vec::new() }
+    }
+
+    fn row(name: Slot, mail: Slot) -> Row {
+        Row(vec![name, mail])
+    }
+
+    fn known(row: &Row, generation: i64, removed: Removed) -> ObjectsByAnchor {
+        let object = StoredObject {
+            id: ObjectId(1),
+            generation,
+            removed,
+            removed_since: (removed != Removed::No).then_some(5),
+            state: Some(pack_row(&IDS, row)),
+        };
+        [(Key::text("a").encode(), object)].into()
+    }
+
+    fn after(
+        context: &MergeContext<'_>,
+        entries: &[Entry],
+        stored: &ObjectsByAnchor,
+    ) -> Option<(Option<Row>, Removed, bool)> {
+        let merged = merge(context, entries, stored).unwrap();
+        let object = merged.objects.first()?;
+        assert_eq!(merged.objects.len(), 1);
+        let state = object.state.as_ref().map(|packed| unpack_row(&IDS, packed).unwrap());
+        Some((state, object.removed, object.changed))
+    }
+
+    #[test]
+    fn a_partial_entry_keeps_the_rest() {
+        let stored = known(&row(Slot::text("A"), Slot::text("a@x")), 1, Removed::No);
+        let change = entry(Change::Partial(row(Slot::Unknown, Slot::Null)));
+        let expected = row(Slot::text("A"), Slot::Null);
+        assert_eq!(after(&context(None), &[change], &stored), Some((Some(expected), Removed::No, true)));
+    }
+
+    #[test]
+    fn the_first_sight_in_a_full_read_replaces_and_later_ones_merge() {
+        let stored = known(&row(Slot::text("A"), Slot::text("a@x")), 1, Removed::No);
+        let first = entry(Change::Partial(row(Slot::text("B"), Slot::Unknown)));
+        let second = entry(Change::Partial(row(Slot::Unknown, Slot::text("b@x"))));
+        let once = row(Slot::text("B"), Slot::Null);
+        assert_eq!(after(&context(Some(2)), &[first.clone()], &stored), Some((Some(once), Removed::No, true)));
+        let both = row(Slot::text("B"), Slot::text("b@x"));
+        assert_eq!(after(&context(Some(2)), &[first, second.clone()], &stored), Some((Some(both), Removed::No, true)));
+        let seen = known(&row(Slot::text("B"), Slot::Null), 2, Removed::No);
+        let merged = row(Slot::text("B"), Slot::text("b@x"));
+        assert_eq!(after(&context(Some(2)), &[second], &seen), Some((Some(merged), Removed::No, true)));
+    }
+
+    #[test]
+    fn replays_change_nothing() {
+        let same = row(Slot::text("A"), Slot::Null);
+        let stored = known(&same, 1, Removed::No);
+        let replay = entry(Change::Partial(same));
+        assert_eq!(after(&context(None), &[replay.clone(), replay], &stored), Some((None, Removed::No, false)));
+    }
+
+    #[test]
+    fn removals_come_go_and_never_soften() {
+        let state = row(Slot::text("A"), Slot::Null);
+        let soft = entry(Change::Removed(Removal::Soft));
+        let hard = entry(Change::Removed(Removal::Hard));
+        let present = known(&state, 1, Removed::No);
+        assert_eq!(after(&context(None), &[soft.clone()], &present), Some((None, Removed::Soft, true)));
+        assert_eq!(
+            after(&context(None), &[soft.clone()], &known(&state, 1, Removed::Soft)),
+            Some((None, Removed::Soft, false))
+        );
+        assert_eq!(
+            after(&context(None), &[soft.clone()], &known(&state, 1, Removed::Hard)),
+            Some((None, Removed::Hard, false))
+        );
+        assert_eq!(after(&context(None), &[soft.clone(), hard], &present), Some((None, Removed::Hard, true)));
+        assert_eq!(after(&context(None), &[soft.clone()], &ObjectsByAnchor::new()), None);
+        // Restored with one attribute only: the rest is as it was. Purged and made again: the rest is null.
+        let back = entry(Change::Partial(row(Slot::Unknown, Slot::text("m"))));
+        let restored = row(Slot::text("A"), Slot::text("m"));
+        let anew = row(Slot::Null, Slot::text("m"));
+        assert_eq!(
+            after(&context(None), &[back.clone()], &known(&state, 1, Removed::Soft)),
+            Some((Some(restored), Removed::No, true))
+        );
+        assert_eq!(
+            after(&context(None), &[back], &known(&state, 1, Removed::Hard)),
+            Some((Some(anew), Removed::No, true))
+        );
+    }
+}

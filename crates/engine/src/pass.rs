@@ -1,0 +1,211 @@
+//! Passes over dirty links: evaluate a slice, match its candidates, settle what needs nothing, send the rest.
+//! While one slice is at the target, the next is evaluated.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use muster_model::Value;
+use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin};
+
+use crate::apply::{Sent, Shipment};
+use crate::commit::CommitPoint;
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::{Wanted, evaluate};
+use crate::matching::Candidate;
+use crate::prepare::Prepared;
+use crate::report::Report;
+
+/// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
+pub(crate) const SLICE: u32 = 2_000;
+
+/// Which links a pass visits, and what it may send.
+#[derive(Clone, Copy)]
+pub(crate) enum Pass<'a> {
+    /// All dirty links, until nothing more comes; guarded changes are left out and collected.
+    Free {
+        /// Set when the import is over.
+        until: &'a AtomicBool,
+    },
+    /// These links; guarded changes are left out and collected.
+    These(&'a [LinkId]),
+    /// These links, whose guarded changes may go.
+    Approved(&'a [LinkId]),
+}
+
+/// What a cycle remembers between slices.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Links that stay dirty on purpose, with the revision at which they were left.
+    pub(crate) left: HashMap<LinkId, i64>,
+    /// Links whose last operation is still open at the target.
+    pub(crate) open: HashSet<LinkId>,
+    /// Guarded changes wanted, by kind.
+    pub(crate) deletes: Vec<LinkId>,
+    pub(crate) disables: Vec<LinkId>,
+    /// Match values of creates on their way: one in flight for each.
+    pub(crate) creating: HashSet<Value>,
+    /// Links that failed to find peace in this cycle, to bound repeated attempts.
+    pub(crate) attempts: HashMap<LinkId, u32>,
+}
+
+impl Progress {
+    pub(crate) fn new(open: HashSet<LinkId>) -> Self {
+        Self { open, ..Self::default() }
+    }
+
+    /// Notes that a link stays dirty; after a few rounds it is left for the next cycle, so that a cycle ends.
+    pub(crate) fn unsettled(&mut self, link: &LinkView) {
+        const ROUNDS: u32 = 4;
+        let rounds = self.attempts.entry(link.id).or_default();
+        *rounds += 1;
+        if *rounds >= ROUNDS {
+            self.left.insert(link.id, link.dirty);
+        }
+    }
+}
+
+/// An evaluation that leaves the link as it is, apart from what the caller changes.
+pub(crate) fn unchanged(link: &LinkView) -> LinkUpdate {
+    LinkUpdate {
+        link: link.id,
+        evaluated: link.dirty,
+        dirty_again: false,
+        state: link.state,
+        origin: link.origin,
+        target_key: link.target_key.clone(),
+        fresh_key: false,
+        written: None,
+        due_at: None,
+        not_before: None,
+        attempts: 0,
+        parked: None,
+    }
+}
+
+impl Engine {
+    pub(crate) async fn pass(
+        &self,
+        prepared: &Prepared,
+        pass: Pass<'_>,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let mut flying = FuturesUnordered::new();
+        let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
+        let mut after = LinkId(0);
+        let mut given = match pass {
+            Pass::Free { .. } => [].as_slice(),
+            Pass::These(links) | Pass::Approved(links) => links,
+        }
+        .chunks(SLICE as usize);
+        let mut moved = false;
+        loop {
+            let over = matches!(pass, Pass::Free { until } if until.load(Ordering::Acquire));
+            let links = match pass {
+                Pass::Free { .. } => self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?,
+                Pass::These(_) | Pass::Approved(_) => match given.next() {
+                    Some(ids) => self.store.links(ids).await?,
+                    None => Vec::new(),
+                },
+            };
+            if links.is_empty() {
+                // All that is at the target must be recorded before the same links may be looked at again.
+                while let Some(sent) = flying.next().await {
+                    self.landed(prepared, sent, progress, report).await?;
+                }
+                if !matches!(pass, Pass::Free { .. }) || (over && !moved) {
+                    return Ok(());
+                }
+                if !moved {
+                    self.imported.notified().await;
+                }
+                after = LinkId(0);
+                moved = false;
+                continue;
+            }
+            after = links.last().map_or(after, |link| link.id);
+            let links: Vec<LinkView> = links
+                .into_iter()
+                .filter(|link| !progress.open.contains(&link.id) && progress.left.get(&link.id) != Some(&link.dirty))
+                .collect();
+            if links.is_empty() {
+                continue;
+            }
+            moved = true;
+            let shipments = self.slice(prepared, links, matches!(pass, Pass::Approved(_)), progress, report).await?;
+            for shipment in shipments {
+                while flying.len() >= most {
+                    if let Some(sent) = flying.next().await {
+                        self.landed(prepared, sent, progress, report).await?;
+                    }
+                }
+                flying.push(self.ship(prepared, shipment));
+            }
+        }
+    }
+
+    /// Evaluates a slice, records what needs no operation, and returns what must be sent.
+    async fn slice(
+        &self,
+        prepared: &Prepared,
+        links: Vec<LinkView>,
+        approved: bool,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<Vec<Shipment>, EngineError> {
+        let now = self.clock.now();
+        self.observer.evaluated(links.len() as u64);
+        let mut settled = Vec::new();
+        let mut candidates = Vec::new();
+        let mut sending = Vec::new();
+        for link in links {
+            let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, now)?;
+            match evaluation.wanted {
+                Wanted::Nothing(state) => {
+                    report.unchanged += 1;
+                    settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..unchanged(&link) });
+                }
+                Wanted::NotYet => {
+                    progress.left.insert(link.id, link.dirty);
+                }
+                Wanted::Park(reason) => {
+                    report.parked += 1;
+                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&link) });
+                }
+                Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
+                Wanted::Change(change) if change.enabling == Some(false) && !approved => {
+                    progress.left.insert(link.id, link.dirty);
+                    progress.disables.push(link.id);
+                    drop(change);
+                }
+                Wanted::Delete if !approved => {
+                    progress.left.insert(link.id, link.dirty);
+                    progress.deletes.push(link.id);
+                }
+                Wanted::Change(change) => {
+                    sending.push(Sent::change(&prepared.compiled, link, change, evaluation.due_at));
+                }
+                Wanted::Delete => sending.push(Sent::delete(link)),
+            }
+        }
+        self.matched(prepared, candidates, progress, &mut settled, &mut sending, report).await?;
+        if !settled.is_empty() {
+            self.store.settle(prepared.sync, &settled, now).await?;
+            self.observer.passed(CommitPoint::Settled);
+        }
+        Ok(Shipment::pack(sending, prepared))
+    }
+}
+
+/// A link that a create or adoption makes.
+pub(crate) fn linked_state(disabled: bool) -> LinkState {
+    if disabled { LinkState::Disabled } else { LinkState::Linked }
+}
+
+/// The origin after adoption: an object that Muster created once stays its own.
+pub(crate) fn adopted(origin: Origin) -> Origin {
+    if origin == Origin::Created { Origin::Created } else { Origin::Adopted }
+}

@@ -1,0 +1,228 @@
+//! What a cycle needs before its first step: schemas, resolved rules, identities, and the records' ids.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use muster_connector::{Connector, Epoch, Error as ConnectorError, ReadRequest};
+use muster_model::{Attribute, Multiplicity, ObjectType, Schema};
+use muster_store::{
+    AttributeSpec, ConnectionId, SourceType, SourceTypeId, StoreFacts, SyncDefinition, SyncId, TargetTypeId,
+};
+
+use crate::compile::{Compiled, compile};
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::Layout;
+use crate::merge::ReferenceAttribute;
+use crate::rules::SyncRules;
+
+/// A sync ready to run.
+pub(crate) struct Prepared {
+    pub(crate) sync: SyncId,
+    pub(crate) compiled: Compiled,
+    pub(crate) layout: Layout,
+    pub(crate) source: SourceSide,
+    pub(crate) target: TargetSide,
+    pub(crate) notes: Vec<String>,
+}
+
+/// The side that is read.
+pub(crate) struct SourceSide {
+    pub(crate) name: String,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) connection: ConnectionId,
+    pub(crate) object_type: ObjectType,
+    pub(crate) id: SourceTypeId,
+    /// All attributes that any sync of this type needs.
+    pub(crate) wanted: Vec<Attribute>,
+    pub(crate) references: HashMap<String, ReferenceAttribute>,
+}
+
+/// The side that is written.
+pub(crate) struct TargetSide {
+    pub(crate) name: String,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) id: TargetTypeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) request: ReadRequest,
+}
+
+pub(crate) fn spec(attribute: &Attribute) -> AttributeSpec {
+    AttributeSpec {
+        name: attribute.name.clone(),
+        value_type: attribute.value_type,
+        multiplicity: attribute.multiplicity,
+    }
+}
+
+impl Engine {
+    /// Resolves one sync against its systems and the state. `takes_lease` raises the target's epoch.
+    pub(crate) async fn prepare(&self, rules: &SyncRules, takes_lease: bool) -> Result<Prepared, EngineError> {
+        let (source_connector, source_schema) = self.open(&rules.source_connection).await?;
+        let (target_connector, target_schema) = self.open(&rules.target_connection).await?;
+        let (compiled, findings) = compile(rules, &source_schema, &target_schema)
+            .map_err(|findings| EngineError::Rules { sync: rules.name.clone(), findings })?;
+        let source_connection = self.identified(&rules.source_connection, &source_schema).await?;
+        let target_connection = self.identified(&rules.target_connection, &target_schema).await?;
+
+        let wanted = self.wanted_attributes(&compiled, &source_schema, &target_schema).await?;
+        let source_type = self.store.source_type(source_connection, &compiled.source.name).await?;
+        let target_type = self.store.target_type(target_connection, &compiled.target.name).await?;
+        let definition = SyncDefinition {
+            name: rules.name.clone(),
+            source_type: source_type.id,
+            target_type: target_type.id,
+            fingerprint: compiled.fingerprint(),
+        };
+        let sync = self.store.sync(&definition).await?;
+        if let Some(reason) = sync.paused {
+            return Err(EngineError::Paused { sync: rules.name.clone(), reason });
+        }
+        let layout = Layout {
+            source: self.ids(source_connection, &compiled.source, &compiled.source_attributes).await?,
+            target: self.ids(target_connection, &compiled.target, &compiled.target_attributes).await?,
+        };
+        let counter = if takes_lease { self.store.next_epoch(target_type.id).await? } else { target_type.epoch };
+        let StoreFacts { created_at, .. } = self.store.facts().await?;
+        let references = self.reference_types(source_connection, &wanted).await?;
+        Ok(Prepared {
+            sync: sync.id,
+            source: SourceSide {
+                name: rules.source_connection.clone(),
+                connector: source_connector,
+                connection: source_connection,
+                object_type: compiled.source.clone(),
+                id: source_type.id,
+                wanted,
+                references,
+            },
+            target: TargetSide {
+                name: rules.target_connection.clone(),
+                connector: target_connector,
+                id: target_type.id,
+                epoch: Epoch { incarnation: created_at, counter },
+                request: ReadRequest {
+                    object_type: compiled.target.name.as_str().into(),
+                    attributes: compiled.target_attributes.clone(),
+                },
+            },
+            notes: findings
+                .into_iter()
+                .map(|finding| format!("{}: {}; {}", finding.setting, finding.problem, finding.fix))
+                .collect(),
+            compiled,
+            layout,
+        })
+    }
+
+    pub(crate) async fn open(&self, name: &str) -> Result<(Arc<dyn Connector>, Schema), EngineError> {
+        let connector =
+            self.connections.get(name).cloned().ok_or_else(|| EngineError::NoConnection(name.to_owned()))?;
+        let schema = connector.schema().await.map_err(|error| EngineError::connection(name, error))?;
+        Ok((connector, schema))
+    }
+
+    /// Makes sure that the system behind a connection is the one that the links were made with.
+    async fn identified(&self, name: &str, schema: &Schema) -> Result<ConnectionId, EngineError> {
+        let known = self.store.connection(name).await?;
+        match known.identity {
+            Some(before) if before != schema.identity => {
+                Err(EngineError::OtherSystem { connection: name.to_owned(), now: schema.identity.clone(), before })
+            }
+            Some(_) => Ok(known.id),
+            None => {
+                self.store.set_identity(known.id, &schema.identity).await?;
+                Ok(known.id)
+            }
+        }
+    }
+
+    /// The union over all syncs that read the same type, so that one reading serves them all.
+    async fn wanted_attributes(
+        &self,
+        compiled: &Compiled,
+        source_schema: &Schema,
+        target_schema: &Schema,
+    ) -> Result<Vec<Attribute>, EngineError> {
+        let mut names: BTreeSet<String> = compiled.source_attributes.iter().cloned().collect();
+        names.extend(compiled.rules.also_read.iter().cloned());
+        for other in &self.syncs {
+            let same = other.source_connection == compiled.rules.source_connection
+                && other.source_type == compiled.rules.source_type
+                && other.name != compiled.rules.name;
+            if !same {
+                continue;
+            }
+            let theirs = if other.target_connection == compiled.rules.target_connection {
+                compile(other, source_schema, target_schema)
+            } else {
+                let Ok((_, schema)) = self.open(&other.target_connection).await else { continue };
+                compile(other, source_schema, &schema)
+            };
+            // A sync that cannot run must not keep the others from running.
+            if let Ok((theirs, _)) = theirs {
+                names.extend(theirs.source_attributes);
+                names.extend(other.also_read.iter().cloned());
+            }
+        }
+        Ok(names.iter().filter_map(|name| compiled.source.attribute(name).cloned()).collect())
+    }
+
+    pub(crate) async fn ids(
+        &self,
+        connection: ConnectionId,
+        object_type: &ObjectType,
+        names: &[String],
+    ) -> Result<Vec<muster_model::AttributeId>, EngineError> {
+        let specs: Vec<AttributeSpec> = names.iter().filter_map(|name| object_type.attribute(name)).map(spec).collect();
+        Ok(self.store.attribute_ids(connection, &object_type.name, &specs).await?)
+    }
+
+    async fn reference_types(
+        &self,
+        connection: ConnectionId,
+        wanted: &[Attribute],
+    ) -> Result<HashMap<String, ReferenceAttribute>, EngineError> {
+        let mut references = HashMap::new();
+        for attribute in wanted.iter().filter(|attribute| attribute.is_reference()) {
+            let mut types = HashMap::new();
+            for name in &attribute.references {
+                types.insert(name.clone(), self.store.source_type(connection, name).await?.id);
+            }
+            let single = attribute.multiplicity == Multiplicity::Single;
+            references.insert(attribute.name.clone(), ReferenceAttribute { types, single });
+        }
+        Ok(references)
+    }
+}
+
+impl SourceSide {
+    /// What to ask of the source, with the attributes' ids: what is being read already, unless more is wanted now.
+    pub(crate) async fn request(
+        &self,
+        engine: &Engine,
+        standing: &SourceType,
+    ) -> Result<(ReadRequest, Vec<muster_model::AttributeId>, bool), EngineError> {
+        let specs: Vec<AttributeSpec> = self.wanted.iter().map(spec).collect();
+        let wanted = engine.store.attribute_ids(self.connection, &self.object_type.name, &specs).await?;
+        let grown = wanted.iter().any(|id| !standing.attributes.contains(id));
+        let names: Vec<String>;
+        let ids;
+        if grown {
+            names = self.wanted.iter().map(|attribute| attribute.name.clone()).collect();
+            ids = wanted;
+        } else {
+            let specs = engine.store.attribute_specs(&standing.attributes).await?;
+            let known: Option<Vec<String>> =
+                standing.attributes.iter().map(|id| specs.get(id).map(|spec| spec.name.clone())).collect();
+            names = known.ok_or(muster_store::StoreError::Record { what: "attribute" })?;
+            ids = standing.attributes.clone();
+        }
+        let request = ReadRequest { object_type: self.object_type.name.as_str().into(), attributes: names.into() };
+        Ok((request, ids, grown))
+    }
+
+    pub(crate) fn error(&self, source: ConnectorError) -> EngineError {
+        EngineError::connection(&self.name, source)
+    }
+}

@@ -1,0 +1,214 @@
+//! Operations whose answer was lost: never sent again. What the target holds is recorded as seen, and the link
+//! stays dirty, so that what is left to do becomes a new operation.
+
+use std::collections::{HashMap, HashSet};
+
+use muster_connector::{Error as ConnectorError, FoundObject, OperationId, Resolution, Target};
+use muster_model::pack::pack_row;
+use muster_model::{Key, Row, Slot, Value};
+use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
+
+use crate::apply::{content_hash, creators_key};
+use crate::commit::CommitPoint;
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::{Wanted, evaluate};
+use crate::pass::{linked_state, unchanged};
+use crate::prepare::Prepared;
+use crate::report::Report;
+
+/// What to look for at the target.
+enum Probe {
+    Key(Key),
+    Match(Value),
+    /// Nothing identifies it: it cannot have been created, since creates without identity are refused.
+    Nowhere,
+}
+
+impl Engine {
+    /// Finds out what became of the members of open batches. Returns the links whose operations are still open.
+    pub(crate) async fn resolve_open_batches(
+        &self,
+        prepared: &Prepared,
+        report: &mut Report,
+    ) -> Result<HashSet<LinkId>, EngineError> {
+        let mut still_open = HashSet::new();
+        for batch in self.store.open_batches(prepared.sync).await? {
+            let open = self.resolve(prepared, &batch, report).await?;
+            still_open.extend(open.iter().map(|member| member.link));
+            report.unknown += open.len() as u64;
+            self.observer.passed(CommitPoint::UnknownResolved);
+        }
+        Ok(still_open)
+    }
+
+    async fn resolve(
+        &self,
+        prepared: &Prepared,
+        batch: &BatchRecord,
+        report: &mut Report,
+    ) -> Result<Vec<BatchMember>, EngineError> {
+        let side = &prepared.target;
+        let failed = |error: ConnectorError| EngineError::connection(&side.name, error);
+        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let links: Vec<LinkId> = batch.members.iter().map(|member| member.link).collect();
+        let views: HashMap<LinkId, LinkView> =
+            self.store.links(&links).await?.into_iter().map(|view| (view.id, view)).collect();
+        let ids: Vec<OperationId> = batch.members.iter().map(|member| OperationId(member.operation)).collect();
+        let recorded: HashMap<OperationId, Resolution> =
+            target.outcomes(&ids).await.map_err(failed)?.into_iter().collect();
+        let mut updates = Vec::new();
+        let mut open = Vec::new();
+        let mut looking = Vec::new();
+        for member in &batch.members {
+            let Some(view) = views.get(&member.link) else { continue };
+            match recorded.get(&OperationId(member.operation)) {
+                Some(Resolution::Pending { .. }) => open.push(member.clone()),
+                // Evaluation decides anew: the operation had no effect and never will.
+                Some(Resolution::NeverApplied) => {}
+                Some(Resolution::Known(_) | Resolution::NotRecorded) | None => looking.push((member, view)),
+            }
+        }
+        let mut probes = Vec::with_capacity(looking.len());
+        for (_, view) in &looking {
+            probes.push(self.probe(prepared, view)?);
+        }
+        let seen = look(prepared, target, &probes).await.map_err(failed)?;
+        for ((member, view), found) in looking.into_iter().zip(seen) {
+            updates.extend(self.seen(prepared, member, view, found, report).await?);
+        }
+        self.store.close_batch(batch.id, prepared.sync, &updates, &[], &open, self.clock.now()).await?;
+        Ok(open)
+    }
+
+    fn probe(&self, prepared: &Prepared, view: &LinkView) -> Result<Probe, EngineError> {
+        if let Some(key) = &view.target_key {
+            return Ok(Probe::Key(Key::decode(key)?));
+        }
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.now())?;
+        Ok(match evaluation.wanted {
+            Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
+                (Some(key), _) => Probe::Key(key),
+                (None, Some(value)) => Probe::Match(value),
+                (None, None) => Probe::Nowhere,
+            },
+            // The source object went meanwhile; what was created for it is found by its values as they were.
+            _ => self.probe_gone(prepared, view)?,
+        })
+    }
+
+    /// As [`Self::probe`], for a source object that was removed after its create was sent.
+    fn probe_gone(&self, prepared: &Prepared, view: &LinkView) -> Result<Probe, EngineError> {
+        let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.now())?;
+        Ok(match evaluation.wanted {
+            Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
+                (Some(key), _) => Probe::Key(key),
+                (None, Some(value)) => Probe::Match(value),
+                (None, None) => Probe::Nowhere,
+            },
+            _ => Probe::Nowhere,
+        })
+    }
+
+    /// Records what the target holds for one unknown operation.
+    async fn seen(
+        &self,
+        prepared: &Prepared,
+        member: &BatchMember,
+        view: &LinkView,
+        found: Option<FoundObject>,
+        report: &mut Report,
+    ) -> Result<Option<LinkUpdate>, EngineError> {
+        // Dirty stays: evaluation compares with what was seen and decides what is left.
+        let base = LinkUpdate { evaluated: 0, ..unchanged(view) };
+        let Some(object) = found else {
+            if member.kind == OperationKind::Delete {
+                report.deleted += 1;
+            }
+            let gone = view.target_key.is_some();
+            let state = match (gone, member.kind) {
+                (true, OperationKind::Delete) => LinkState::Gone,
+                (true, _) => LinkState::Candidate,
+                (false, _) => view.state,
+            };
+            return Ok(Some(LinkUpdate { state, target_key: None, written: Some(Vec::new()), ..base }));
+        };
+        let key = object.key.encode();
+        let owner = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
+        if owner.get(&key).is_some_and(|(_, owner)| *owner != view.id) {
+            // Somebody else's object: the match rules park this one.
+            return Ok(None);
+        }
+        let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
+        // Without a match rule an object that is not ours is a foreign row, never to be touched.
+        if !ours && prepared.compiled.matching.is_none() {
+            return Ok(None);
+        }
+        let off = Slot::One(Value::Boolean(false));
+        let disabled = prepared.compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
+        let origin = match (member.kind, ours) {
+            (OperationKind::Create, true) => Origin::Created,
+            // The match rules decide over it in evaluation.
+            (OperationKind::Create, false) => return Ok(None),
+            _ => view.origin,
+        };
+        if member.kind == OperationKind::Create {
+            report.created += 1;
+        }
+        Ok(Some(LinkUpdate {
+            state: linked_state(disabled),
+            origin,
+            target_key: Some(key),
+            fresh_key: false,
+            written: Some(pack_row(&prepared.layout.target, &object.row)),
+            ..base
+        }))
+    }
+}
+
+/// Whether an object holds exactly the values that a create wrote.
+fn written_by_us(prepared: &Prepared, member: &BatchMember, found: &Row) -> bool {
+    let written =
+        found.0.iter().zip(&prepared.compiled.columns).map(|(slot, column)| {
+            if column.input == crate::compile::Input::None { Slot::Unknown } else { slot.clone() }
+        });
+    content_hash(&prepared.layout, &Row(written.collect())) == member.content
+}
+
+async fn look(
+    prepared: &Prepared,
+    target: &dyn Target,
+    probes: &[Probe],
+) -> Result<Vec<Option<FoundObject>>, ConnectorError> {
+    let request = &prepared.target.request;
+    let mut keys = Vec::new();
+    let mut values = Vec::new();
+    for probe in probes {
+        match probe {
+            Probe::Key(key) => keys.push(key.clone()),
+            Probe::Match(value) => values.push(vec![value.clone()]),
+            Probe::Nowhere => {}
+        }
+    }
+    let mut by_key = if keys.is_empty() { Vec::new() } else { target.get(request, &keys).await? }.into_iter();
+    let by: Vec<String> = prepared
+        .compiled
+        .matching
+        .iter()
+        .filter_map(|matching| prepared.compiled.columns.get(matching.target))
+        .map(|column| column.attribute.name.clone())
+        .collect();
+    let found = if values.is_empty() { Vec::new() } else { target.find(request, &by, &values).await? };
+    let mut by_value = found.into_iter();
+    Ok(probes
+        .iter()
+        .map(|probe| match probe {
+            Probe::Key(_) => by_key.next().flatten(),
+            Probe::Match(_) => {
+                by_value.next().and_then(|mut objects| if objects.len() == 1 { objects.pop() } else { None })
+            }
+            Probe::Nowhere => None,
+        })
+        .collect())
+}
