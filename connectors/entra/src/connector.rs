@@ -75,7 +75,7 @@ impl Entra {
         let password = resolved(connection, "proxy_password", settings.proxy_password.is_some())?;
         let client = http::client(&settings, ca_file.as_deref(), password, plain)?;
         let token_client = match &grant {
-            Grant::ManagedIdentity(_) => http::local_client(&settings)?,
+            Grant::ManagedIdentity(_) => http::local_client(&settings, ca_file.as_deref())?,
             Grant::Secret(_) | Grant::Certificate(_) => client.clone(),
         };
         let tokens = Tokens {

@@ -79,17 +79,25 @@ pub(crate) fn client(
         None if plain => builder = builder.no_proxy(),
         None => {}
     }
-    let tls = muster_tls::http_client_config(ca_file).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        setting("ca_file", format!("{error}{cause}"), "name a readable PEM file of certificate authorities")
-    })?;
-    build(builder.tls_backend_preconfigured(tls))
+    build(builder.tls_backend_preconfigured(trust(ca_file, plain)?))
 }
 
 /// The client for the platform's own token service, which lives on this machine or next to it.
-pub(crate) fn local_client(settings: &EntraSettings) -> Result<Client, Error> {
-    let tls = muster_tls::http_client_config(None).map_err(|error| Error::Bug(error.to_string()))?;
-    build(bounded(settings).no_proxy().tls_backend_preconfigured(tls))
+pub(crate) fn local_client(settings: &EntraSettings, ca_file: Option<&Path>) -> Result<Client, Error> {
+    build(bounded(settings).no_proxy().tls_backend_preconfigured(trust(ca_file, true)?))
+}
+
+/// Whom to trust; where there is no TLS to speak, a machine without any roots will do.
+fn trust(ca_file: Option<&Path>, plain: bool) -> Result<muster_tls::ClientConfig, Error> {
+    match muster_tls::http_client_config(ca_file) {
+        Ok(config) => Ok(config),
+        Err(muster_tls::TlsError::NoRoots) if plain => Ok(muster_tls::trusting_nobody()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let fix = "name a readable PEM file of certificate authorities";
+            Err(setting("ca_file", format!("{error}{cause}"), fix))
+        }
+    }
 }
 
 fn bounded(settings: &EntraSettings) -> reqwest::ClientBuilder {

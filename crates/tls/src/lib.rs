@@ -76,6 +76,14 @@ pub fn http_client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsErr
     Ok(config)
 }
 
+/// A client configuration that trusts nobody, for clients that speak to this machine without TLS and must not
+/// fail where no roots are installed.
+#[must_use]
+pub fn trusting_nobody() -> ClientConfig {
+    install_provider();
+    ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+}
+
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
@@ -83,4 +91,17 @@ fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(TlsError::NoCertificate { path: path.to_owned() });
     }
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_clients_offer_http2_first() {
+        match http_client_config(None) {
+            Ok(config) => assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]),
+            Err(error) => assert!(matches!(error, TlsError::NoRoots)),
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! `peer` is the other side, `world` the clock and the settings; every other module is one subject.
 
+#![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "helpers of tests may fail, and take literals")]
+
 mod check;
 mod damage;
 mod identity;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_connector::{Change, Connector, ConnectorKind as _, Next, Position, Watermark};
+use muster_connector::{Change, Connector, ConnectorKind as _, Error, Next, Position, Watermark};
 use muster_connector_entra::EntraKind;
 use muster_model::{Slot, Value};
 use muster_sandbox::{Sandbox, SandboxOptions, TlsOptions};
@@ -112,6 +112,9 @@ async fn full_rounds_and_deltas_equal_the_directory() {
     let mut user_mark = users.round(&connector, "user", "manager", None).await;
     let mut group_mark = groups.round(&connector, "group", "members", None).await;
     compare(&sandbox, &users, &groups);
+    assert!(users.names.len() > 1_000 && groups.names.len() > 30, "there was something to compare");
+    assert!(users.edges.values().filter(|managers| !managers.is_empty()).count() > 500);
+    assert!(groups.edges.values().map(BTreeSet::len).sum::<usize>() > 500);
     for _ in 0..3 {
         sandbox.directory().churn(150);
         user_mark = users.round(&connector, "user", "manager", Some(user_mark)).await;
@@ -127,5 +130,42 @@ async fn full_rounds_and_deltas_equal_the_directory() {
         assert_eq!(object.as_ref().unwrap().row.slot(1), &users.names[id]);
     }
     assert_eq!(sandbox.directory().violations(), Vec::<String>::new());
+    sandbox.stop().await;
+}
+
+/// The tenant checks the assertion by itself: signature, audience, time and thumbprint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_accepts_the_registered_certificate_only() {
+    let pair = || {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let name = vec!["muster.test".to_owned()];
+        (rcgen::CertificateParams::new(name).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let (certificate, key) = pair();
+    let (other_certificate, other_key) = pair();
+    let options =
+        SandboxOptions { users: 3, groups: 0, client_certificate_pem: Some(certificate.clone()), ..Default::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let facts = sandbox.facts();
+    let folder = tempfile::tempdir().unwrap();
+    for (certificate, key, accepted) in [(certificate, key, true), (other_certificate, other_key, false)] {
+        std::fs::write(folder.path().join("pair.pem"), certificate + &key).unwrap();
+        let values = json!({
+            "tenant": facts.tenant, "client_id": facts.client_id,
+            "certificate": {"certificate_file":"pair.pem","private_key_file":"pair.pem"},
+            "authority": facts.authority, "graph_url": facts.graph_url,
+        });
+        let mut connection = settings(values, &[]);
+        connection.base_folder = folder.path().to_owned();
+        let connector = EntraKind.connect(connection).unwrap();
+        match crate::world::first(&connector).await {
+            Ok(_) => assert!(accepted),
+            Err(Error::Credentials { problem, fix }) => {
+                assert!(!accepted, "{problem}");
+                assert!(fix.contains("Certificates"), "{problem}; {fix}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     sandbox.stop().await;
 }
