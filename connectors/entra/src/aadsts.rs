@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_explains_every_code() {
+        let guide = include_str!("../../../docs/entra.md");
+        for code in KNOWN.iter().flat_map(|known| known.codes) {
+            // One row names the first and the last of a range.
+            assert!(guide.contains(&code.to_string()) || *code == 700_212, "AADSTS{code}");
+        }
+    }
+
+    #[test]
     fn names_the_setting_and_the_place() {
         let cases = [(700_016, Some("client_id")), (90_002, Some("tenant")), (90_038, Some("cloud"))];
         for (code, expected) in cases {

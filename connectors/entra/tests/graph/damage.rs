@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use muster_connector::Error;
 
 use crate::peer::Reply;
-use crate::world::{first, last_page, start};
+use crate::world::{first, last_page, start, start_for};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -45,7 +45,7 @@ fn damaged() -> Vec<(&'static str, Reply)> {
 #[tokio::test]
 async fn a_damaged_page_is_asked_for_again() {
     for (what, reply) in damaged() {
-        let (_, peer, connector) = start().await;
+        let (_, peer, connector) = start_for(&reply).await;
         peer.answer([reply.clone(), reply, last_page()]);
         let page = first(&connector).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(page.entries.len(), 1, "{what}");
@@ -56,7 +56,7 @@ async fn a_damaged_page_is_asked_for_again() {
 #[tokio::test]
 async fn damage_that_stays_is_no_empty_page() {
     for (what, reply) in damaged() {
-        let (_, peer, connector) = start().await;
+        let (_, peer, connector) = start_for(&reply).await;
         peer.answer((0..20).map(|_| reply.clone()));
         let result = first(&connector).await;
         assert!(matches!(result, Err(Error::Unreachable { .. })), "{what}: {result:?}");

@@ -66,3 +66,19 @@ fn unknown_settings_are_refused() {
     let values = json!({"tenant":TENANT,"client_id":CLIENT,"client_secret":{"env":"X"},"tenat":"x"});
     assert!(EntraKind.connect(settings(values, &[("client_secret", "s")])).is_err());
 }
+
+/// The guide has a row for every setting, those within tables included.
+#[test]
+fn the_guide_names_every_setting() {
+    let guide = include_str!("../../../../docs/entra.md");
+    let schema = EntraKind.describe().settings;
+    let nested = ["CertificateSettings", "ManagedIdentitySettings"].map(|name| &schema["$defs"][name]);
+    for table in [&schema].into_iter().chain(nested) {
+        for name in table["properties"].as_object().unwrap().keys() {
+            let rows = guide.lines().filter(|line| line.starts_with('|'));
+            let named =
+                rows.into_iter().any(|row| row.contains(&format!("{name}`")) || row.contains(&format!("`{name}.")));
+            assert!(named, "{name} is not in the guide");
+        }
+    }
+}

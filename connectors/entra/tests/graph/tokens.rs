@@ -11,7 +11,7 @@ use muster_connector_entra::connect;
 use serde_json::{Value, json};
 
 use crate::peer::{Peer, Reply};
-use crate::world::{CLIENT, SECRET, TENANT, World, first, last_page, page, settings, start, values};
+use crate::world::{CLIENT, SECRET, TENANT, World, first, last_page, page, settings, start, start_for, values};
 
 fn refused(code: u32, error: &str) -> Reply {
     let description = format!("AADSTS{code}: Something about {SECRET}. Trace ID: t Correlation ID: c");
@@ -114,7 +114,7 @@ async fn passing_trouble_at_sign_in_is_waited_out() {
         Reply::Stall,
         Reply::status(429, "{}").with("Retry-After", "25"),
     ] {
-        let (world, peer, connector) = start().await;
+        let (world, peer, connector) = start_for(&reply).await;
         let what = format!("{reply:?}");
         let pause = if what.contains("Retry-After") { 25 } else { 1 };
         peer.answer_tokens([reply]);

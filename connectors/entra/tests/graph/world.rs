@@ -91,7 +91,6 @@ pub(crate) fn values(peer: &Peer, more: Value) -> Value {
         "client_secret": { "env": "X" },
         "authority": peer.address,
         "graph_url": format!("{}/v1.0", peer.address),
-        "read_timeout": "300ms",
     });
     for (name, value) in more.as_object().unwrap() {
         match value {
@@ -104,9 +103,21 @@ pub(crate) fn values(peer: &Peer, more: Value) -> Value {
 
 /// A connection to a fresh peer.
 pub(crate) async fn start() -> (Arc<World>, Peer, Arc<dyn Connector>) {
+    start_with(json!({})).await
+}
+
+/// A connection that gives up soon on a peer that stalls. That is the one thing that happens in real time.
+pub(crate) async fn start_for(reply: &Reply) -> (Arc<World>, Peer, Arc<dyn Connector>) {
+    match reply {
+        Reply::Stall => start_with(json!({"read_timeout":"500ms"})).await,
+        _ => start().await,
+    }
+}
+
+async fn start_with(more: Value) -> (Arc<World>, Peer, Arc<dyn Connector>) {
     let world = World::new();
     let peer = Peer::start(&world).await;
-    let settings = settings(values(&peer, json!({})), &[("client_secret", SECRET)]);
+    let settings = settings(values(&peer, more), &[("client_secret", SECRET)]);
     let connector = connect(&settings, Arc::clone(&world) as Arc<dyn Environment>).unwrap();
     (world, peer, connector)
 }
