@@ -144,7 +144,7 @@ pub(crate) const JOB_TITLES: [&[&str]; 10] = [
 ];
 
 /// As long as Graph allows a job title to be (128 characters): somebody always has one.
-pub(crate) const LONG_JOB_TITLE: &str = "Deputy Acting Vice President for Cross-Functional Transformation, Continuous Improvement and Strategic Alignment of Shared Service";
+pub(crate) const LONG_JOB_TITLE: &str = "Deputy Acting Vice President for Cross-Functional Transformation, Continuous Improvement and Alignment of Shared Service Centres";
 
 pub(crate) struct Place {
     pub(crate) city: &'static str,

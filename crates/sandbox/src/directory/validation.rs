@@ -137,3 +137,40 @@ fn check_password(profile: &Value) -> Result<(), Refusal> {
          password.",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::tenant::Tenant;
+
+    #[test]
+    fn every_generated_value_is_one_that_graph_would_take() {
+        let tenant = Tenant::new(3, 3_000, 40);
+        let mut longest = 0;
+        for slot in 0..3_000 {
+            let reader = tenant.users.reader(slot);
+            for &property in UserProperty::ALL {
+                let mut json = Vec::new();
+                if reader.write(property, &mut json) {
+                    let value: Value = serde_json::from_slice(&json).unwrap();
+                    assert!(fits(property.facts().shape, &value), "{} = {value}", property.name());
+                    longest = longest.max(value.as_str().map_or(0, |text| text.encode_utf16().count()));
+                }
+            }
+        }
+        assert_eq!(longest, 128, "somebody has a job title as long as can be");
+        for slot in 0..40 {
+            for (property, value) in &tenant.groups.get(slot).unwrap().values {
+                assert!(fits(property.facts().shape, value), "{} = {value}", property.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_means_the_same_tenant_for_ever() {
+        let tenant = Tenant::new(1, 100, 1);
+        assert_eq!(tenant.users.id(42).to_string(), "a965d587-74bb-4262-93a5-3c78fee2fa18");
+        let name = tenant.users.text(42, UserProperty::UserPrincipalName);
+        assert_eq!(name.as_deref(), Some("lukasz.dvorak42@sandbox.example"));
+    }
+}

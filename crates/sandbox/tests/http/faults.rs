@@ -95,3 +95,14 @@ async fn other_processes_set_faults_and_look_inside() {
     assert_eq!(churned["churned"], 25);
     assert_ne!(client.admin(Method::GET, "state", json!({})).await["changes"], before["changes"]);
 }
+
+#[tokio::test]
+async fn the_token_endpoint_can_fail_too() {
+    let client = start(plain()).await;
+    client.sandbox.faults().add("error:path=oauth2/v2.0/token,status=503,retry-after=1".parse().unwrap());
+    assert_eq!(client.get("/users").await.status, 200, "another path");
+    let facts = client.sandbox.facts();
+    let url = format!("{}/{}/oauth2/v2.0/token", facts.authority, facts.tenant);
+    let answer = client.http.post(url).form(&[("grant_type", "client_credentials")]).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+}

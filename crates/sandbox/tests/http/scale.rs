@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_sandbox::SandboxOptions;
+use muster_sandbox::{Sandbox, SandboxOptions};
 
 use crate::client::{plain, start};
 
@@ -40,4 +40,20 @@ async fn measure_a_million_users() {
         page["@odata.nextLink"].as_str().unwrap().clone_into(&mut next);
     }
     println!("a page of 999 users with 16 properties: {:?}, {} bytes", spent / 200, bytes / 200);
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_by_name() {
+    let refused = async |options: SandboxOptions| Sandbox::start(options).await.err().unwrap().to_string();
+    let error = refused(SandboxOptions { page_size: 0, ..plain() }).await;
+    assert_eq!(error, "page_size = 0 is out of range (1 to 100000)");
+    let error = refused(SandboxOptions { users: 60_000_000, ..plain() }).await;
+    assert_eq!(error, "users = 60000000 is out of range (at most 50 million)");
+    let taken = Sandbox::start(plain()).await.unwrap();
+    let port = taken.facts().authority.rsplit_once(':').unwrap().1.parse().unwrap();
+    let error = refused(SandboxOptions { port, ..plain() }).await;
+    assert_eq!(error, format!("cannot listen on 127.0.0.1:{port}"));
+    let begun = Instant::now();
+    taken.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
