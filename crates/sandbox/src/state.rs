@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::directory::tenant::Tenant;
 use crate::faults::FaultRun;
+use crate::graph::Gathered;
 use crate::options::SandboxOptions;
 use crate::sign_in::{Issued, RegisteredCertificate};
 use crate::traffic::Traffic;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     traffic: Mutex<Traffic>,
     faults: Mutex<FaultRun>,
     issued: Mutex<Issued>,
+    gathered: Mutex<Option<Gathered>>,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             traffic: Mutex::default(),
             faults: Mutex::new(faults),
             issued: Mutex::default(),
+            gathered: Mutex::default(),
         }
     }
 
@@ -82,6 +85,10 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, FaultRun> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn gathered(&self) -> MutexGuard<'_, Option<Gathered>> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn issued(&self) -> MutexGuard<'_, Issued> {

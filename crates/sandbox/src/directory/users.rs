@@ -46,6 +46,8 @@ pub(crate) struct Users {
     total: u32,
     changes: HashMap<u32, Change>,
     principal_names: HashMap<String, u32>,
+    /// Who was ever given a manager other than the generated one, by manager.
+    appointed: HashMap<u32, BTreeSet<u32>>,
     recycle_bin: BTreeSet<u32>,
     purged: usize,
     pub(crate) log: Vec<UserEntry>,
@@ -59,6 +61,7 @@ impl Users {
             total: generated,
             changes: HashMap::new(),
             principal_names: HashMap::new(),
+            appointed: HashMap::new(),
             recycle_bin: BTreeSet::new(),
             purged: 0,
             log: Vec::new(),
@@ -227,6 +230,9 @@ impl Users {
         let former = self.manager(slot);
         if former != manager {
             self.change(slot).manager = Some(manager);
+            if let Some(manager) = manager {
+                self.appointed.entry(manager).or_default().insert(slot);
+            }
             self.record(slot, RELATIONSHIP, former);
         }
     }
@@ -260,7 +266,7 @@ impl Users {
     /// Ends the user for good and takes it from those who reported to it.
     pub(crate) fn purge(&mut self, slot: u32) {
         let reports: Vec<u32> = person::report_slots(slot)
-            .chain(self.changes.keys().copied())
+            .chain(self.appointed.remove(&slot).unwrap_or_default())
             .filter(|&report| report < self.total && self.manager(report) == Some(slot))
             .collect::<BTreeSet<_>>()
             .into_iter()

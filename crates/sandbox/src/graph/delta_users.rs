@@ -1,6 +1,7 @@
 //! `GET /users/delta` (Microsoft Graph: user delta).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::delta::{self, DeltaMood, Entries, Source};
 use super::delta_token::{Feed, Round};
@@ -28,7 +29,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, mood: DeltaMood) -> Res
             Users::First { shared, tenant: &tenant, order: order(shared, &opening.round, opening.round.total.into()) }
         }
         Some(since) => {
-            let changes = changes(&tenant, &opening.round, since);
+            let changes = remembered(shared, &tenant, &opening.round, since);
             let order = order(shared, &opening.round, changes.len() as u64);
             Users::Next { shared, tenant: &tenant, changes, order }
         }
@@ -41,8 +42,33 @@ pub(crate) fn order(shared: &Shared, round: &Round, size: u64) -> Option<Shuffle
     shared.options.oddities.reorder.then(|| Shuffle::new(size, draw(shared.options.seed, 0x0d_e7, round.end)))
 }
 
+/// The changes of one round, kept from page to page: the log they come from only grows.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    since: u64,
+    end: u64,
+    select: Mask,
+    only: Vec<u32>,
+    changes: Arc<Vec<Changed>>,
+}
+
+fn remembered(shared: &Shared, tenant: &Tenant, round: &Round, since: u64) -> Arc<Vec<Changed>> {
+    let mut last = shared.gathered();
+    let fits = |last: &&Gathered| {
+        last.since == since && last.end == round.end && last.select == round.select && last.only == round.only
+    };
+    if let Some(known) = last.as_ref().filter(fits) {
+        return Arc::clone(&known.changes);
+    }
+    let changes = Arc::new(changes(tenant, round, since));
+    let (end, select, only) = (round.end, round.select, round.only.clone());
+    *last = Some(Gathered { since, end, select, only, changes: Arc::clone(&changes) });
+    changes
+}
+
 /// What happened to one user since the round before.
-struct Changed {
+#[derive(Debug)]
+pub(crate) struct Changed {
     slot: u32,
     changed: Mask,
     former_manager: Option<u32>,
@@ -69,7 +95,7 @@ fn changes(tenant: &Tenant, round: &Round, since: u64) -> Vec<Changed> {
 
 enum Users<'a> {
     First { shared: &'a Shared, tenant: &'a Tenant, order: Option<Shuffle> },
-    Next { shared: &'a Shared, tenant: &'a Tenant, changes: Vec<Changed>, order: Option<Shuffle> },
+    Next { shared: &'a Shared, tenant: &'a Tenant, changes: Arc<Vec<Changed>>, order: Option<Shuffle> },
 }
 
 impl Users<'_> {

@@ -27,6 +27,7 @@ use crate::sign_in;
 use crate::state::Shared;
 
 pub(crate) use delta::{DeltaMood, expired, restart_link};
+pub(crate) use delta_users::Gathered;
 
 /// Answers a request to Graph.
 pub(crate) fn answer(shared: &Arc<Shared>, request: &Request, mood: DeltaMood) -> Result<Reply, Refusal> {

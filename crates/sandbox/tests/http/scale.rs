@@ -39,6 +39,19 @@ async fn measure_a_million_users() {
         let page: serde_json::Value = serde_json::from_slice(&body).unwrap();
         page["@odata.nextLink"].as_str().unwrap().clone_into(&mut next);
     }
+    let mut link = client.round("/users/delta?$select=displayName,department,jobTitle&$deltatoken=latest").await.link;
+    for _ in 0..2 {
+        let begun = Instant::now();
+        client.sandbox.directory().churn(100_000);
+        let churned = begun.elapsed();
+        let round = client.round(&link).await;
+        println!(
+            "100,000 changes: {churned:?}; a round of {} entries: {:?}",
+            round.entries().count(),
+            begun.elapsed() - churned
+        );
+        link = round.link;
+    }
     println!("a page of 999 users with 16 properties: {:?}, {} bytes", spent / 200, bytes / 200);
 }
 
