@@ -1,1 +1,26 @@
+//! SQL databases as targets: the tables an application already has, discovered and filled set by set.
+//!
+//! Start reading at [`connector::SqlKind`]. Every statement is built in [`statement`] from quoted names; values
+//! travel through a staging table and never become SQL text. What differs between engines stands behind
+//! [`database::Database`]: one file for each engine.
 
+pub mod config;
+pub mod connector;
+
+mod apply;
+mod catalog;
+mod database;
+mod error;
+mod find;
+mod postgres;
+mod preview;
+mod schema;
+mod sqlite;
+mod statement;
+mod target;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use connector::SqlKind;

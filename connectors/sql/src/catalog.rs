@@ -1,0 +1,69 @@
+//! What a database's own catalogue says, in one form for all engines.
+
+use muster_model::ValueType;
+
+use crate::statement::{Name, TableName};
+
+/// All tables of a database.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Catalog {
+    pub(crate) tables: Vec<Table>,
+}
+
+/// One table or view.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) name: TableName,
+    pub(crate) columns: Vec<Column>,
+    /// The primary key's columns, in order.
+    pub(crate) primary_key: Vec<String>,
+    /// Further unique keys over plain columns.
+    pub(crate) unique: Vec<Vec<String>>,
+    /// It stands in the search path's first schema, so its name needs no schema in front.
+    pub(crate) is_default_schema: bool,
+}
+
+/// One column.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// The type as the database spells it, fit for a declaration.
+    pub(crate) native: String,
+    /// What Muster takes it for; `None` when it cannot handle the type.
+    pub(crate) value_type: Option<ValueType>,
+    pub(crate) max_length: Option<u32>,
+    pub(crate) nullable: bool,
+    /// Filled by the database when nothing is given.
+    pub(crate) has_default: bool,
+    /// Computed by the database, or an identity that is always its own.
+    pub(crate) generated: bool,
+    /// Texts that differ in case only are equal.
+    pub(crate) case_insensitive: bool,
+}
+
+impl Table {
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The name as configuration spells it.
+    pub(crate) fn display_name(&self) -> String {
+        match &self.name.schema {
+            Some(schema) if !self.is_default_schema => format!("{}.{}", schema.plain(), self.name.table.plain()),
+            _ => self.name.table.plain().to_owned(),
+        }
+    }
+
+    /// Whether `configured` names this table.
+    pub(crate) fn is_called(&self, configured: &str) -> bool {
+        let with_schema =
+            self.name.schema.as_ref().map(|schema| format!("{}.{}", schema.plain(), self.name.table.plain()));
+        with_schema.as_deref() == Some(configured) || (self.is_default_schema && self.name.table.plain() == configured)
+    }
+}
+
+impl Column {
+    pub(crate) fn quoted(&self) -> Name {
+        Name::new(&self.name)
+    }
+}

@@ -1,0 +1,106 @@
+//! The settings of an SQL connection.
+
+use std::collections::BTreeMap;
+
+use muster_connector::Error;
+use muster_connector::settings::{ConnectorSettings, ExposeSecret as _, Secret, SecretString};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+/// A connection to an SQL database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlSettings {
+    /// Where the database is: `postgres://user@host:5432/database` or `sqlite:///path/to/file.db`. A URL with a
+    /// password must stand in a file or an environment variable: { file = "PATH" } or { env = "NAME" }.
+    #[schemars(schema_with = "url_schema")]
+    pub url: serde_json::Value,
+    /// The password, when it is not in the URL.
+    pub password: Option<Secret>,
+    /// Whether the connection is encrypted and the server's certificate checked. By default it is, except on this
+    /// machine itself. Not used by SQLite.
+    pub tls: Option<TlsMode>,
+    /// A PEM file of further certificate authorities to trust. Not used by SQLite.
+    pub ca_file: Option<String>,
+    /// The object types. Tables that are not named here are offered under their own names.
+    #[serde(default)]
+    pub types: BTreeMap<String, TypeSettings>,
+}
+
+/// How a connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// Encrypted, with the server's certificate and name verified.
+    Verify,
+    /// Not encrypted.
+    Off,
+}
+
+/// One object type over a table.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TypeSettings {
+    /// The table, with its schema in front where it is not the first of the search path: `app.app_user`.
+    pub table: String,
+    /// The columns that identify a row and never change. The primary key by default.
+    #[serde(default)]
+    pub anchor: Vec<String>,
+    /// The column that says whether a row is enabled: a boolean, or a whole number where 0 is disabled.
+    pub enabled: Option<String>,
+}
+
+fn url_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let secret = generator.subschema_for::<Secret>();
+    schemars::json_schema!({
+        "description": "Where the database is: `postgres://user@host:5432/database` or `sqlite:///path/to/file.db`. \
+                        A URL with a password must stand in a file or an environment variable: { file = \"PATH\" } or { env = \"NAME\" }.",
+        "anyOf": [{ "type": "string" }, secret]
+    })
+}
+
+fn wrong(setting: &str, problem: impl Into<String>, fix: &str) -> Error {
+    Error::Configuration { setting: Some(setting.to_owned()), problem: problem.into(), fix: fix.to_owned() }
+}
+
+/// The address of a database, resolved and checked.
+#[derive(Debug)]
+pub(crate) enum Address {
+    /// A SQLite file.
+    Sqlite(std::path::PathBuf),
+    /// A PostgreSQL server.
+    Postgres { url: SecretString, password: Option<SecretString> },
+}
+
+impl SqlSettings {
+    pub(crate) fn address(&self, given: &ConnectorSettings) -> Result<Address, Error> {
+        const FORMS: &str = "write postgres://user@host:5432/database or sqlite:///path/to/file.db";
+        let text = match (given.secret("url"), &self.url) {
+            (Some(secret), _) => secret.clone(),
+            (None, serde_json::Value::String(plain)) => SecretString::from(plain.clone()),
+            _ => return Err(wrong("url", "the database's address is missing", FORMS)),
+        };
+        let exposed = text.expose_secret().trim();
+        if let Some(path) = exposed.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(':') {
+                return Err(wrong("url", "the SQLite address names no file", FORMS));
+            }
+            return Ok(Address::Sqlite(given.path(path)));
+        }
+        let url = Url::parse(exposed).map_err(|error| wrong("url", format!("not an address ({error})"), FORMS))?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            let problem = format!("databases of kind {:?} are not known", url.scheme());
+            return Err(wrong("url", problem, FORMS));
+        }
+        if given.secret("url").is_none() && url.password().is_some() {
+            let fix = "put the whole address into a file, url = { file = \"PATH\" }, or only the password, password = { file = \"PATH\" }";
+            return Err(wrong("url", "the address holds a password in plain text", fix));
+        }
+        if url.path().trim_start_matches('/').is_empty() {
+            return Err(wrong("url", "the address names no database", FORMS));
+        }
+        Ok(Address::Postgres { url: text, password: given.secret("password").cloned() })
+    }
+}

@@ -1,0 +1,146 @@
+//! The SQL connector as the host sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use muster_connector::{
+    CheckReport, Connector, ConnectorKind, ConnectorSettings, Description, Error, Finding, Target, UsedType,
+};
+use muster_model::Schema;
+use tokio::sync::RwLock;
+
+use crate::config::{Address, SqlSettings};
+use crate::database::Database;
+use crate::error::{Class, Failure};
+use crate::postgres::Postgres;
+use crate::schema::{TableType, types};
+use crate::sqlite::Sqlite;
+
+/// SQL databases.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SqlKind;
+
+impl ConnectorKind for SqlKind {
+    fn describe(&self) -> Description {
+        Description {
+            kind: "sql".to_owned(),
+            summary: "tables of a PostgreSQL or SQLite database".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: schemars::schema_for!(SqlSettings).to_value(),
+        }
+    }
+
+    fn connect(&self, given: ConnectorSettings) -> Result<Arc<dyn Connector>, Error> {
+        let settings: SqlSettings = given.parse()?;
+        let database: Box<dyn Database> = match settings.address(&given)? {
+            Address::Sqlite(path) => Box::new(Sqlite::new(&path)?),
+            Address::Postgres { url, password } => {
+                let ca_file = settings.ca_file.as_deref().map(|path| given.path(path));
+                if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
+                    return Err(Error::Configuration {
+                        setting: Some("ca_file".to_owned()),
+                        problem: format!("there is no file {}", path.display()),
+                        fix: "give the path of a PEM file with the certificate authority".to_owned(),
+                    });
+                }
+                Box::new(Postgres::new(&url, password.as_ref(), settings.tls, ca_file.as_deref())?)
+            }
+        };
+        Ok(Arc::new(SqlConnector { settings, database, discovered: RwLock::new(None) }))
+    }
+}
+
+/// One configured database.
+pub(crate) struct SqlConnector {
+    settings: SqlSettings,
+    pub(crate) database: Box<dyn Database>,
+    discovered: RwLock<Option<Arc<Vec<TableType>>>>,
+}
+
+impl SqlConnector {
+    /// Asks the catalogue anew.
+    async fn discover(&self) -> Result<Arc<Vec<TableType>>, Error> {
+        let catalog = self.database.catalog().await.map_err(|failure| self.failed(failure))?;
+        let found = Arc::new(types(&self.settings, &catalog, self.database.as_ref())?);
+        *self.discovered.write().await = Some(found.clone());
+        Ok(found)
+    }
+
+    /// A type as last discovered.
+    pub(crate) async fn table_type(&self, name: &str) -> Result<TableType, Error> {
+        let known = self.discovered.read().await.clone();
+        let types = match known {
+            Some(types) => types,
+            None => self.discover().await?,
+        };
+        types.iter().find(|candidate| candidate.object_type.name == name).cloned().ok_or_else(|| Error::Configuration {
+            setting: None,
+            problem: format!("the database has no object type {name:?}"),
+            fix: "compare with `muster schema`".to_owned(),
+        })
+    }
+
+    /// A failure outside any batch: nothing was sent.
+    pub(crate) fn failed(&self, failure: Failure) -> Error {
+        failure.error(true)
+    }
+}
+
+#[async_trait]
+impl Connector for SqlConnector {
+    async fn check(&self, used: &[UsedType]) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
+        match self.database.version().await {
+            Ok(version) => report.features.push(version),
+            Err(failure) => {
+                report.findings.push(finding(self.database.engine(), failure));
+                return Ok(report);
+            }
+        }
+        match self.discover().await {
+            Ok(_) => {}
+            Err(Error::Configuration { setting, problem, fix }) => {
+                report.findings.push(Finding::error(setting.as_deref(), problem, fix));
+                return Ok(report);
+            }
+            Err(error) => return Err(error),
+        }
+        // Missing types and columns are found where the rules are resolved; here it is what the user may do.
+        for wanted in used.iter().filter(|wanted| wanted.as_target) {
+            if let Ok(found) = self.table_type(&wanted.object_type).await
+                && let Err(failure) = self.rehearse(&found).await
+            {
+                report.findings.push(finding(self.database.engine(), failure));
+            }
+        }
+        Ok(report)
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        let types = self.discover().await?;
+        let identity = self.database.identity().await.map_err(|failure| self.failed(failure))?;
+        Ok(Schema { identity, types: types.iter().map(|found| found.object_type.clone()).collect() })
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(self)
+    }
+}
+
+fn finding(engine: &str, failure: Failure) -> Finding {
+    let message = failure.message.clone();
+    match failure.class {
+        Class::Unreachable => Finding::error(
+            Some("url"),
+            format!("{engine} cannot be reached: {message}"),
+            "check host, port and firewall, and whether the server runs",
+        ),
+        Class::NotThere => Finding::error(Some("url"), format!("{engine}: {message}"), "check the address"),
+        _ => match failure.error(true) {
+            Error::Credentials { problem, fix } | Error::Configuration { problem, fix, .. } => {
+                Finding::error(Some("url"), problem, fix)
+            }
+            other => Finding::error(Some("url"), other.to_string(), "see the server's log"),
+        },
+    }
+}

@@ -1,0 +1,125 @@
+//! What a database's refusals mean, by their codes and never by their texts.
+
+use std::time::Duration;
+
+use muster_connector::{Error, Outcome};
+
+/// A failed statement, classified.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) class: Class,
+    /// What the database or driver said.
+    pub(crate) message: String,
+}
+
+/// What a failure means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The server or file cannot be reached, or fails by itself.
+    Unreachable,
+    /// It works in a moment: a lock, a deadlock, a serialization failure.
+    Busy,
+    /// Sign-in refused.
+    SignIn,
+    /// Signed in, but not allowed.
+    Forbidden,
+    /// The database, a table or a column is not there.
+    NotThere,
+    /// A unique key is violated.
+    Unique { constraint: Option<String> },
+    /// Another rule is violated: (rule, column).
+    Row { rule: &'static str, column: Option<String>, constraint: Option<String> },
+    /// The database answered what cannot be understood.
+    Bug,
+}
+
+impl Failure {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+
+    /// The failure of a driver.
+    pub(crate) fn driver(error: &sqlx::Error) -> Self {
+        let class = match error {
+            sqlx::Error::Database(database) => {
+                let code = database.code();
+                match (code.as_deref(), database.kind()) {
+                    (Some(code), _) if code.len() == 5 => crate::postgres::classify(database.as_ref(), code),
+                    (Some(code), _) => crate::sqlite::classify(database.as_ref(), code),
+                    (None, _) => Class::Bug,
+                }
+            }
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Class::Unreachable
+            }
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Class::SignIn,
+            sqlx::Error::Protocol(_) => Class::Unreachable,
+            _ => Class::Bug,
+        };
+        Self { class, message: chain(error) }
+    }
+
+    /// Whether one of the rows is to blame.
+    pub(crate) fn blames_a_row(&self) -> bool {
+        matches!(self.class, Class::Unique { .. } | Class::Row { .. })
+    }
+
+    /// What a call as a whole answers. `nothing_sent`: nothing of the call took effect.
+    pub(crate) fn error(self, nothing_sent: bool) -> Error {
+        let problem = self.message;
+        match self.class {
+            Class::Unreachable => Error::Unreachable { problem, nothing_sent },
+            Class::Busy => Error::Throttled { problem, after: Duration::from_secs(5) },
+            Class::SignIn => Error::Credentials {
+                problem: format!("the database refused the connection: {problem}"),
+                fix: "check user, password, `tls` and `ca_file` of the connection".to_owned(),
+            },
+            Class::Forbidden => Error::Credentials {
+                problem: format!("the database forbids it: {problem}"),
+                fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY on the database".to_owned(),
+            },
+            Class::NotThere => Error::Configuration {
+                setting: None,
+                problem: format!("the database has no such thing: {problem}"),
+                fix: "compare with `muster schema`; was a table or column renamed or dropped?".to_owned(),
+            },
+            Class::Unique { .. } | Class::Row { .. } => Error::Refused { problem },
+            Class::Bug => Error::Bug(problem),
+        }
+    }
+
+    /// What one operation, sent alone, is answered.
+    pub(crate) fn outcome(self) -> Outcome {
+        let (rule, attribute) = match &self.class {
+            Class::Unique { constraint } => (constraint.clone().unwrap_or_else(|| "unique".to_owned()), None),
+            Class::Row { rule, column, constraint } => {
+                (constraint.clone().unwrap_or_else(|| (*rule).to_owned()), column.clone())
+            }
+            _ => ("refused".to_owned(), None),
+        };
+        Outcome::Rejected { attribute, rule, message: self.message }
+    }
+}
+
+/// An error with its causes, which drivers like to hide behind one another.
+fn chain(error: &sqlx::Error) -> String {
+    let mut text = match error {
+        sqlx::Error::Database(database) => database.message().to_owned(),
+        other => other.to_string(),
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) && !said.is_empty() {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::driver(&error)
+    }
+}

@@ -1,0 +1,315 @@
+//! PostgreSQL: its catalogue, types, error codes, and `COPY` into a temporary table.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_connector::Error;
+use muster_connector::settings::{ExposeSecret as _, SecretString};
+use muster_model::ValueType;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, PgRow, PgSslMode};
+use sqlx::{ConnectOptions as _, Executor as _, Postgres as Engine, Row as _, Transaction};
+
+use crate::catalog::{Catalog, Column, Table};
+use crate::config::TlsMode;
+use crate::database::{Database, Session, StageRow, Text};
+use crate::error::{Class, Failure};
+use crate::statement::{Name, Sql, Stage, TableName, sql};
+
+/// A PostgreSQL server.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    pool: PgPool,
+}
+
+impl Postgres {
+    pub(crate) fn new(
+        url: &SecretString,
+        password: Option<&SecretString>,
+        tls: Option<TlsMode>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut options = PgConnectOptions::from_str(url.expose_secret().trim()).map_err(|_| Error::Configuration {
+            setting: Some("url".to_owned()),
+            problem: "not a PostgreSQL address".to_owned(),
+            fix: "write postgres://user@host:5432/database".to_owned(),
+        })?;
+        if let Some(password) = password {
+            options = options.password(password.expose_secret());
+        }
+        let host = options.get_host().to_owned();
+        let local = options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
+        // Always said: the driver's own default falls back to plain text, and its "require" verifies nothing.
+        options = options.ssl_mode(match tls {
+            TlsMode::Verify => PgSslMode::VerifyFull,
+            TlsMode::Off => PgSslMode::Disable,
+        });
+        if let Some(path) = ca_file {
+            options = options.ssl_root_cert(path);
+        }
+        options = options
+            .application_name("muster")
+            .options([
+                ("TimeZone", "UTC"),
+                ("DateStyle", "ISO"),
+                ("bytea_output", "hex"),
+                ("statement_timeout", "280s"),
+            ])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(3)
+            .acquire_timeout(Duration::from_secs(15))
+            .idle_timeout(Duration::from_secs(300))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+}
+
+const TABLES: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, n.nspname = current_schema() \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%' \
+    AND n.nspname <> 'information_schema' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname, c.relname";
+
+// The base type of a domain decides; `typcategory` E is an enum.
+const COLUMNS: &str = "SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), \
+    coalesce(nullif(b.typname::text, ''), t.typname::text), t.typcategory::text, \
+    CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END, \
+    a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, \
+    a.attgenerated <> '' OR a.attidentity = 'a', \
+    coalesce((SELECT NOT collisdeterministic FROM pg_collation WHERE oid = a.attcollation), false) \
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
+    JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'f') \
+    AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY a.attrelid, a.attnum";
+
+const KEYS: &str = "SELECT i.indrelid::int8, i.indisprimary, \
+    ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(num, pos) \
+          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.pos <= i.indnkeyatts ORDER BY k.pos) \
+    FROM pg_index i WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+    ORDER BY i.indexrelid";
+
+fn value_type(base: &str, category: &str) -> Option<ValueType> {
+    Some(match base {
+        "text" | "varchar" | "bpchar" | "citext" | "name" | "json" | "jsonb" => ValueType::Text,
+        "int2" | "int4" | "int8" => ValueType::Integer,
+        "numeric" | "float4" | "float8" => ValueType::Decimal,
+        "bool" => ValueType::Boolean,
+        "date" => ValueType::Date,
+        "timestamptz" | "timestamp" => ValueType::Instant,
+        "uuid" => ValueType::Uuid,
+        "bytea" => ValueType::Binary,
+        _ if category == "E" => ValueType::Text,
+        _ => return None,
+    })
+}
+
+fn read_column(row: &PgRow) -> Result<(i64, Column), sqlx::Error> {
+    let base: String = row.try_get(3)?;
+    let category: String = row.try_get(4)?;
+    let length: Option<i32> = row.try_get(5)?;
+    let column = Column {
+        name: row.try_get(1)?,
+        native: row.try_get(2)?,
+        value_type: value_type(&base, &category),
+        max_length: length.and_then(|length| u32::try_from(length).ok()),
+        nullable: !row.try_get::<bool, _>(6)?,
+        has_default: row.try_get(7)?,
+        generated: row.try_get(8)?,
+        case_insensitive: base == "citext" || row.try_get::<bool, _>(9)?,
+    };
+    Ok((row.try_get(0)?, column))
+}
+
+#[async_trait]
+impl Database for Postgres {
+    fn engine(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    async fn identity(&self) -> Result<String, Failure> {
+        let row = sqlx::query(
+            "SELECT system_identifier::text, (SELECT oid::text FROM pg_database WHERE datname = current_database()) \
+             FROM pg_control_system()",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let (system, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(format!("postgresql:{system}/{database}"))
+    }
+
+    async fn version(&self) -> Result<String, Failure> {
+        let row = sqlx::query("SELECT current_setting('server_version')").fetch_one(&self.pool).await?;
+        Ok(format!("PostgreSQL {}", row.try_get::<String, _>(0)?))
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Failure> {
+        let mut tables: BTreeMap<i64, Table> = BTreeMap::new();
+        let mut order = Vec::new();
+        for row in sqlx::query(TABLES).fetch_all(&self.pool).await? {
+            let (oid, schema, table): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            order.push(oid);
+            let name = TableName { schema: Some(Name::new(&schema)), table: Name::new(&table) };
+            let is_default_schema = row.try_get(3)?;
+            tables.insert(
+                oid,
+                Table { name, columns: Vec::new(), primary_key: Vec::new(), unique: Vec::new(), is_default_schema },
+            );
+        }
+        for row in sqlx::query(COLUMNS).fetch_all(&self.pool).await? {
+            let (oid, column) = read_column(&row)?;
+            if let Some(table) = tables.get_mut(&oid) {
+                table.columns.push(column);
+            }
+        }
+        for row in sqlx::query(KEYS).fetch_all(&self.pool).await? {
+            let Some(table) = tables.get_mut(&row.try_get::<i64, _>(0)?) else { continue };
+            let columns: Vec<String> = row.try_get(2)?;
+            if row.try_get(1)? {
+                table.primary_key = columns;
+            } else {
+                table.unique.push(columns);
+            }
+        }
+        Ok(Catalog { tables: order.into_iter().filter_map(|oid| tables.remove(&oid)).collect() })
+    }
+
+    async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
+        Ok(Box::new(PostgresSession { transaction: self.pool.begin().await? }))
+    }
+
+    fn read_expression(&self, column: &str, _native: &str) -> String {
+        format!("CAST({column} AS text)")
+    }
+
+    fn literal(&self, text: &Text, native: &str) -> String {
+        match text {
+            None => "NULL".to_owned(),
+            Some(text) if matches!(native, "smallint" | "integer" | "bigint") || native.starts_with("numeric") => {
+                text.to_string()
+            }
+            Some(text) if native == "boolean" => if text.as_ref() == "1" { "true" } else { "false" }.to_owned(),
+            Some(text) => format!("'{}'", text.replace('\'', "''")),
+        }
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        2
+    }
+}
+
+struct PostgresSession {
+    transaction: Transaction<'static, Engine>,
+}
+
+#[async_trait]
+impl Session for PostgresSession {
+    async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        let create = sql!(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.{} ({}) ON COMMIT DELETE ROWS; TRUNCATE pg_temp.{0}",
+            stage.name,
+            stage.columns_with_types()
+        );
+        self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
+        let mut copy = self.transaction.copy_in_raw(sql!("COPY pg_temp.{} FROM STDIN", stage.name).text()).await?;
+        copy.send(copy_text(rows)).await?;
+        copy.finish().await?;
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
+        Ok(self.transaction.execute(sqlx::raw_sql(sql.into_safe())).await?.rows_affected())
+    }
+
+    async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
+        let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
+        rows.iter()
+            .map(|row| (0..row.len()).map(|index| Ok(row.try_get::<Option<Box<str>>, _>(index)?)).collect())
+            .collect()
+    }
+
+    async fn savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn return_to_savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Failure> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+/// The text format of `COPY` (PostgreSQL documentation, COPY, "Text Format").
+fn copy_text(rows: &[StageRow]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.len() * 128);
+    for row in rows {
+        bytes.extend_from_slice(format!("{}\t{}", row.number, row.group).as_bytes());
+        for value in &row.values {
+            bytes.push(b'\t');
+            match value {
+                None => bytes.extend_from_slice(b"\\N"),
+                Some(text) => {
+                    for byte in text.bytes() {
+                        match byte {
+                            b'\\' => bytes.extend_from_slice(b"\\\\"),
+                            b'\t' => bytes.extend_from_slice(b"\\t"),
+                            b'\n' => bytes.extend_from_slice(b"\\n"),
+                            b'\r' => bytes.extend_from_slice(b"\\r"),
+                            other => bytes.push(other),
+                        }
+                    }
+                }
+            }
+        }
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// What an SQLSTATE means (PostgreSQL documentation, appendix A).
+pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
+    let details = error.try_downcast_ref::<PgDatabaseError>();
+    let column = details.and_then(PgDatabaseError::column).map(str::to_owned);
+    let constraint = error.constraint().map(str::to_owned);
+    let row = |rule| Class::Row { rule, column: column.clone(), constraint: constraint.clone() };
+    match code {
+        "23505" => Class::Unique { constraint },
+        "23502" => row("required"),
+        "23503" => row("foreign_key"),
+        "23514" => row("check"),
+        "22001" => row("too_long"),
+        "25006" | "53100" | "53200" | "53300" => Class::Unreachable,
+        "40001" | "40P01" | "55P03" | "57014" => Class::Busy,
+        "42501" => Class::Forbidden,
+        "3D000" | "3F000" | "42P01" | "42703" | "42704" => Class::NotThere,
+        _ => match code.get(..2) {
+            Some("28") => Class::SignIn,
+            Some("08" | "57" | "58" | "53") => Class::Unreachable,
+            Some("22" | "23" | "44" | "P0") => row("refused"),
+            _ => Class::Bug,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_escapes_what_would_end_a_field_or_row() {
+        let row = StageRow {
+            number: 3,
+            group: 0,
+            values: vec![None, Some("a\tb\\N\nc\r".into()), Some("".into()), Some("Å".into())],
+        };
+        assert_eq!(copy_text(&[row]), "3\t0\t\\N\ta\\tb\\\\N\\nc\\r\t\tÅ\n".as_bytes());
+    }
+}

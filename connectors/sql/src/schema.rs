@@ -1,0 +1,150 @@
+//! Object types over the tables of a catalogue.
+
+use muster_connector::Error;
+use muster_model::{
+    Anchor, AssignedBy, Attribute, CaseRule, Enabling, ObjectType, Once, TargetCapabilities, ValueType, nearest,
+};
+
+use crate::catalog::{Catalog, Column, Table};
+use crate::config::{SqlSettings, TypeSettings};
+use crate::database::Database;
+
+/// An object type with the table behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct TableType {
+    pub(crate) object_type: ObjectType,
+    pub(crate) table: Table,
+}
+
+/// Rows in one transaction: beyond this larger sets were not measured to be faster.
+const MAX_BATCH: u32 = 5_000;
+
+/// The configured types, then every other table under its own name.
+pub(crate) fn types(
+    settings: &SqlSettings,
+    catalog: &Catalog,
+    database: &dyn Database,
+) -> Result<Vec<TableType>, Error> {
+    let mut types = Vec::new();
+    for (name, configured) in &settings.types {
+        types.push(configured_type(name, configured, catalog, database)?);
+    }
+    for table in &catalog.tables {
+        let name = table.display_name();
+        let taken = settings.types.contains_key(&name)
+            || settings.types.values().any(|configured| table.is_called(&configured.table));
+        if !taken && !table.primary_key.is_empty() {
+            let anchor = table.primary_key.clone();
+            types.push(build(&name, table, anchor, None, database));
+        }
+    }
+    Ok(types)
+}
+
+fn wrong(setting: String, problem: String, fix: String) -> Error {
+    Error::Configuration { setting: Some(setting), problem, fix }
+}
+
+fn configured_type(
+    name: &str,
+    configured: &TypeSettings,
+    catalog: &Catalog,
+    database: &dyn Database,
+) -> Result<TableType, Error> {
+    let Some(table) = catalog.tables.iter().find(|table| table.is_called(&configured.table)) else {
+        let names: Vec<String> = catalog.tables.iter().map(Table::display_name).collect();
+        let fix = match nearest(&configured.table, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None if names.is_empty() => "the database has no tables that the connection's user may see".to_owned(),
+            None => format!("the database has: {}", names.join(", ")),
+        };
+        let problem = format!("the database has no table {:?}", configured.table);
+        return Err(wrong(format!("types.{name}.table"), problem, fix));
+    };
+    let known = |setting: &str, column: &str| -> Result<(), Error> {
+        if table.column(column).is_some() {
+            return Ok(());
+        }
+        let fix = match nearest(column, table.columns.iter().map(|column| column.name.as_str())) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("it has: {}", column_names(table)),
+        };
+        let problem = format!("table {:?} has no column {column:?}", configured.table);
+        Err(wrong(format!("types.{name}.{setting}"), problem, fix))
+    };
+    for column in &configured.anchor {
+        known("anchor", column)?;
+    }
+    let anchor = if configured.anchor.is_empty() { table.primary_key.clone() } else { configured.anchor.clone() };
+    if anchor.is_empty() {
+        let problem = format!("table {:?} has no primary key", configured.table);
+        let fix = "name the columns that identify a row: anchor = [\"…\"]".to_owned();
+        return Err(wrong(format!("types.{name}.anchor"), problem, fix));
+    }
+    if let Some(enabled) = &configured.enabled {
+        known("enabled", enabled)?;
+        let kind = table.column(enabled).and_then(|column| column.value_type);
+        if !matches!(kind, Some(ValueType::Boolean | ValueType::Integer)) {
+            let native = table.column(enabled).map_or("", |column| column.native.as_str());
+            let problem = format!("column {enabled:?} is {native} and cannot say whether a row is enabled");
+            let fix = "name a boolean column, or a whole number where 0 is disabled".to_owned();
+            return Err(wrong(format!("types.{name}.enabled"), problem, fix));
+        }
+    }
+    Ok(build(name, table, anchor, configured.enabled.clone(), database))
+}
+
+fn column_names(table: &Table) -> String {
+    table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn build(
+    name: &str,
+    table: &Table,
+    anchor: Vec<String>,
+    enabled: Option<String>,
+    database: &dyn Database,
+) -> TableType {
+    let assigned =
+        anchor.iter().all(|name| table.column(name).is_some_and(|column| column.has_default || column.generated));
+    let attributes =
+        table.columns.iter().map(|column| attribute(table, column, enabled.as_deref() == Some(&column.name))).collect();
+    let object_type = ObjectType {
+        name: name.to_owned(),
+        anchor: Anchor {
+            attributes: anchor,
+            assigned_by: if assigned { AssignedBy::System } else { AssignedBy::Creator },
+        },
+        alternate_keys: table.unique.clone(),
+        attributes,
+        enabling: enabled.map(|attribute| Enabling { attribute }),
+        source: None,
+        target: Some(TargetCapabilities {
+            once: Once::Natural,
+            readable: true,
+            can_delete: true,
+            can_rename: true,
+            ordered: false,
+            max_batch: MAX_BATCH,
+            max_in_flight: database.max_in_flight(),
+        }),
+    };
+    TableType { object_type, table: table.clone() }
+}
+
+fn attribute(table: &Table, column: &Column, is_enabling: bool) -> Attribute {
+    let is_key = |key: &Vec<String>| matches!(key.as_slice(), [only] if *only == column.name);
+    // A number that says whether a row is enabled is a boolean towards Muster.
+    let value_type = if is_enabling { Some(ValueType::Boolean) } else { column.value_type };
+    Attribute {
+        required: !column.nullable && !column.has_default && !column.generated,
+        creatable: !column.generated,
+        updatable: !column.generated,
+        unique: is_key(&table.primary_key) || table.unique.iter().any(is_key),
+        case: if column.case_insensitive { CaseRule::Insensitive } else { CaseRule::Sensitive },
+        max_length: column.max_length,
+        native_type: column.native.clone(),
+        unsupported: value_type.is_none().then(|| format!("columns of type {} are not supported", column.native)),
+        ..Attribute::new(&column.name, value_type.unwrap_or(ValueType::Text))
+    }
+}

@@ -1,0 +1,309 @@
+//! SQLite: its catalogue, declared types, error codes, and a temporary table filled from JSON.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_connector::Error;
+use muster_model::ValueType;
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
+
+use crate::catalog::{Catalog, Column, Table};
+use crate::database::{Database, Session, StageRow, Text};
+use crate::error::{Class, Failure};
+use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
+
+/// A SQLite file.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
+        Ok(Self { pool, path: path.to_owned() })
+    }
+
+    /// A missing file is told apart from a broken one: SQLite itself says "unable to open" for both.
+    fn refuse_missing(&self) -> Result<(), Failure> {
+        if self.path.exists() {
+            return Ok(());
+        }
+        Err(Failure::new(Class::NotThere, format!("there is no file {}", self.path.display())))
+    }
+}
+
+/// What a declared type means. Source: SQLite, "Datatypes", §3.1, with the usual names for what SQLite lacks.
+fn value_type(declared: &str) -> Option<ValueType> {
+    let name = declared.to_ascii_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    Some(if has(&["BOOL"]) {
+        ValueType::Boolean
+    } else if has(&["INT"]) {
+        ValueType::Integer
+    } else if has(&["UUID", "GUID"]) {
+        ValueType::Uuid
+    } else if has(&["CHAR", "CLOB", "TEXT", "JSON"]) {
+        ValueType::Text
+    } else if has(&["BLOB", "BINARY"]) {
+        ValueType::Binary
+    } else if has(&["TIMESTAMP", "DATETIME"]) {
+        ValueType::Instant
+    } else if name == "DATE" {
+        ValueType::Date
+    } else if has(&["REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL"]) {
+        ValueType::Decimal
+    } else if name.is_empty() {
+        ValueType::Text
+    } else {
+        return None;
+    })
+}
+
+/// The number in `VARCHAR(64)`. SQLite itself does not hold anybody to it, but whoever wrote it meant it.
+fn declared_length(declared: &str, value_type: Option<ValueType>) -> Option<u32> {
+    if value_type != Some(ValueType::Text) {
+        return None;
+    }
+    let (_, rest) = declared.split_once('(')?;
+    rest.split_once(')')?.0.trim().parse().ok()
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    fn engine(&self) -> &'static str {
+        "SQLite"
+    }
+
+    async fn identity(&self) -> Result<String, Failure> {
+        self.refuse_missing()?;
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        Ok(format!("sqlite:{}", path.display()))
+    }
+
+    async fn version(&self) -> Result<String, Failure> {
+        self.refuse_missing()?;
+        let row = sqlx::query("SELECT sqlite_version()").fetch_one(&self.pool).await?;
+        Ok(format!("SQLite {}", row.try_get::<String, _>(0)?))
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Failure> {
+        self.refuse_missing()?;
+        let mut catalog = Catalog::default();
+        let names = sqlx::query(
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for row in names {
+            catalog.tables.push(self.table(row.try_get(0)?).await?);
+        }
+        Ok(catalog)
+    }
+
+    async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure> {
+        self.refuse_missing()?;
+        // A transaction that reads first and writes later fails at once when another one wrote meanwhile.
+        let statement = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        Ok(Box::new(SqliteSession { transaction: self.pool.begin_with(statement).await? }))
+    }
+
+    fn read_expression(&self, column: &str, native: &str) -> String {
+        match value_type(native) {
+            Some(ValueType::Binary) => format!("lower(hex({column}))"),
+            _ => format!("CAST({column} AS TEXT)"),
+        }
+    }
+
+    fn literal(&self, text: &Text, native: &str) -> String {
+        match (text, value_type(native)) {
+            (None, _) => "NULL".to_owned(),
+            (Some(text), Some(ValueType::Integer | ValueType::Boolean | ValueType::Decimal)) => text.to_string(),
+            (Some(text), Some(ValueType::Binary)) => format!("x'{}'", text.trim_start_matches("\\x")),
+            (Some(text), _) => format!("'{}'", text.replace('\'', "''")),
+        }
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        1
+    }
+}
+
+impl Sqlite {
+    async fn table(&self, name: String) -> Result<Table, Failure> {
+        let mut table = Table {
+            name: TableName { schema: None, table: Name::new(&name) },
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            unique: Vec::new(),
+            is_default_schema: true,
+        };
+        let mut key = Vec::new();
+        let columns = sqlx::query(
+            "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid",
+        )
+        .bind(&name)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in columns {
+            let native: String = row.try_get(1)?;
+            let value_type = value_type(&native);
+            let position: i64 = row.try_get(4)?;
+            let column = Column {
+                name: row.try_get(0)?,
+                max_length: declared_length(&native, value_type),
+                value_type,
+                nullable: row.try_get::<i64, _>(2)? == 0,
+                has_default: row.try_get::<i64, _>(3)? != 0,
+                // 2 and 3 are generated columns, virtual and stored.
+                generated: row.try_get::<i64, _>(5)? > 1,
+                case_insensitive: false,
+                native,
+            };
+            if position > 0 {
+                key.push((position, column.name.clone()));
+            }
+            table.columns.push(column);
+        }
+        key.sort_unstable();
+        table.primary_key = key.into_iter().map(|(_, name)| name).collect();
+        self.mark_row_number(&mut table);
+        let indexes = sqlx::query(
+            "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND NOT partial AND origin <> 'pk' ORDER BY name",
+        )
+        .bind(&name)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in indexes {
+            let index: String = row.try_get(0)?;
+            let parts = sqlx::query("SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno")
+                .bind(index)
+                .fetch_all(&self.pool)
+                .await?;
+            let mut columns = Vec::with_capacity(parts.len());
+            for part in &parts {
+                // Without a name it is an expression, which no set of values can be compared with from outside.
+                columns.extend(part.try_get::<Option<String>, _>(0)?);
+            }
+            if columns.len() == parts.len() {
+                table.unique.push(columns);
+            }
+        }
+        Ok(table)
+    }
+
+    /// A single INTEGER PRIMARY KEY is the row number, which SQLite assigns. Source: SQLite, "ROWIDs and the INTEGER PRIMARY KEY".
+    fn mark_row_number(&self, table: &mut Table) {
+        if let [only] = table.primary_key.as_slice()
+            && let Some(column) = table.columns.iter_mut().find(|column| column.name == *only)
+            && column.native.eq_ignore_ascii_case("INTEGER")
+        {
+            column.has_default = true;
+            column.nullable = false;
+        }
+    }
+}
+
+struct SqliteSession {
+    transaction: Transaction<'static, Engine>,
+}
+
+#[async_trait]
+impl Session for SqliteSession {
+    async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        let create = sql!(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}); DELETE FROM temp.{0}",
+            stage.name,
+            stage.columns_with_types()
+        );
+        self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
+        let fields = stage.types.iter().enumerate().map(|(position, native)| {
+            let field = format!("value ->> {}", position + 2);
+            if value_type(native) == Some(ValueType::Binary) { format!("unhex({field})") } else { field }
+        });
+        let insert = sql!(
+            "INSERT INTO temp.{} SELECT value ->> 0, value ->> 1, {} FROM json_each(?)",
+            stage.name,
+            joined(fields, ", ")
+        );
+        let query = sqlx::query(insert.into_safe()).bind(stage_json(stage, rows)).persistent(false);
+        self.transaction.execute(query).await?;
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
+        Ok(self.transaction.execute(sqlx::query(sql.into_safe()).persistent(false)).await?.rows_affected())
+    }
+
+    async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
+        let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
+        rows.iter()
+            .map(|row| (0..row.len()).map(|index| Ok(row.try_get_unchecked::<Option<Box<str>>, _>(index)?)).collect())
+            .collect()
+    }
+
+    async fn savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn return_to_savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Failure> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+fn stage_json(stage: &Stage, rows: &[StageRow]) -> String {
+    let binary: Vec<bool> = stage.types.iter().map(|native| value_type(native) == Some(ValueType::Binary)).collect();
+    let mut json = "[".to_owned();
+    for row in rows {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&format!("[{},{}", row.number, row.group));
+        for (value, binary) in row.values.iter().zip(&binary) {
+            json.push(',');
+            // `unhex` takes digits only.
+            let value = value.as_deref().map(|text| if *binary { text.trim_start_matches("\\x") } else { text });
+            json.push_str(&serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned()));
+        }
+        json.push(']');
+    }
+    json.push(']');
+    json
+}
+
+/// What a result code means (SQLite, "Result and Error Codes").
+pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
+    let number: u32 = code.parse().unwrap_or(0);
+    // "UNIQUE constraint failed: app_user.login, app_user.tenant"; the code tells the kind, the text only where.
+    let subject = error.message().split_once(": ").map(|(_, subject)| subject.trim().to_owned());
+    let column = subject.as_deref().and_then(|subject| subject.rsplit('.').next()).map(str::to_owned);
+    let row = |rule| Class::Row { rule, column: column.clone(), constraint: None };
+    match number {
+        2067 | 1555 | 2579 => Class::Unique { constraint: subject },
+        1299 => row("required"),
+        787 | 3850 => Class::Row { rule: "foreign_key", column: None, constraint: None },
+        275 => Class::Row { rule: "check", column: None, constraint: subject },
+        _ => match number & 0xff {
+            5 | 6 => Class::Busy,
+            8 | 23 => Class::Forbidden,
+            10 | 11 | 13 | 14 | 26 => Class::Unreachable,
+            18..=20 => Class::Row { rule: "refused", column: None, constraint: subject },
+            1 if error.message().starts_with("no such") => Class::NotThere,
+            _ => Class::Bug,
+        },
+    }
+}

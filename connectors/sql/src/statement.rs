@@ -1,0 +1,135 @@
+//! The only place where names become SQL.
+
+use std::fmt::{self, Write as _};
+
+/// A table's or column's name, quoted as the SQL standard says (ISO 9075, delimited identifier).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name(String);
+
+impl Name {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    pub(crate) fn plain(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_char('"')?;
+        for letter in self.0.chars() {
+            if letter == '"' {
+                formatter.write_char('"')?;
+            }
+            formatter.write_char(letter)?;
+        }
+        formatter.write_char('"')
+    }
+}
+
+/// A table with its schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableName {
+    pub(crate) schema: Option<Name>,
+    pub(crate) table: Name,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(formatter, "{schema}.")?;
+        }
+        write!(formatter, "{}", self.table)
+    }
+}
+
+/// SQL text made of keywords and quoted names only: no value ever becomes part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sql(String);
+
+impl Sql {
+    /// Text of this crate's own making. Names go in as [`Name`] or [`TableName`], types as the database spelled them.
+    pub(crate) fn new(text: fmt::Arguments<'_>) -> Self {
+        Self(text.to_string())
+    }
+
+    pub(crate) fn into_safe(self) -> sqlx::AssertSqlSafe<String> {
+        sqlx::AssertSqlSafe(self.0)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Builds [`Sql`] as `format!` does.
+macro_rules! sql {
+    // The block ends the life of the arguments, which must not be held across an await.
+    ($($part:tt)*) => {{
+        let sql = $crate::statement::Sql::new(format_args!($($part)*));
+        sql
+    }};
+}
+pub(crate) use sql;
+
+/// Names or terms with a separator between them.
+pub(crate) fn joined<T: fmt::Display>(terms: impl IntoIterator<Item = T>, separator: &str) -> String {
+    let mut text = String::new();
+    for term in terms {
+        if !text.is_empty() {
+            text.push_str(separator);
+        }
+        // Writing to a String cannot fail.
+        text.push_str(&term.to_string());
+    }
+    text
+}
+
+/// The staging table of a connection: a number for each row, a group, and columns with the target's own types.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) name: Name,
+    /// Column types as the database spells them; column `i` is named `v{i}`.
+    pub(crate) types: Vec<String>,
+}
+
+impl Stage {
+    /// A stage for these column types, named after them so that different shapes do not meet.
+    pub(crate) fn new(types: Vec<String>) -> Self {
+        let mut hash = std::hash::DefaultHasher::new();
+        std::hash::Hash::hash(&types, &mut hash);
+        let name = format!("muster_stage_{:016x}", std::hash::Hasher::finish(&hash));
+        Self { name: Name(name), types }
+    }
+
+    pub(crate) fn column(&self, position: usize) -> Name {
+        Name(format!("v{position}"))
+    }
+
+    /// `n`, `g` and the columns with their types.
+    pub(crate) fn columns_with_types(&self) -> String {
+        let columns = self.types.iter().enumerate().map(|(position, kind)| format!("{} {kind}", self.column(position)));
+        format!("n integer, g integer, {}", joined(columns, ", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_escapes_its_quotes() {
+        let cases = [
+            ("plain", "\"plain\""),
+            ("a\"; DROP TABLE x; --", "\"a\"\"; DROP TABLE x; --\""),
+            ("Größe b", "\"Größe b\""),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(Name::new(name).to_string(), expected);
+        }
+        let table = TableName { schema: Some(Name::new("s\"")), table: Name::new("t.x") };
+        assert_eq!(table.to_string(), "\"s\"\"\".\"t.x\"");
+    }
+}

@@ -1,0 +1,42 @@
+//! The target side of the contract.
+
+use async_trait::async_trait;
+use muster_connector::{Batch, Error, FoundObject, OperationId, Outcome, ReadRequest, Target};
+use muster_model::{Key, Value};
+
+use crate::connector::SqlConnector;
+
+#[async_trait]
+impl Target for SqlConnector {
+    async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<FoundObject>>, Error> {
+        let anchor = self.table_type(&request.object_type).await?.object_type.anchor.attributes;
+        let tuples: Vec<Vec<Value>> = keys.iter().map(|key| key.0.clone()).collect();
+        if tuples.iter().any(|tuple| tuple.len() != anchor.len()) {
+            return Err(Error::Bug(format!("a key of {} needs {} values", request.object_type, anchor.len())));
+        }
+        let found = self.look_up(request, &anchor, &tuples).await?;
+        Ok(found.into_iter().map(|objects| objects.into_iter().next()).collect())
+    }
+
+    async fn find(
+        &self,
+        request: &ReadRequest,
+        by: &[String],
+        values: &[Vec<Value>],
+    ) -> Result<Vec<Vec<FoundObject>>, Error> {
+        self.look_up(request, by, values).await
+    }
+
+    async fn preview(&self, batch: &Batch) -> Result<Vec<String>, Error> {
+        let table = self.table_type(&batch.object_type).await?;
+        batch
+            .operations
+            .iter()
+            .map(|operation| crate::preview::statement(self.database.as_ref(), &table, batch, operation))
+            .collect()
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
+        self.write(batch).await
+    }
+}
