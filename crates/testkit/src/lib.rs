@@ -1,1 +1,25 @@
+//! Real servers in temporary folders, and a TCP proxy with faults between a program and its server.
+//!
+//! For tests only, and only on Unix: whatever goes wrong here ends the test with a message that says what to do.
+//! Nothing outside the temporary folder is touched, no service of the machine is used, and nothing stays behind
+//! after a test that passed. Start reading at [`postgres::Postgres`] and [`proxy::Proxy`].
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "a test kit fails by failing the test, and tells the reason on the test's own standard error"
+)]
+
+pub mod certificates;
+pub mod postgres;
+pub mod proxy;
+
+mod folder;
+mod process;
+
+pub use certificates::Authority;
+pub use postgres::{NULL, Postgres};
+pub use proxy::{Fault, Proxy};

@@ -1,0 +1,49 @@
+//! The throw-away server itself.
+
+use muster_testkit::{NULL, Postgres};
+
+#[test]
+fn rows_survive_a_crash_and_nothing_survives_the_test() {
+    let mut server = Postgres::start();
+    let folder = server.folder().to_owned();
+    server.psql("CREATE TABLE t (a text); INSERT INTO t VALUES ('a\nb,c'), (NULL), ('')");
+    server.kill();
+    server.restart();
+    assert_eq!(server.psql("SELECT a, 1 FROM t"), [["a\nb,c", "1"], [NULL, "1"], ["", "1"]]);
+    let other = server.create_database("it's \"another\"");
+    assert!(other.ends_with("/it's \"another\""));
+    assert!(server.psql_in("it's \"another\"", "SELECT 1 WHERE false").is_empty());
+    server.stop();
+    server.restart();
+    assert_eq!(server.psql("SELECT count(*) FROM t"), [["3"]]);
+    drop(server);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn users_need_their_passwords_and_encryption_where_it_is_on() {
+    let server = Postgres::with_tls();
+    server.psql("CREATE ROLE somebody LOGIN PASSWORD 'secret'");
+    assert!(server.try_psql("somebody", "postgres", "SELECT 1").unwrap_err().contains("password"));
+    assert_eq!(server.psql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), [["t"]]);
+    assert!(server.ca_file().is_file());
+}
+
+#[test]
+fn a_failed_test_leaves_the_folder_to_look_at() {
+    let failed = std::thread::spawn(|| {
+        let server = Postgres::start();
+        let folder = server.folder().to_owned();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _server = server;
+            panic!("on purpose");
+        }));
+        assert!(outcome.is_err());
+        folder
+    });
+    let folder = failed.join().unwrap();
+    let kept = folder.with_file_name(format!("failed-{}", folder.file_name().unwrap().to_string_lossy()));
+    assert!(!folder.exists());
+    assert!(std::fs::read_to_string(kept.join("log")).unwrap().contains("ready to accept connections"));
+    std::fs::remove_dir_all(kept).unwrap();
+}
