@@ -2,15 +2,19 @@
 //! object to blame stands alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_connector::{Batch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, RetryScope, Target};
+use muster_connector::{
+    Batch, Connector, Epoch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, ReadRequest, RetryScope,
+};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchId, BatchMember, BatchRecord, LinkView, OperationKind};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::commit::CommitPoint;
+use crate::commit::{CommitPoint, Observer};
 use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -153,11 +157,23 @@ impl Shipment {
     }
 }
 
+/// What is needed to send, apart from the state: a flight must never hold the state's writer while nobody polls it.
+struct Carrier {
+    connector: Arc<dyn Connector>,
+    request: ReadRequest,
+    epoch: Epoch,
+    observer: Arc<dyn Observer>,
+}
+
 impl Engine {
-    /// Notes a batch, sends it, and brings its outcomes home. Nothing of the outcomes is recorded yet.
-    pub(crate) async fn ship(&self, prepared: &Prepared, shipment: Shipment) -> Result<Landed, EngineError> {
+    /// Notes a batch and sends it on its way. Nothing of its outcomes is recorded before it lands.
+    pub(crate) async fn ship(
+        &self,
+        prepared: &Prepared,
+        shipment: Shipment,
+        flying: &mut JoinSet<Landed>,
+    ) -> Result<(), EngineError> {
         let side = &prepared.target;
-        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
         let record = BatchRecord {
             id: BatchId(0),
             sync: prepared.sync,
@@ -169,79 +185,92 @@ impl Engine {
         };
         let batch = self.store.open_batch(&record).await?;
         self.observer.passed(CommitPoint::BatchOpened);
-        let mut outcomes = HashMap::with_capacity(shipment.sent.len());
-        let operations = shipment.sent.iter().map(|sent| sent.operation.clone()).collect();
-        let error = send(prepared, target, operations, &mut outcomes).await;
-        self.observer.passed(CommitPoint::BatchAnswered);
-        self.observer.applied(outcomes.len() as u64);
-        Ok(Landed { batch, sent: shipment.sent, outcomes, error })
+        let carrier = Carrier {
+            connector: Arc::clone(&side.connector),
+            request: side.request.clone(),
+            epoch: side.epoch,
+            observer: Arc::clone(&self.observer),
+        };
+        flying.spawn(async move {
+            let mut outcomes = HashMap::with_capacity(shipment.sent.len());
+            let operations = shipment.sent.iter().map(|sent| sent.operation.clone()).collect();
+            let error = carrier.send(operations, &mut outcomes).await;
+            carrier.observer.passed(CommitPoint::BatchAnswered);
+            carrier.observer.applied(outcomes.len() as u64);
+            Landed { batch, sent: shipment.sent, outcomes, error }
+        });
+        Ok(())
     }
 }
 
-/// Sends operations, splitting what is refused as a whole. Operations without an outcome afterwards were not
-/// answered: never sent when the error says so, unknown otherwise.
-async fn send(
-    prepared: &Prepared,
-    target: &dyn Target,
-    operations: Vec<Operation>,
-    outcomes: &mut HashMap<OperationId, Outcome>,
-) -> Option<ConnectorError> {
-    let mut waiting = vec![operations];
-    let mut blamed = 0;
-    while let Some(operations) = waiting.pop() {
-        let batch = Batch {
-            object_type: prepared.target.request.object_type.clone(),
-            attributes: prepared.target.request.attributes.clone(),
-            operations,
-            epoch: prepared.target.epoch,
-            deadline: DEADLINE,
+impl Carrier {
+    /// Sends operations, splitting what is refused as a whole. Those without an outcome afterwards were never sent.
+    async fn send(
+        &self,
+        operations: Vec<Operation>,
+        outcomes: &mut HashMap<OperationId, Outcome>,
+    ) -> Option<ConnectorError> {
+        let Some(target) = self.connector.target() else {
+            return Some(ConnectorError::Unsupported("writing".to_owned()));
         };
-        let answer = match tokio::time::timeout(DEADLINE, target.apply(&batch)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ConnectorError::Unreachable {
-                problem: format!("no answer within {} s", DEADLINE.as_secs()),
-                nothing_sent: false,
-            }),
-        };
-        match answer {
-            Ok(answers) => {
-                for operation in &batch.operations {
-                    outcomes.insert(operation.id, Outcome::Unknown);
-                }
-                // An answer for an id that was not asked about is nobody's outcome.
-                for (id, outcome) in answers {
-                    if let Some(slot) = outcomes.get_mut(&id) {
-                        *slot = outcome;
+        let mut waiting = vec![operations];
+        let mut blamed = 0;
+        while let Some(operations) = waiting.pop() {
+            let batch = Batch {
+                object_type: self.request.object_type.clone(),
+                attributes: self.request.attributes.clone(),
+                operations,
+                epoch: self.epoch,
+                deadline: DEADLINE,
+            };
+            let answer = match tokio::time::timeout(DEADLINE, target.apply(&batch)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(ConnectorError::Unreachable {
+                    problem: format!("no answer within {} s", DEADLINE.as_secs()),
+                    nothing_sent: false,
+                }),
+            };
+            match answer {
+                Ok(answers) => {
+                    for operation in &batch.operations {
+                        outcomes.insert(operation.id, Outcome::Unknown);
+                    }
+                    // An answer for an id that was not asked about is nobody's outcome.
+                    for (id, outcome) in answers {
+                        if let Some(slot) = outcomes.get_mut(&id) {
+                            *slot = outcome;
+                        }
                     }
                 }
-            }
-            Err(ConnectorError::Refused { problem }) => match batch.operations.as_slice() {
-                [one] => {
-                    blamed += 1;
-                    let rejected = Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
-                    outcomes.insert(one.id, rejected);
-                }
-                _ if blamed >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
-                _ => {
-                    let mut operations = batch.operations;
-                    let second = operations.split_off(operations.len() / 2);
-                    waiting.push(second);
-                    waiting.push(operations);
-                }
-            },
-            Err(error) => {
-                let nothing_sent = nothing_sent(&error);
-                let fate = if nothing_sent { None } else { Some(Outcome::Unknown) };
-                for operation in &batch.operations {
-                    if let Some(fate) = &fate {
-                        outcomes.insert(operation.id, fate.clone());
+                Err(ConnectorError::Refused { problem }) => match batch.operations.as_slice() {
+                    [one] => {
+                        blamed += 1;
+                        let rejected =
+                            Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
+                        outcomes.insert(one.id, rejected);
                     }
+                    _ if blamed >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
+                    _ => {
+                        let mut operations = batch.operations;
+                        let second = operations.split_off(operations.len() / 2);
+                        waiting.push(second);
+                        waiting.push(operations);
+                    }
+                },
+                Err(error) => {
+                    let nothing_sent = nothing_sent(&error);
+                    let fate = if nothing_sent { None } else { Some(Outcome::Unknown) };
+                    for operation in &batch.operations {
+                        if let Some(fate) = &fate {
+                            outcomes.insert(operation.id, fate.clone());
+                        }
+                    }
+                    return Some(error);
                 }
-                return Some(error);
             }
         }
+        None
     }
-    None
 }
 
 fn postpone(operations: &[Operation], problem: &str, outcomes: &mut HashMap<OperationId, Outcome>) {

@@ -49,6 +49,9 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// The process is ending.
+    #[error("stopped before the end; the next run goes on from here")]
+    Stopped,
     /// The state cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

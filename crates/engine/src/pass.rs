@@ -4,12 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use muster_model::Value;
 use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin};
+use tokio::task::{JoinError, JoinSet};
 
-use crate::apply::{Sent, Shipment};
+use crate::apply::{Landed, Sent, Shipment};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -93,7 +92,7 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let mut flying = FuturesUnordered::new();
+        let mut flying: JoinSet<Landed> = JoinSet::new();
         let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
         let mut after = LinkId(0);
         let mut given = match pass {
@@ -113,9 +112,7 @@ impl Engine {
             };
             if links.is_empty() {
                 // All that is at the target must be recorded before the same links may be looked at again.
-                while let Some(sent) = flying.next().await {
-                    self.landed(prepared, sent, progress, report).await?;
-                }
+                self.land_all(prepared, &mut flying, progress, report).await?;
                 if !matches!(pass, Pass::Free { .. }) || (over && !moved) {
                     return Ok(());
                 }
@@ -138,13 +135,35 @@ impl Engine {
             let shipments = self.slice(prepared, links, matches!(pass, Pass::Approved(_)), progress, report).await?;
             for shipment in shipments {
                 while flying.len() >= most {
-                    if let Some(sent) = flying.next().await {
-                        self.landed(prepared, sent, progress, report).await?;
+                    if let Some(sent) = flying.join_next().await
+                        && let Err(error) = self.landed(prepared, joined(sent)?, progress, report).await
+                    {
+                        // What is on its way still lands, so that no more than necessary is unknown.
+                        self.land_all(prepared, &mut flying, progress, report).await.ok();
+                        return Err(error);
                     }
                 }
-                flying.push(self.ship(prepared, shipment));
+                self.ship(prepared, shipment, &mut flying).await?;
             }
         }
+    }
+
+    /// Records everything that is on its way, and then the first error.
+    async fn land_all(
+        &self,
+        prepared: &Prepared,
+        flying: &mut JoinSet<Landed>,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let mut result = Ok(());
+        while let Some(sent) = flying.join_next().await {
+            let landed = self.landed(prepared, joined(sent)?, progress, report).await;
+            if result.is_ok() {
+                result = landed;
+            }
+        }
+        result
     }
 
     /// Evaluates a slice, records what needs no operation, and returns what must be sent.
@@ -197,6 +216,17 @@ impl Engine {
             self.observer.passed(CommitPoint::Settled);
         }
         Ok(Shipment::pack(sending, prepared))
+    }
+}
+
+/// A flight's end; a panic of the connector's goes on here.
+fn joined(flight: Result<Landed, JoinError>) -> Result<Landed, EngineError> {
+    match flight {
+        Ok(landed) => Ok(landed),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(EngineError::Stopped),
+        },
     }
 }
 

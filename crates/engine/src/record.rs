@@ -22,11 +22,10 @@ impl Engine {
     pub(crate) async fn landed(
         &self,
         prepared: &Prepared,
-        landed: Result<Landed, EngineError>,
+        landed: Landed,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let landed = landed?;
         let now = self.clock.now();
         let mut updates = Vec::with_capacity(landed.sent.len());
         let mut open = Vec::new();

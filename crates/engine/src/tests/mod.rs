@@ -1,0 +1,5 @@
+//! The cycle against a source and a target in memory, with faults and with a kill at every commit point.
+
+mod kills;
+mod scenarios;
+mod world;
