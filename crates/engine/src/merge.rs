@@ -229,7 +229,10 @@ mod tests {
         let first = entry(Change::Partial(row(Slot::text("B"), Slot::Unknown)));
         let second = entry(Change::Partial(row(Slot::Unknown, Slot::text("b@x"))));
         let once = row(Slot::text("B"), Slot::Null);
-        assert_eq!(after(&context(Some(2)), &[first.clone()], &stored), Some((Some(once), Removed::No, true)));
+        assert_eq!(
+            after(&context(Some(2)), std::slice::from_ref(&first), &stored),
+            Some((Some(once), Removed::No, true))
+        );
         let both = row(Slot::text("B"), Slot::text("b@x"));
         assert_eq!(after(&context(Some(2)), &[first, second.clone()], &stored), Some((Some(both), Removed::No, true)));
         let seen = known(&row(Slot::text("B"), Slot::Null), 2, Removed::No);
@@ -251,23 +254,23 @@ mod tests {
         let soft = entry(Change::Removed(Removal::Soft));
         let hard = entry(Change::Removed(Removal::Hard));
         let present = known(&state, 1, Removed::No);
-        assert_eq!(after(&context(None), &[soft.clone()], &present), Some((None, Removed::Soft, true)));
+        assert_eq!(after(&context(None), std::slice::from_ref(&soft), &present), Some((None, Removed::Soft, true)));
         assert_eq!(
-            after(&context(None), &[soft.clone()], &known(&state, 1, Removed::Soft)),
+            after(&context(None), std::slice::from_ref(&soft), &known(&state, 1, Removed::Soft)),
             Some((None, Removed::Soft, false))
         );
         assert_eq!(
-            after(&context(None), &[soft.clone()], &known(&state, 1, Removed::Hard)),
+            after(&context(None), std::slice::from_ref(&soft), &known(&state, 1, Removed::Hard)),
             Some((None, Removed::Hard, false))
         );
         assert_eq!(after(&context(None), &[soft.clone(), hard], &present), Some((None, Removed::Hard, true)));
-        assert_eq!(after(&context(None), &[soft.clone()], &ObjectsByAnchor::new()), None);
+        assert_eq!(after(&context(None), std::slice::from_ref(&soft), &ObjectsByAnchor::new()), None);
         // Restored with one attribute only: the rest is as it was. Purged and made again: the rest is null.
         let back = entry(Change::Partial(row(Slot::Unknown, Slot::text("m"))));
         let restored = row(Slot::text("A"), Slot::text("m"));
         let anew = row(Slot::Null, Slot::text("m"));
         assert_eq!(
-            after(&context(None), &[back.clone()], &known(&state, 1, Removed::Soft)),
+            after(&context(None), std::slice::from_ref(&back), &known(&state, 1, Removed::Soft)),
             Some((Some(restored), Removed::No, true))
         );
         assert_eq!(

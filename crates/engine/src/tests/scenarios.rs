@@ -58,13 +58,14 @@ async fn existing_rows_are_adopted_and_foreign_ones_left_alone() {
     let foreign = world.target.insert("root@x", "Root");
     three(&world);
     assert_eq!(numbers(&world.cycle().await.unwrap()), [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    let state = world.target.state.lock().unwrap();
-    assert_eq!(state.rows[&own]["extra"], Slot::text("not ours"));
-    assert_eq!(state.rows[&stale]["name"], Slot::text("Bo"));
-    assert_eq!(state.rows[&foreign]["name"], Slot::text("Root"));
-    // Only the row whose values differed was written, and the one that was not there.
-    assert_eq!(state.applied.len(), 2);
-    drop(state);
+    {
+        let state = world.target.state.lock().unwrap();
+        assert_eq!(state.rows[&own]["extra"], Slot::text("not ours"));
+        assert_eq!(state.rows[&stale]["name"], Slot::text("Bo"));
+        assert_eq!(state.rows[&foreign]["name"], Slot::text("Root"));
+        // Only the row whose values differed was written, and the one that was not there.
+        assert_eq!(state.applied.len(), 2);
+    }
     let store = world.store().await;
     let (_, sync) = store.sync_names().await.unwrap().remove(0);
     let link = store.link_of(sync, &Key::text("a").encode()).await.unwrap().unwrap();
