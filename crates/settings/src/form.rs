@@ -1,0 +1,215 @@
+//! The form of the configuration file. The comments on the fields are the user's reference.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+
+use crate::span::TimeSpan;
+
+/// The configuration of Muster.
+#[derive(JsonSchema)]
+#[schemars(rename = "Configuration", deny_unknown_fields)]
+#[expect(dead_code, reason = "the form for the schema; it is read piece by piece, so that no mistake hides another")]
+pub(crate) struct ConfigurationForm {
+    /// The file that holds Muster's state. A relative path starts at the configuration file's folder.
+    #[schemars(default = "default_state")]
+    state: Option<String>,
+    /// The systems that are read and written, by a name of your choice.
+    connections: BTreeMap<String, ConnectionForm>,
+    /// What flows from where to where, by a name of your choice.
+    syncs: Option<BTreeMap<String, SyncForm>>,
+}
+
+/// The file of the state where the configuration names none.
+pub(crate) const DEFAULT_STATE: &str = "muster.state.db";
+
+fn default_state() -> &'static str {
+    DEFAULT_STATE
+}
+
+/// Stands for the connectors' own settings until they are known.
+pub(crate) struct ConnectionForm;
+
+impl JsonSchema for ConnectionForm {
+    fn schema_name() -> Cow<'static, str> {
+        "Connection".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({})
+    }
+}
+
+/// A sync: which objects of one connection keep which objects of another up to date, and how.
+#[derive(JsonSchema)]
+#[schemars(rename = "Sync", deny_unknown_fields)]
+#[expect(dead_code, reason = "the form for the schema; it is read piece by piece, so that no mistake hides another")]
+pub(crate) struct SyncForm {
+    /// What is read: the connection's name and the object type, such as `"entra:user"`.
+    from: String,
+    /// What is written: the connection's name and the object type, such as `"hrapp:user"`.
+    to: String,
+    /// How often the service runs the sync, such as `"5m"`. Without it the sync runs on command only.
+    every: Option<TimeSpan>,
+    /// How an existing target object is recognised: one rule, `[{ source = "[employeeId]", target = "employee_no" }]`.
+    /// Needed where the target assigns its own keys.
+    r#match: Option<Vec<MatchForm>>,
+    /// What flows into which target attribute: the attribute's name, and an expression such as `"[mail]"` or a table
+    /// with `value` and `when`.
+    #[schemars(extend("minProperties" = 1))]
+    map: BTreeMap<String, MappingForm>,
+    /// Further source attributes to read and keep in the state, besides those that the mappings use.
+    #[schemars(extend("uniqueItems" = true))]
+    read: Option<Vec<String>>,
+    /// What happens to a target object when its source object goes.
+    removal: Option<RemovalSettings>,
+    /// How many changes of a dangerous kind are let through without asking.
+    guard: Option<GuardSettings>,
+}
+
+/// How an existing target object is recognised.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "Match", deny_unknown_fields)]
+pub(crate) struct MatchForm {
+    /// The source's value: an expression such as `"[employeeId]"`.
+    #[schemars(with = "ExpressionForm")]
+    pub(crate) source: String,
+    /// The target attribute that equals it.
+    pub(crate) target: String,
+}
+
+/// A text that is an expression.
+pub(crate) struct ExpressionForm;
+
+/// How expressions are written, for messages.
+const EXPRESSION_HINT: &str = "write an expression in quotes: \"[mail]\" for an attribute, '\"text\"' for a text, \"42\" for a number, \"True\" for a truth value";
+
+impl JsonSchema for ExpressionForm {
+    fn schema_name() -> Cow<'static, str> {
+        "Expression".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An expression in Entra's notation: `[attribute]`, or a constant such as `\"text\"`, `42` or `True`.",
+            "type": "string",
+            "x-muster-hint": EXPRESSION_HINT
+        })
+    }
+}
+
+/// What flows into one target attribute.
+pub(crate) struct MappingForm {
+    pub(crate) value: String,
+    pub(crate) when: When,
+}
+
+/// A mapping with more to say than its expression.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename = "MappingTable", deny_unknown_fields)]
+struct MappingTable {
+    /// The expression whose value flows.
+    #[schemars(with = "ExpressionForm")]
+    value: String,
+    /// When it flows.
+    #[serde(default)]
+    when: When,
+}
+
+impl<'de> Deserialize<'de> for MappingForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(value) => Ok(Self { value, when: When::default() }),
+            other => {
+                let MappingTable { value, when } =
+                    MappingTable::deserialize(other).map_err(serde::de::Error::custom)?;
+                Ok(Self { value, when })
+            }
+        }
+    }
+}
+
+impl JsonSchema for MappingForm {
+    fn schema_name() -> Cow<'static, str> {
+        "Mapping".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An expression, or a table with `value` and `when`.",
+            "anyOf": [generator.subschema_for::<ExpressionForm>(), generator.subschema_for::<MappingTable>()],
+            "x-muster-hint": EXPRESSION_HINT
+        })
+    }
+}
+
+/// When a mapping flows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// When the target object is created, and on every change.
+    #[default]
+    Always,
+    /// When the target object is created, and never again.
+    Create,
+}
+
+/// What happens to a target object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// It stays as it is.
+    Keep,
+    /// It is disabled.
+    Disable,
+    /// It is deleted.
+    Delete,
+}
+
+/// What happens to a target object when its source object goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename = "RemovalRules", deny_unknown_fields)]
+pub struct RemovalSettings {
+    /// When the source object is in the source's recycle bin, or missing from a complete read: `disable` by default.
+    /// Must be given where the target cannot disable.
+    pub soft: Option<Removal>,
+    /// When the source object is gone for good: by default the target object is disabled, and deleted after `grace`.
+    pub hard: Option<Removal>,
+    /// When the source object is disabled at the source: `disable` by default. Must be given where the target cannot
+    /// disable.
+    pub disabled: Option<Removal>,
+    /// How long after the source object is gone for good the target object is deleted: `"30d"` by default.
+    pub grace: Option<TimeSpan>,
+    /// After how long in the recycle bin a source object counts as gone for good: `"30d"` by default, as in Entra.
+    pub absent_for: Option<TimeSpan>,
+    /// Whether target objects that Muster found and did not create may be deleted too: `false` by default.
+    pub delete_adopted: Option<bool>,
+}
+
+/// How many changes of a dangerous kind are let through without asking; above its limit all changes of the kind wait
+/// for a person's approval.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename = "Guard", deny_unknown_fields)]
+pub struct GuardSettings {
+    /// Deletions, in percent of all linked objects: 5 by default, and 10 at least.
+    pub delete: Option<LimitSettings>,
+    /// Disabled objects, in percent of all linked objects: 10 by default, and 10 at least.
+    pub disable: Option<LimitSettings>,
+    /// Objects missing from a complete read, in percent of those of the read before: 20 by default, and 10 at least.
+    pub missing: Option<LimitSettings>,
+}
+
+/// A limit: a share, and its bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename = "Limit", deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The share in percent, 0 to 100.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: Option<f64>,
+    /// So many are always let through, however small the share: 10 by default.
+    pub min: Option<u64>,
+    /// More than this are never let through, however large the share. No bound by default.
+    pub max: Option<u64>,
+}

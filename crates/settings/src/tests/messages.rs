@@ -1,0 +1,415 @@
+//! Every kind of mistake, in the words that a person reads.
+
+use super::{SAMPLE, messages, sample_with};
+
+/// One replacement in the sample, and the messages it leads to.
+fn check(piece: &str, replacement: &str, expected: &[&str]) {
+    let found = messages(&sample_with(piece, replacement));
+    assert_eq!(found, expected, "{piece} -> {replacement}");
+}
+
+#[test]
+fn the_sample_has_no_fault() {
+    assert_eq!(messages(SAMPLE), Vec::<String>::new());
+}
+
+#[test]
+fn names() {
+    check(
+        "table = ",
+        "tabel = ",
+        &[r#"muster.toml:14: connections.hrapp.types.user.tabel: unknown setting; did you mean "table"?"#],
+    );
+    check(
+        "state = ",
+        "colour = ",
+        &["muster.toml:2: colour: unknown setting; known here are \"state\""
+            .replace("known here are \"state\"", "only \"state\" is known here")
+            .as_str()],
+    );
+    check(
+        "every = \"5m\"",
+        "evry = \"5m\"",
+        &[r#"muster.toml:20: syncs.staff.evry: unknown setting; did you mean "every"?"#],
+    );
+    check(
+        "grace = ",
+        "grce = ",
+        &[r#"muster.toml:34: syncs.staff.removal.grce: unknown setting; did you mean "grace"?"#],
+    );
+    check(
+        "percent = 2.5",
+        "percnt = 2.5",
+        &[r#"muster.toml:39: syncs.staff.guard.delete.percnt: unknown setting; did you mean "percent"?"#],
+    );
+    check(
+        "when = ",
+        "wehn = ",
+        &[r#"muster.toml:28: syncs.staff.map.login.wehn: unknown setting; did you mean "when"?"#],
+    );
+    check(
+        "table = \"app_user\"",
+        "",
+        &["muster.toml:13: connections.hrapp.types.user.table: this setting is missing; add table = … (The table)"],
+    );
+    check(
+        "[syncs.again]",
+        "[syncs.\"a b\"]",
+        &["muster.toml:41: syncs.\"a b\": this name is not possible; use letters, digits, - and _"],
+    );
+}
+
+#[test]
+fn connectors_and_endpoints() {
+    check(
+        "connector = \"sql\"",
+        "connector = \"sqll\"",
+        &[
+            r#"muster.toml:10: connections.hrapp.connector: unknown connector "sqll"; did you mean "sql"? known are "entra" and "sql""#,
+        ],
+    );
+    check(
+        "connector = \"sql\"",
+        "",
+        &[
+            r#"muster.toml:9: connections.hrapp.connector: this setting is missing; add connector = …; known are "entra" and "sql""#,
+        ],
+    );
+    check(
+        "connector = \"sql\"",
+        "connector = 5",
+        &[
+            r#"muster.toml:10: connections.hrapp.connector: expected text, found a whole number; possible are "entra" and "sql""#,
+        ],
+    );
+    check(
+        "\"entra:user\"",
+        "\"entre:user\"",
+        &[r#"muster.toml:18: syncs.staff.from: there is no connection "entre"; did you mean "entra:user"?"#],
+    );
+    check(
+        "\"entra:user\"",
+        "\"directory:user\"",
+        &[
+            r#"muster.toml:18: syncs.staff.from: there is no connection "directory"; add [connections.directory], or use one of "entra" and "hrapp""#,
+        ],
+    );
+    check(
+        "\"entra:user\"",
+        "\"entra\"",
+        &[r#"muster.toml:18: syncs.staff.from: the object type is missing; add the object type: "entra:TYPE""#],
+    );
+    check(
+        "\"entra:user\"",
+        "\"entra: user\"",
+        &[
+            r#"muster.toml:18: syncs.staff.from: this does not name a connection and an object type; write "CONNECTION:TYPE", such as "entra:user""#,
+        ],
+    );
+    check(
+        "\"entra:user\"",
+        "\"hrapp:user\"",
+        &["muster.toml:19: syncs.staff.to: it is read and written at once; name another connection or object type"],
+    );
+    check(
+        "from = \"entra:user\"",
+        "",
+        &[
+            "muster.toml:17: syncs.staff.from: this setting is missing; add from = … (What is read: the connection's name and the object type, such as `\"entra:user\"`)",
+        ],
+    );
+}
+
+#[test]
+fn types_and_bounds() {
+    check(
+        "\"contoso.onmicrosoft.com\"",
+        "5",
+        &["muster.toml:6: connections.entra.tenant: expected text, found a whole number; write it in quotes: \"…\""],
+    );
+    check(
+        "anchor = [\"id\"]",
+        "anchor = \"id\"",
+        &[
+            "muster.toml:15: connections.hrapp.types.user.anchor: expected a list, found text; write it as a list: [\"…\", \"…\"]",
+        ],
+    );
+    check(
+        "anchor = [\"id\"]",
+        "anchor = [1979-05-27]",
+        &[
+            "muster.toml:15: connections.hrapp.types.user.anchor[0]: expected text, found a date or time; write it in quotes: \"…\"",
+        ],
+    );
+    check(
+        "delete_adopted = true",
+        "delete_adopted = \"yes\"",
+        &[
+            "muster.toml:36: syncs.staff.removal.delete_adopted: expected true or false, found text; write true or false, without quotes",
+        ],
+    );
+    check(
+        "percent = 2.5",
+        "percent = 101",
+        &["muster.toml:39: syncs.staff.guard.delete.percent: this number is out of range; 100 is the most"],
+    );
+    check(
+        "percent = 2.5",
+        "percent = nan",
+        &["muster.toml:39: syncs.staff.guard.delete.percent: this is no number to calculate with; write one in digits"],
+    );
+    check(
+        "min = 5",
+        "min = -1",
+        &["muster.toml:39: syncs.staff.guard.delete.min: this number is out of range; 0 is the least"],
+    );
+    check(
+        "min = 5",
+        "min = 1.5",
+        &[
+            "muster.toml:39: syncs.staff.guard.delete.min: expected a whole number, found a number with a fraction; write a whole number",
+        ],
+    );
+    check(
+        "min = 5",
+        "min = 500",
+        &["muster.toml:39: syncs.staff.guard.delete: min is 500 and max is 100; min must not be above max"],
+    );
+    check(
+        "soft = \"disable\"",
+        "soft = \"disabel\"",
+        &["muster.toml:31: syncs.staff.removal.soft: this value is not known; did you mean \"disable\"?"],
+    );
+    check(
+        "soft = \"disable\"",
+        "soft = \"never\"",
+        &[
+            "muster.toml:31: syncs.staff.removal.soft: this value is not known; possible are \"keep\", \"disable\" and \"delete\"",
+        ],
+    );
+    check(
+        "tenant = ",
+        "cloud = ",
+        &[
+            "muster.toml:6: connections.entra.cloud: this value is not known; possible are \"global\", \"us_gov\" and \"china\"",
+        ],
+    );
+    check(
+        "tenant = ",
+        "timeout = ",
+        &[
+            "muster.toml:6: connections.entra.timeout: this text does not have the form that is needed here; A length of time such as \"30s\"",
+        ],
+    );
+    check(
+        "[syncs.staff.guard]",
+        "[syncs.staff.x]",
+        &["muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\""
+            .replace("known here are \"guard\"", "only \"guard\" is known here")
+            .as_str()],
+    );
+}
+
+#[test]
+fn durations() {
+    const FORM: &str = r#"write a number with its unit, such as "90s", "5m", "12h" or "30d""#;
+    let form = |setting: &str, problem: &str| format!("muster.toml:{setting}: {problem}; {FORM}");
+    let bad = "this text does not have the form that is needed here";
+    check("\"5m\"", "\"5 minutes\"", &[&form("20: syncs.staff.every", bad)]);
+    check("\"5m\"", "5", &[&form("20: syncs.staff.every", "expected text, found a whole number")]);
+    check("\"30d\"", "\"-30d\"", &[&form("34: syncs.staff.removal.grace", bad)]);
+    check(
+        "\"30d\"",
+        "\"999999999999999d\"",
+        &[&form("34: syncs.staff.removal.grace", "this length of time is too long")],
+    );
+    check(
+        "\"5m\"",
+        "\"0s\"",
+        &["muster.toml:20: syncs.staff.every: this pause is out of range; write 1s to 366d, or remove it"],
+    );
+}
+
+#[test]
+fn expressions() {
+    const HINT: &str = r#"write an expression in quotes: "[mail]" for an attribute, '"text"' for a text, "42" for a number, "True" for a truth value"#;
+    check(
+        "\"[displayName]\"",
+        "\"[displayName\"",
+        &[
+            "muster.toml:26: syncs.staff.map.full_name: the attribute's closing ] is missing; look at character 1 of the expression",
+        ],
+    );
+    check(
+        "\"[displayName]\"",
+        "\"[a] b\"",
+        &[
+            "muster.toml:26: syncs.staff.map.full_name: nothing was expected after the end, but found \"b\"; look at character 4 of the expression",
+        ],
+    );
+    check(
+        "\"[userPrincipalName]\"",
+        "\"[]\"",
+        &[
+            "muster.toml:28: syncs.staff.map.login.value: the attribute's name is missing; look at character 2 of the expression",
+        ],
+    );
+    check(
+        "\"[employeeId]\", target",
+        "\"\", target",
+        &[
+            "muster.toml:21: syncs.staff.match[0].source: the expression is empty; expected [attribute] or a constant in double quotes; look at character 1 of the expression",
+        ],
+    );
+    check(
+        "\"True\"",
+        "true",
+        &[&format!("muster.toml:27: syncs.staff.map.active: expected text or a table, found true or false; {HINT}")],
+    );
+    check(
+        "\"True\"",
+        "7",
+        &[&format!("muster.toml:27: syncs.staff.map.active: expected text or a table, found a whole number; {HINT}")],
+    );
+    check(
+        "\"True\"",
+        "{ when = \"create\" }",
+        &[
+            "muster.toml:27: syncs.staff.map.active.value: this setting is missing; add value = … (The expression whose value flows)",
+        ],
+    );
+    check(
+        "\"create\"",
+        "\"once\"",
+        &[
+            "muster.toml:28: syncs.staff.map.login.when: this value is not known; possible are \"always\" and \"create\"",
+        ],
+    );
+}
+
+#[test]
+fn syncs() {
+    check(
+        "map.name = \"[displayName]\"",
+        "",
+        &["muster.toml:41: syncs.again.map: this table is missing; add [syncs.again.map] with its settings"],
+    );
+    check(
+        "map.name = \"[displayName]\"",
+        "map = {}",
+        &["muster.toml:44: syncs.again.map: too little stands here; add at least one line to this table, or remove it"],
+    );
+    check(
+        "\"jobTitle\"",
+        "\"department\"",
+        &["muster.toml:22: syncs.staff.read[1]: this stands in the list already; remove it"],
+    );
+    check(
+        "}]",
+        "},\n{ source = \"[mail]\", target = \"mail\" }]",
+        &[
+            "muster.toml:22: syncs.staff.match: 2 rules stand here, and this version accepts one; keep the rule whose values are unique in the target",
+        ],
+    );
+    check(
+        "[{ source = \"[employeeId]\", target = \"employee_no\" }]",
+        "[]",
+        &[
+            "muster.toml:21: syncs.staff.match: no rule stands here; add { source = \"[…]\", target = \"…\" }, or remove it",
+        ],
+    );
+    check(
+        "[{ source = \"[employeeId]\", target = \"employee_no\" }]",
+        "{ source = \"[a]\", target = \"b\" }",
+        &["muster.toml:21: syncs.staff.match: expected a list, found a table; write it as a list: [\"…\", \"…\"]"],
+    );
+}
+
+#[test]
+fn lines_that_are_no_toml() {
+    check(
+        "state = \"state/muster.db\"",
+        "state = state/muster.db",
+        &["muster.toml:2: a text stands here without quotes; write it in quotes: \"…\""],
+    );
+    check("every = \"5m\"", "every", &["muster.toml:20: a name stands here without a value; write it as name = value"]);
+    check(
+        "every = \"5m\"",
+        "every = ",
+        &["muster.toml:20: a name stands here without a value; write it as name = value"],
+    );
+    check(
+        "every = \"5m\"",
+        "to = \"hrapp:user\"",
+        &["muster.toml:20: this name is given for the second time in its table; keep one of the two"],
+    );
+    check(
+        "[syncs.again]",
+        "[syncs.staff]",
+        &["muster.toml:41: this name is given for the second time in its table; keep one of the two"],
+    );
+    check("[syncs.again]", "[syncs.again", &["muster.toml:41: the header is not closed; end it with ]"]);
+    check("min = 5", "min = 05", &["muster.toml:39: a number begins with 0; remove the 0, or write a text in quotes"]);
+    check(
+        "max = 100 }",
+        "max = 100",
+        &["muster.toml:41: this cannot stand in a table in braces; end the table before it with }"],
+    );
+    check(
+        "\"jobTitle\"]",
+        "\"jobTitle\"",
+        &["muster.toml:24: a comma or the closing bracket is missing before this; add it"],
+    );
+    check(
+        "\"contoso.onmicrosoft.com\"",
+        "\"C:\\data\"",
+        &["muster.toml:6: a backslash means something special in double quotes; double it, or use single quotes: '…'"],
+    );
+    check(
+        "\"contoso.onmicrosoft.com\"",
+        "\"contoso",
+        &["muster.toml:6: the text is not closed; end it with the quote it began with"],
+    );
+}
+
+#[test]
+fn all_problems_at_once_in_the_order_of_the_lines() {
+    let text = SAMPLE
+        .replacen("state = ", "stat = ", 1)
+        .replacen("connector = \"entra\"", "connector = \"entr\"", 1)
+        .replacen("table = ", "tabel = ", 1)
+        .replacen("\"hrapp:user\"", "\"hrap:user\"", 1)
+        .replacen("\"5m\"", "\"5x\"", 1)
+        .replacen("\"[displayName]\"", "\"[displayName\"", 1)
+        .replacen("percent = 2.5", "percent = \"a\"", 1);
+    let places: Vec<String> =
+        messages(&text).iter().map(|text| text.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "muster.toml:2 stat",
+        "muster.toml:5 connections.entra.connector",
+        "muster.toml:14 connections.hrapp.types.user.tabel",
+        "muster.toml:19 syncs.staff.to",
+        "muster.toml:20 syncs.staff.every",
+        "muster.toml:26 syncs.staff.map.full_name",
+        "muster.toml:39 syncs.staff.guard.delete.percent",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn an_empty_file_and_a_wrong_top() {
+    assert_eq!(
+        messages(""),
+        ["muster.toml:1: connections: this table is missing; add [connections] with its settings"]
+    );
+    assert_eq!(
+        messages("connections = 1"),
+        ["muster.toml:1: connections: expected a table, found a whole number; write it as a table: { name = … }"]
+    );
+    assert_eq!(
+        messages("[connections]\na = 1"),
+        [
+            "muster.toml:2: connections.a: expected a table, found a whole number; write it as a table with connector = …"
+        ]
+    );
+}

@@ -1,0 +1,112 @@
+//! What a configuration without a fault becomes.
+
+use serde_json::{Value, json};
+
+use super::{SAMPLE, connectors, settings};
+use crate::{LimitSettings, Removal, When, schema};
+
+#[test]
+fn everything_that_a_sync_says() {
+    let settings = settings(&[("muster.toml", SAMPLE)], &[]);
+    assert!(settings.folder.is_absolute());
+    assert_eq!(settings.state, settings.folder.join("state/muster.db"));
+    let staff = &settings.syncs[0];
+    assert_eq!(
+        (staff.name.as_str(), staff.from.to_string(), staff.to.to_string()),
+        ("staff", "entra:user".into(), "hrapp:user".into())
+    );
+    let map: Vec<(String, String, When)> =
+        staff.map.iter().map(|mapping| (mapping.target.clone(), mapping.value.to_string(), mapping.when)).collect();
+    let expected = [
+        ("employee_no", "[employeeId]", When::Always),
+        ("full_name", "[displayName]", When::Always),
+        ("active", "True", When::Always),
+        ("login", "[userPrincipalName]", When::Create),
+    ];
+    assert_eq!(map, expected.map(|(target, value, when)| (target.to_owned(), value.to_owned(), when)));
+    let matching = staff.matching.as_ref().unwrap();
+    assert_eq!((matching.source.to_string().as_str(), matching.target.as_str()), ("[employeeId]", "employee_no"));
+    assert_eq!(staff.read, ["department", "jobTitle"]);
+    let removal = &staff.removal;
+    assert_eq!(
+        (removal.soft, removal.hard, removal.disabled),
+        (Some(Removal::Disable), Some(Removal::Delete), Some(Removal::Keep))
+    );
+    assert_eq!(removal.grace.map(crate::TimeSpan::milliseconds), Some(2_592_000_000));
+    assert_eq!(removal.absent_for.map(crate::TimeSpan::milliseconds), Some(43_200_000));
+    assert_eq!(removal.delete_adopted, Some(true));
+    assert_eq!(staff.guard.delete, Some(LimitSettings { percent: Some(2.5), min: Some(5), max: Some(100) }));
+    assert_eq!((staff.guard.disable, staff.guard.missing), (None, None));
+
+    let again = settings.sync("again").unwrap();
+    assert_eq!(
+        (again.every, again.matching.is_none(), &again.removal),
+        (None, true, &crate::RemovalSettings::default())
+    );
+    assert!(settings.sync("none").is_none());
+
+    let hrapp = &settings.connections["hrapp"];
+    assert_eq!(hrapp.connector, "sql");
+    assert_eq!(
+        hrapp.section,
+        json!({ "url": { "file": "hrapp.url" }, "types": { "user": { "table": "app_user", "anchor": ["id"] } } })
+    );
+}
+
+#[test]
+fn defaults_and_places() {
+    let text = "[connections]\n";
+    let settings = settings(&[("muster.toml", text)], &[]);
+    assert_eq!(settings.state, settings.folder.join("muster.state.db"));
+    assert!(settings.connections.is_empty() && settings.syncs.is_empty());
+
+    let settings = super::settings(&[("muster.toml", SAMPLE)], &[]);
+    let line =
+        |setting: &str| settings.place(setting).map(|place| place.to_string().rsplit(':').next().unwrap().to_owned());
+    assert_eq!(line("syncs.staff.map.full_name").as_deref(), Some("26"));
+    assert_eq!(line("syncs.staff.map.missing").as_deref(), Some("24"));
+    assert_eq!(line("syncs.staff.match[0].source").as_deref(), Some("21"));
+    assert_eq!(line("connections.hrapp.password").as_deref(), Some("9"));
+    assert_eq!(line("nothing"), None);
+}
+
+#[test]
+fn the_schema_holds_every_connector_once_and_refers_to_nothing_missing() {
+    let whole = schema(&connectors());
+    assert_eq!(whole.to_string(), schema(&connectors()).to_string());
+    let mut references = Vec::new();
+    collect(&whole, &mut references);
+    assert!(references.len() > 10);
+    for reference in references {
+        assert!(whole.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+    let definitions = whole["$defs"].as_object().unwrap();
+    for name in ["connector-entra", "connector-entra.Secret", "connector-sql", "connector-sql.Secret", "Sync", "Guard"]
+    {
+        assert!(definitions.contains_key(name), "{name}");
+    }
+    assert_eq!(definitions["connector-sql"]["properties"]["connector"]["const"], "sql");
+}
+
+fn collect<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
+    match schema {
+        Value::Object(keywords) => {
+            found.extend(keywords.get("$ref").and_then(Value::as_str));
+            keywords.values().for_each(|value| collect(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_setting_is_explained() {
+    let whole = schema(&[]);
+    let mut tables = vec![("the file", &whole)];
+    tables.extend(whole["$defs"].as_object().unwrap().iter().map(|(name, table)| (name.as_str(), table)));
+    for (name, table) in tables {
+        for (property, schema) in table.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            assert!(schema.get("description").is_some(), "{name}.{property}");
+        }
+    }
+}
