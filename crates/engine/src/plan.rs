@@ -40,6 +40,8 @@ pub struct PlannedChange {
     pub kind: PlannedKind,
     /// The source object's key.
     pub source: String,
+    /// What people know it by: the value it is matched by.
+    pub name: Option<String>,
     /// The target object's key, where it has one.
     pub target: Option<String>,
     /// (attribute, value before, value after); the value before is missing for a create.
@@ -266,7 +268,11 @@ impl Planner<'_> {
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());
         let source = Key::decode(&link.anchor)?.to_string();
-        self.plan.changes.push(PlannedChange { kind, source, target, values, reason });
+        let name = prepared.compiled.matching.as_ref().and_then(|matching| {
+            let new = row.map(|row| row.slot(matching.target)).and_then(Slot::value);
+            before.slot(matching.target).value().or(new).map(ToString::to_string)
+        });
+        self.plan.changes.push(PlannedChange { kind, source, name, target, values, reason });
         Ok(true)
     }
 }

@@ -1,0 +1,130 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Muster keeps the users of your own databases and directories as Entra ID says they should be.
+///
+/// Try `muster demo` first: it needs no account and no server.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The configuration file.
+    #[arg(short, long, global = true, env = "MUSTER_CONFIG", default_value = "muster.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, env = "MUSTER_OUTPUT", default_value = "table", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputForm {
+    /// For people.
+    Table,
+    /// One JSON document, for programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the whole job on this machine in seconds: a tenant, an application's database, a sync.
+    Demo(DemoArguments),
+    /// Examines configuration, connections, permissions and mappings, and says what to change.
+    Check(CheckArguments),
+    /// Lists what a connection holds.
+    Schema(SchemaArguments),
+    /// Says what a sync would do, and does nothing of it.
+    Plan(PlanArguments),
+    /// Runs a sync once, now.
+    Sync(SyncArguments),
+    /// Says how the syncs stand and what waits for a person.
+    Status,
+    /// Runs an Entra ID tenant on this machine, to try things against.
+    Sandbox(SandboxArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The folder that the demo leaves everything in; a former demo there is replaced.
+    #[arg(long, default_value = "muster-demo", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// How many users the tenant has.
+    #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+    pub(crate) users: usize,
+    /// Which tenant: the same number gives the same people.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Accept that this connection leads to another system than before. Its links are kept, so the new system must
+    /// hold the same objects, such as a restored or moved database.
+    #[arg(long, value_name = "CONNECTION")]
+    pub(crate) accept_system: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// The connection's name.
+    pub(crate) connection: String,
+    /// Only this object type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) object_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// Print the statements that would be run.
+    #[arg(long)]
+    pub(crate) sql: bool,
+    /// Read everything from the source anew.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How many changes of each kind are listed.
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// Read everything from the source anew.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Evaluate only the source object with this key.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) only: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArguments {
+    /// The port on 127.0.0.1; without it any that is free.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    pub(crate) port: u16,
+    /// Which tenant: the same seed, users and groups give the same ids and values.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+    /// How many users.
+    #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+    pub(crate) users: usize,
+    /// How many groups.
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    pub(crate) groups: usize,
+    /// Changes per second that happen by themselves.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) churn: Option<f64>,
+    /// Serve HTTPS on localhost, with a certificate authority whose certificate is written to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tls_dir: Option<PathBuf>,
+    /// Something that goes wrong, such as `throttle:path=users/delta,times=3,retry-after=2`; may be repeated.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) fault: Vec<muster_sandbox::Fault>,
+}

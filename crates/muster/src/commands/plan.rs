@@ -1,0 +1,27 @@
+//! `muster plan`: what a sync would do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::{OutputForm, PlanArguments};
+use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::{output, world};
+
+pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &PlanArguments) -> Result<(), Failure> {
+    let settings = world::settings(config)?;
+    let sync = world::find_sync(&settings, &arguments.sync)?;
+    let state = world::state(&settings).await?;
+    let progress = Arc::new(Progress::new(form == OutputForm::Table));
+    let engine = world::engine(&settings, sync, &state, progress.clone())?;
+    let planned = engine.plan(&world::rules(sync), arguments.full, arguments.limit, arguments.sql).await;
+    progress.finish();
+    let plan = planned.map_err(|error| Failure::engine(&error, &settings))?;
+    match form {
+        OutputForm::Json => output::json(&plan),
+        OutputForm::Table => {
+            output::plan(&plan);
+            Ok(())
+        }
+    }
+}

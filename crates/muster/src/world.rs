@@ -1,0 +1,231 @@
+//! What most commands start with: the configuration, open connections, the state, an engine.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
+use muster_engine::{
+    Clock as _, Engine, GuardRules, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules, SyncRules,
+    SystemClock, When,
+};
+use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
+use muster_store::{SqliteStore, StateLock, Store};
+
+use crate::exit::Failure;
+use crate::{connectors, output};
+
+/// Reads the configuration.
+pub(crate) fn settings(path: &Path) -> Result<Settings, Failure> {
+    Ok(muster_settings::load(path, &Environment::of_process(), &connectors::schemas())?)
+}
+
+/// The sync of that name.
+pub(crate) fn find_sync<'a>(settings: &'a Settings, name: &str) -> Result<&'a SyncSettings, Failure> {
+    settings.sync(name).ok_or_else(|| {
+        let known: Vec<&str> = settings.syncs.iter().map(|sync| sync.name.as_str()).collect();
+        Failure::configuration(unknown("sync", name, &known))
+    })
+}
+
+/// The connection of that name.
+pub(crate) fn find_connection<'a>(settings: &'a Settings, name: &str) -> Result<&'a ConnectionSettings, Failure> {
+    settings.connections.get(name).ok_or_else(|| {
+        let known: Vec<&str> = settings.connections.keys().map(String::as_str).collect();
+        Failure::configuration(unknown("connection", name, &known))
+    })
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    match muster_model::nearest(name, known.iter().copied()) {
+        Some(near) => format!("there is no {what} {name:?} in the configuration; did you mean {near:?}?"),
+        None if known.is_empty() => format!("there is no {what} {name:?}: the configuration has none at all"),
+        None => format!("there is no {what} {name:?} in the configuration; there are: {}", known.join(", ")),
+    }
+}
+
+/// Makes one connection's connector. Nothing is connected yet.
+pub(crate) fn connect(settings: &Settings, connection: &ConnectionSettings) -> Result<Arc<dyn Connector>, Failure> {
+    let kinds = connectors::all();
+    let kind = kinds.iter().find(|kind| kind.describe().kind == connection.connector);
+    let Some(kind) = kind else {
+        return Err(Failure::unexpected(format!("no connector is called {:?}", connection.connector)));
+    };
+    let given = ConnectorSettings {
+        connection: connection.name.clone(),
+        values: connection.section.clone(),
+        secrets: connection.resolve_secrets(&Environment::of_process())?,
+        base_folder: settings.folder.clone(),
+    };
+    kind.connect(given).map_err(|error| connector_failure(settings, &connection.name, &error))
+}
+
+/// A connector's refusal, with the place of the setting to blame.
+pub(crate) fn connector_failure(settings: &Settings, connection: &str, error: &ConnectorError) -> Failure {
+    let path = |setting: &Option<String>| match setting {
+        Some(setting) => format!("connections.{connection}.{setting}"),
+        None => format!("connections.{connection}"),
+    };
+    match error {
+        ConnectorError::Configuration { setting, problem, fix } => {
+            Failure::configuration(output::placed(settings, &path(setting), problem, fix))
+        }
+        other => Failure::connection(format!("connection {connection:?}: {other}")),
+    }
+}
+
+/// The open state with the right to run syncs on it.
+pub(crate) struct State {
+    pub(crate) store: Arc<dyn Store>,
+    _lock: Option<StateLock>,
+}
+
+/// Opens the state to write it, which one process at a time may do.
+pub(crate) async fn state(settings: &Settings) -> Result<State, Failure> {
+    let now = SystemClock.now();
+    let since =
+        chrono::DateTime::from_timestamp_millis(now).map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+    let holder = format!("on {}, process {}, since {}", host(), std::process::id(), since.unwrap_or_default());
+    let lock = StateLock::take(&settings.state, &holder)?;
+    let store = SqliteStore::open(&settings.state, now).await?;
+    Ok(State { store: Arc::new(store), _lock: Some(lock) })
+}
+
+/// Opens the state to look at it, beside whatever runs.
+pub(crate) async fn state_to_read(settings: &Settings) -> Result<State, Failure> {
+    if !settings.state.exists() {
+        return Err(Failure::state(format!(
+            "there is no state yet at {}; the first `muster sync` makes it",
+            settings.state.display()
+        )));
+    }
+    let store = SqliteStore::open(&settings.state, SystemClock.now()).await?;
+    Ok(State { store: Arc::new(store), _lock: None })
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    named
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "this host".to_owned())
+}
+
+/// An engine for one sync: its two connections, and those of syncs that read the same type.
+pub(crate) fn engine(
+    settings: &Settings,
+    sync: &SyncSettings,
+    state: &State,
+    observer: Arc<dyn Observer>,
+) -> Result<Engine, Failure> {
+    let mut names: BTreeSet<&str> = [sync.from.connection.as_str(), sync.to.connection.as_str()].into();
+    let sharing = settings.syncs.iter().filter(|other| other.from == sync.from);
+    names.extend(sharing.map(|other| other.to.connection.as_str()));
+    let mut connections: HashMap<String, Arc<dyn Connector>> = HashMap::new();
+    for name in names {
+        connections.insert(name.to_owned(), connect(settings, find_connection(settings, name)?)?);
+    }
+    let rules = settings.syncs.iter().map(rules).collect();
+    let mut engine = Engine::new(Arc::clone(&state.store), connections, rules, Arc::new(SystemClock), observer);
+    engine.host = host();
+    Ok(engine)
+}
+
+/// A sync's settings as the engine's rules.
+pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
+    let removal = |choice: Option<muster_settings::Removal>| {
+        choice.map(|choice| match choice {
+            muster_settings::Removal::Keep => Removal::Keep,
+            muster_settings::Removal::Disable => Removal::Disable,
+            muster_settings::Removal::Delete => Removal::Delete,
+        })
+    };
+    let limit = |given: &Option<LimitSettings>, default: Limit| match given {
+        None => default,
+        Some(given) => Limit {
+            percent: given.percent.unwrap_or(default.percent),
+            min: given.min.unwrap_or(default.min),
+            max: given.max.or(default.max),
+        },
+    };
+    let removals = RemovalRules::default();
+    let guards = GuardRules::default();
+    SyncRules {
+        name: sync.name.clone(),
+        source_connection: sync.from.connection.clone(),
+        source_type: sync.from.object_type.clone(),
+        target_connection: sync.to.connection.clone(),
+        target_type: sync.to.object_type.clone(),
+        mappings: sync
+            .map
+            .iter()
+            .map(|mapping| MappingRule {
+                target: mapping.target.clone(),
+                value: mapping.value.clone(),
+                when: match mapping.when {
+                    muster_settings::When::Always => When::Always,
+                    muster_settings::When::Create => When::Create,
+                },
+            })
+            .collect(),
+        also_read: sync.read.clone(),
+        matching: sync
+            .matching
+            .as_ref()
+            .map(|matching| MatchRule { source: matching.source.clone(), target: matching.target.clone() }),
+        removal: RemovalRules {
+            soft: removal(sync.removal.soft),
+            hard: removal(sync.removal.hard),
+            disabled: removal(sync.removal.disabled),
+            grace: sync.removal.grace.map_or(removals.grace, muster_settings::TimeSpan::milliseconds),
+            absent_for: sync.removal.absent_for.map_or(removals.absent_for, muster_settings::TimeSpan::milliseconds),
+            delete_adopted: sync.removal.delete_adopted.unwrap_or(removals.delete_adopted),
+        },
+        guard: GuardRules {
+            delete: limit(&sync.guard.delete, guards.delete),
+            disable: limit(&sync.guard.disable, guards.disable),
+            missing: limit(&sync.guard.missing, guards.missing),
+        },
+    }
+}
+
+/// What the syncs use of a connection.
+pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
+    let mut types: BTreeMap<&str, UsedType> = BTreeMap::new();
+    let fresh = |name: &str| UsedType {
+        object_type: name.to_owned(),
+        attributes: Vec::new(),
+        as_source: false,
+        as_target: false,
+    };
+    for sync in &settings.syncs {
+        if sync.from.connection == connection {
+            let name = sync.from.object_type.as_str();
+            let used = types.entry(name).or_insert_with(|| fresh(name));
+            used.as_source = true;
+            let expressions = sync
+                .map
+                .iter()
+                .map(|mapping| &mapping.value)
+                .chain(sync.matching.iter().map(|matching| &matching.source));
+            used.attributes.extend(expressions.filter_map(|value| value.attribute()).map(str::to_owned));
+            used.attributes.extend(sync.read.iter().cloned());
+        }
+        if sync.to.connection == connection {
+            let name = sync.to.object_type.as_str();
+            let used = types.entry(name).or_insert_with(|| fresh(name));
+            used.as_target = true;
+            used.attributes.extend(sync.map.iter().map(|mapping| mapping.target.clone()));
+            used.attributes.extend(sync.matching.iter().map(|matching| matching.target.clone()));
+        }
+    }
+    types
+        .into_values()
+        .map(|mut used| {
+            used.attributes.sort();
+            used.attributes.dedup();
+            used
+        })
+        .collect()
+}
