@@ -1,1 +1,27 @@
-fn main() {}
+//! What the project does with itself. `cargo xtask` lists the tasks.
+
+mod connectors;
+mod generate;
+mod reference;
+
+use std::io::Write as _;
+
+use anyhow::bail;
+
+const USAGE: &str = "\
+cargo xtask generate [--check]
+    writes the files that are made from the code: the JSON Schema of the configuration,
+    and the tables of its reference; with --check it only says which of them are out of date
+";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut output = std::io::stdout().lock();
+    match arguments.as_slice() {
+        ["generate"] => generate::write(&mut output),
+        ["generate", "--check"] => generate::check(),
+        [] | ["help" | "--help" | "-h"] => Ok(output.write_all(USAGE.as_bytes())?),
+        other => bail!("unknown task {:?}\n\n{USAGE}", other.join(" ")),
+    }
+}
