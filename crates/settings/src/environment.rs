@@ -19,6 +19,9 @@ pub const RESERVED_VARIABLES: [&str; 4] = ["MUSTER_CONFIG", "MUSTER_LOG", "MUSTE
 /// What every variable of a setting begins with.
 const PREFIX: &str = "MUSTER_";
 
+/// No setting stands deeper.
+const MOST_LEVELS: usize = 64;
+
 /// What stands at the top of the configuration.
 const TOP: [&str; 3] = ["connections", "state", "syncs"];
 
@@ -88,9 +91,16 @@ fn referenced(table: &Table, found: &mut BTreeSet<String>) {
             Data::Text(name) if entry.key == "env" => {
                 found.insert(name.clone());
             }
-            Data::Table(inner) => referenced(inner, found),
-            _ => {}
+            _ => referenced_below(&entry.node, found),
         }
+    }
+}
+
+fn referenced_below(node: &Node, found: &mut BTreeSet<String>) {
+    match &node.data {
+        Data::Table(table) => referenced(table, found),
+        Data::List(list) => list.iter().for_each(|element| referenced_below(element, found)),
+        _ => {}
     }
 }
 
@@ -99,6 +109,9 @@ fn levels(rest: &str) -> Result<Option<Vec<&str>>, (String, String)> {
     let levels: Vec<&str> = rest.split("__").collect();
     if levels.iter().any(|level| level.is_empty()) {
         return Err(("it names an empty level".to_owned(), "put exactly two underscores between levels".to_owned()));
+    }
+    if levels.len() > MOST_LEVELS {
+        return Err(("it names too many levels".to_owned(), "no setting stands that deep".to_owned()));
     }
     let Some(first) = levels.first().map(|first| first.to_lowercase()) else { return Ok(None) };
     if levels.len() > 1 || TOP.contains(&first.as_str()) {

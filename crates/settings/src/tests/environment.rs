@@ -109,6 +109,8 @@ fn mistakes_name_the_variable() {
 
 #[test]
 fn a_variable_that_holds_a_secret_may_have_any_name() {
+    let listed = format!("{SAMPLE}[connections.x]\nconnector = \"entra\"\nkeys = [{{ env = \"MUSTER_KEYS__1\" }}]");
+    settings(&[("muster.toml", &listed)], &[("MUSTER_KEYS__1", "hunter2")]);
     let text = SAMPLE.replace("ENTRA_SECRET", "MUSTER_SYNCS__SECRET");
     settings(&[("muster.toml", &text)], &[("MUSTER_SYNCS__SECRET", "hunter2")]);
 }

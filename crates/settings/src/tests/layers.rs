@@ -88,3 +88,18 @@ fn columns_are_counted_in_characters() {
     let last = problems.iter().last().map(|problem| problem.place.clone());
     assert!(matches!(last, Some(Place::Line { line: 39, column: 32, .. })), "{last:?}");
 }
+
+#[test]
+fn nesting_has_an_end() {
+    for text in [
+        format!("a = {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("a{} = 1", ".a".repeat(100_000)),
+        format!("[a{}]", ".a".repeat(100_000)),
+        format!("a = {{ a{} = 1 }}", ".a".repeat(100_000)),
+        format!("a = {}1{}", "{ a = ".repeat(100_000), " }".repeat(100_000)),
+    ] {
+        assert_eq!(super::messages(&text).len(), 1);
+    }
+    let name = format!("MUSTER{}", "_A_".repeat(100_000));
+    assert!(Files::new(&[("muster.toml", SAMPLE)]).load(&[(&name, "1")]).is_err());
+}
