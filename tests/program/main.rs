@@ -1,6 +1,8 @@
 //! The whole program against real servers and the sandbox tenant: what is typed, what is printed, what the
 //! database holds afterwards.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as expected")]
+
 mod demo;
 mod kills;
 mod messages;

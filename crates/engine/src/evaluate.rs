@@ -131,7 +131,9 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
         Removed::Hard => match rules.hard.unwrap_or(Removal::Delete) {
             Removal::Keep => now_and(Action::Leave),
             Removal::Delete if may_delete => {
-                let deadline = link.removed_since.unwrap_or(now).saturating_add(rules.grace);
+                // Where even a soft removal deletes, a final one need not wait.
+                let grace = if rules.soft == Some(Removal::Delete) { 0 } else { rules.grace };
+                let deadline = link.removed_since.unwrap_or(now).saturating_add(grace);
                 if now >= deadline {
                     now_and(Action::Delete)
                 } else {

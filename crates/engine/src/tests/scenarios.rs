@@ -383,7 +383,8 @@ async fn a_target_that_cannot_disable_needs_a_choice() {
         RemovalRules { soft: Some(RemovalRule::Delete), disabled: Some(RemovalRule::Keep), ..RemovalRules::default() };
     world.cycle().await.unwrap();
     world.source.remove("a", Removal::Soft);
-    assert_eq!(world.cycle().await.unwrap().deleted, 1);
+    world.source.remove("b", Removal::Hard);
+    assert_eq!(world.cycle().await.unwrap().deleted, 2);
 }
 
 #[tokio::test]
