@@ -50,7 +50,8 @@ pub enum Outcome {
     Rejected {
         /// The attribute to blame, where known.
         attribute: Option<String>,
-        /// A short stable name of the rule, such as `too_long`, `unique` or a constraint's name.
+        /// A short stable name of the rule, such as `too_long`, `required` or a constraint's name; `unique` when
+        /// another object has the value, which is tried once more in case that object is giving it up.
         rule: String,
         /// What the system said; may hold personal values.
         message: String,

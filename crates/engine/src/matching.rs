@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use muster_model::pack::pack_row;
 use muster_model::{Row, Slot, Value};
-use muster_store::{LinkUpdate, LinkView, OperationKind};
+use muster_store::{LinkUpdate, LinkView, OperationKind, Removed};
 
 use crate::apply::Sent;
 use crate::cycle::Engine;
@@ -82,7 +82,9 @@ impl Engine {
                 }
                 [one] => {
                     let key = one.key.encode();
-                    let owned = owners.get(&key).is_some_and(|(_, owner)| *owner != link.id);
+                    // Whoever comes back under a new anchor gets what the former one had.
+                    let owned =
+                        owners.get(&key).is_some_and(|owner| owner.link != link.id && owner.removed == Removed::No);
                     if owned || !claimed.insert(key) {
                         Some((
                             "second_claimant",
@@ -159,7 +161,8 @@ impl Engine {
         };
         report.adopted += 1;
         let evaluation = evaluate(compiled, &prepared.layout, &adopted_link, now)?;
-        let base = LinkUpdate { written: adopted_link.written.clone(), ..unchanged(&adopted_link) };
+        // A former owner whose source object is gone loses the object in the same transaction.
+        let base = LinkUpdate { written: adopted_link.written.clone(), fresh_key: true, ..unchanged(&adopted_link) };
         match evaluation.wanted {
             Wanted::Nothing(state) => settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..base }),
             Wanted::Park(reason) => settled.push(LinkUpdate { parked: Some(reason), ..base }),

@@ -14,6 +14,9 @@ use crate::pass::{Progress, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
 
+/// The rule that connectors name when a unique value is taken.
+const UNIQUE: &str = "unique";
+
 /// The longest pause between attempts, in milliseconds.
 const LONGEST_PAUSE: i64 = 3_600_000;
 
@@ -154,6 +157,10 @@ impl Engine {
             Outcome::Retry { after, .. } => {
                 report.waiting += 1;
                 again(i64::try_from(after.as_millis()).unwrap_or(LONGEST_PAUSE))
+            }
+            // Perhaps its holder is giving the value up in this very cycle: the second pass knows.
+            Outcome::Rejected { rule, .. } if rule == UNIQUE && link.attempts == 0 => {
+                LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(link) }
             }
             Outcome::Rejected { attribute, rule, message } => {
                 report.parked += 1;

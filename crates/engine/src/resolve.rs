@@ -136,7 +136,7 @@ impl Engine {
         };
         let key = object.key.encode();
         let owner = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
-        if owner.get(&key).is_some_and(|(_, owner)| *owner != view.id) {
+        if owner.get(&key).is_some_and(|owner| owner.link != view.id) {
             // Somebody else's object: the match rules park this one.
             return Ok(None);
         }

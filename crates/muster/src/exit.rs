@@ -42,9 +42,10 @@ impl Failure {
                     findings.iter().map(|finding| crate::output::rule_finding(finding, settings)).collect();
                 Self::configuration(lines.join("\n"))
             }
-            EngineError::NoConnection(_) | EngineError::OtherSystem { .. } | EngineError::Paused { .. } => {
-                Self::configuration(with_causes(error))
-            }
+            EngineError::Store(StoreError::OtherTypes { .. })
+            | EngineError::NoConnection(_)
+            | EngineError::OtherSystem { .. }
+            | EngineError::Paused { .. } => Self::configuration(with_causes(error)),
             EngineError::Connection {
                 connection,
                 source: muster_connector::Error::Configuration { setting, problem, fix },

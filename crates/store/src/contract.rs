@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
-    ObjectWrite, OperationKind, Origin, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store, Sync,
-    SyncDefinition, SyncId, TargetTypeId,
+    ObjectWrite, OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store,
+    Sync, SyncDefinition, SyncId, TargetTypeId,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;
@@ -64,6 +64,7 @@ impl<'a> World<'a> {
         RoundWrite {
             round,
             generation,
+            unswept: false,
             watermark: Some(b"mark".to_vec()),
             cursor: Some(b"page 2".to_vec()),
             attributes: vec![self.mail, self.manager],
@@ -177,6 +178,20 @@ pub(crate) async fn other_rules_mark_every_link(store: &dyn Store) {
     assert_eq!(world.dirty(sync.id).await.len(), 1);
 }
 
+pub(crate) async fn a_sync_keeps_its_types(store: &dyn Store) {
+    let world = World::new(store).await;
+    world.sync("staff", 1).await;
+    let connection = store.connection("entra").await.unwrap().id;
+    let definition = SyncDefinition {
+        name: "staff".to_owned(),
+        source_type: store.source_type(connection, "group").await.unwrap().id,
+        target_type: world.target,
+        fingerprint: [1; 16],
+    };
+    let error = store.sync(&definition).await.unwrap_err().to_string();
+    assert!(error.contains("\"staff\"") && error.contains("another name"), "{error}");
+}
+
 pub(crate) async fn a_later_sync_is_filled_in_slices(store: &dyn Store) {
     let world = World::new(store).await;
     let objects = (0..25).map(|number| world.object(&format!("u{number}"), "x")).collect();
@@ -207,7 +222,14 @@ pub(crate) async fn references_may_come_before_their_objects(store: &dyn Store) 
     world.page(vec![change.clone()], vec![world.edge("a", "chief", false)], world.round(Round::Delta, 1)).await;
     world.page(vec![change.clone()], vec![world.edge("a", "boss", true)], world.round(Round::Delta, 1)).await;
     assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("chief").encode())]);
-    world.page(vec![change], vec![world.edge("a", "chief", true)], world.round(Round::Delta, 1)).await;
+    // Within one page: replaced, and replaced again.
+    let boss = ObjectWrite { changed: false, state: None, ..world.object("boss", "2") };
+    let edges = [("a", "x"), ("boss", "x"), ("a", "y")].map(|(from, to)| world.edge(from, to, false)).to_vec();
+    world.page(vec![change.clone(), boss], edges, world.round(Round::Delta, 1)).await;
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("y").encode())]);
+    let of_boss = store.edges(world.source, &Key::text("boss").encode()).await.unwrap();
+    assert_eq!(of_boss, [(world.manager, Key::text("x").encode())]);
+    world.page(vec![change], vec![world.edge("a", "y", true)], world.round(Round::Delta, 1)).await;
     assert_eq!(store.edges(world.source, &a).await.unwrap(), []);
 }
 
@@ -220,21 +242,23 @@ pub(crate) async fn a_complete_generation_sweeps_what_it_did_not_see(store: &dyn
     let updates: Vec<_> = seen.iter().zip(["1", "2", "3"]).map(|(view, key)| linked(view, key)).collect();
     store.settle(sync, &updates, NOW).await.unwrap();
     let same = ObjectWrite { changed: false, ..world.object("a", "1") };
-    world.page(vec![same], vec![], world.round(Round::Unswept, 2)).await;
+    world.page(vec![same], vec![], RoundWrite { unswept: true, ..world.round(Round::Idle, 2) }).await;
     assert_eq!(store.live_objects(world.source).await.unwrap(), (3, 1));
+    let entra = store.connection("entra").await.unwrap().id;
+    assert!(store.source_type(entra, "user").await.unwrap().unswept);
     assert_eq!(store.sweep(world.source, NOW, 1).await.unwrap(), 1);
     assert_eq!(store.sweep(world.source, NOW, 10).await.unwrap(), 1);
     assert_eq!(store.sweep(world.source, NOW, 10).await.unwrap(), 0);
-    let entra = store.connection("entra").await.unwrap().id;
-    assert_eq!(store.source_type(entra, "user").await.unwrap().round, Round::Idle);
+    assert!(!store.source_type(entra, "user").await.unwrap().unswept);
     // "a" lost its reference, "b" and "c" are gone.
     let dirty = world.dirty(sync).await;
     assert_eq!(keys(&dirty), ["a", "b", "c"]);
     assert_eq!(dirty[1].removed, Removed::Soft);
     assert_eq!(dirty[1].removed_since, Some(NOW));
-    assert_eq!(store.harden_removals(world.source, NOW - 1).await.unwrap(), 0);
-    assert_eq!(store.harden_removals(world.source, NOW).await.unwrap(), 2);
-    assert_eq!(world.dirty(sync).await[1].removed, Removed::Hard);
+    assert_eq!(store.harden_removals(world.source, NOW - 1, NOW + 9).await.unwrap(), 0);
+    assert_eq!(store.harden_removals(world.source, NOW, NOW + 9).await.unwrap(), 2);
+    let hard = &world.dirty(sync).await[1];
+    assert_eq!((hard.removed, hard.removed_since), (Removed::Hard, Some(NOW + 9)));
 }
 
 fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {
@@ -262,15 +286,18 @@ pub(crate) async fn a_batch_is_open_until_its_outcomes_are_recorded(store: &dyn 
     let view = world.dirty(sync).await.remove(0);
     let sent = batch(sync, world.target, &view);
     let id = store.open_batch(&sent).await.unwrap();
-    assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent }]);
+    assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent.clone() }]);
     let guarded = [("disable", 1), ("delete", 0)];
-    store.close_batch(id, sync, &[linked(&view, "k")], &guarded, NOW).await.unwrap();
+    store.close_batch(id, sync, &[], &[], &sent.members, NOW).await.unwrap();
+    assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent }]);
+    store.close_batch(id, sync, &[linked(&view, "k")], &guarded, &[], NOW).await.unwrap();
     assert_eq!(store.open_batches(sync).await.unwrap(), []);
     assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 1);
     assert_eq!(store.sent_since(sync, "disable", NOW + 60_000).await.unwrap(), 0);
     assert_eq!(store.sent_since(sync, "delete", 0).await.unwrap(), 0);
     let owners = store.owners(world.target, &[Key::text("k").encode()]).await.unwrap();
-    assert_eq!(owners[&Key::text("k").encode()], (sync, view.id));
+    let owner = Owner { sync, link: view.id, removed: Removed::No };
+    assert_eq!(owners[&Key::text("k").encode()], owner);
 }
 
 pub(crate) async fn a_key_given_anew_leaves_its_former_link(store: &dyn Store) {
@@ -393,6 +420,7 @@ macro_rules! contract_tests {
             a_page_commits_objects_links_and_round_together
             only_what_changed_becomes_dirty_and_nothing_is_lost
             other_rules_mark_every_link
+            a_sync_keeps_its_types
             a_later_sync_is_filled_in_slices
             references_may_come_before_their_objects
             a_complete_generation_sweeps_what_it_did_not_see

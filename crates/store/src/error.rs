@@ -52,6 +52,15 @@ pub enum StoreError {
         /// Host, process and start as the holder wrote them.
         holder: String,
     },
+    /// A sync's `from` or `to` names another type than it was made for.
+    #[error(
+        "sync {sync:?} was made for other object types than its `from` and `to` name now; give it another name, \
+         so that its links are not taken for those of other objects"
+    )]
+    OtherTypes {
+        /// The sync.
+        sync: String,
+    },
     /// A statement failed: the disk is full, the file was damaged while in use, or Muster is wrong.
     #[error("the state cannot be {action}")]
     Database {

@@ -69,8 +69,6 @@ pub enum Round {
     Full,
     /// A delta is under way.
     Delta,
-    /// A full read is complete; what it did not see is still to be swept.
-    Unswept,
 }
 
 /// An object type that is read, and where its reading stands.
@@ -82,6 +80,8 @@ pub struct SourceType {
     pub round: Round,
     /// The number of the last full read begun.
     pub generation: i64,
+    /// A full read is complete, and what it did not see is still to be swept.
+    pub unswept: bool,
     /// Where the current round, or the next one, starts.
     pub watermark: Option<Vec<u8>>,
     /// The next page of the current round.
@@ -188,6 +188,8 @@ pub struct RoundWrite {
     pub round: Round,
     /// The generation.
     pub generation: i64,
+    /// A full read is complete, and what it did not see is still to be swept.
+    pub unswept: bool,
     /// Where the round started, or the next one starts.
     pub watermark: Option<Vec<u8>>,
     /// The next page.
@@ -277,6 +279,17 @@ pub struct LinkView {
     pub due_at: Option<i64>,
     /// Its last operation was refused.
     pub parked: bool,
+}
+
+/// Who owns a target object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The owning link's sync.
+    pub sync: SyncId,
+    /// The owning link.
+    pub link: LinkId,
+    /// Whether its source object is gone.
+    pub removed: Removed,
 }
 
 /// Why an object is parked: codes and names only.

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::records::{
-    AttributeSpec, BatchId, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView,
-    ObjectsByAnchor, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId, StoreFacts, Sync,
-    SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
+    LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
 };
 
 /// The state of one Muster. Every method is one transaction unless it says otherwise.
@@ -62,14 +62,11 @@ pub trait Store: Send + std::marker::Sync {
     async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError>;
 
     /// Removes softly what the complete generation did not see, with references it did not see, at most
-    /// `limit` objects in this transaction. Returns how many objects; zero ends the round.
+    /// `limit` objects in this transaction. Returns how many objects; zero ends the sweep.
     async fn sweep(&self, source_type: SourceTypeId, now: i64, limit: u32) -> Result<u64, StoreError>;
 
-    /// Ends an unswept round without sweeping.
-    async fn skip_sweep(&self, source_type: SourceTypeId) -> Result<(), StoreError>;
-
-    /// Soft removals older than `before` become hard, and their links dirty.
-    async fn harden_removals(&self, source_type: SourceTypeId, before: i64) -> Result<u64, StoreError>;
+    /// Soft removals older than `before` become hard as of `now`, and their links dirty.
+    async fn harden_removals(&self, source_type: SourceTypeId, before: i64, now: i64) -> Result<u64, StoreError>;
 
     /// Marks links dirty whose due time has come.
     async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError>;
@@ -82,11 +79,7 @@ pub trait Store: Send + std::marker::Sync {
     async fn links(&self, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError>;
 
     /// The owning links of these encoded target keys.
-    async fn owners(
-        &self,
-        target_type: TargetTypeId,
-        keys: &[Vec<u8>],
-    ) -> Result<HashMap<Vec<u8>, (SyncId, LinkId)>, StoreError>;
+    async fn owners(&self, target_type: TargetTypeId, keys: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, Owner>, StoreError>;
 
     /// Writes what evaluations decided without an operation.
     async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError>;
@@ -94,13 +87,15 @@ pub trait Store: Send + std::marker::Sync {
     /// Notes a batch before it leaves. The record's own id is ignored; the new one is returned.
     async fn open_batch(&self, batch: &BatchRecord) -> Result<BatchId, StoreError>;
 
-    /// Writes a batch's outcomes and forgets the batch. `guarded` are counts of guarded changes by kind.
+    /// Writes a batch's outcomes. `guarded` are counts of guarded changes by kind; `open` are the members whose
+    /// outcome is still to come, and without any the batch is forgotten.
     async fn close_batch(
         &self,
         batch: BatchId,
         sync: SyncId,
         updates: &[LinkUpdate],
         guarded: &[(&str, u64)],
+        open: &[BatchMember],
         now: i64,
     ) -> Result<(), StoreError>;
 

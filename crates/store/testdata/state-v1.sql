@@ -23,13 +23,14 @@ CREATE TABLE attribute (
     UNIQUE (connection, object_type, name, value_type, multiplicity)
 );
 
--- round: 0 idle, 1 full, 2 delta, 3 complete but not swept.
+-- round: 0 idle, 1 full, 2 delta. unswept: a generation is complete, and what it did not see is still there.
 CREATE TABLE source_type (
     id INTEGER PRIMARY KEY,
     connection INTEGER NOT NULL REFERENCES connection,
     name TEXT NOT NULL,
     round INTEGER NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL DEFAULT 0,
+    unswept INTEGER NOT NULL DEFAULT 0,
     watermark BLOB,
     cursor BLOB,
     attributes TEXT NOT NULL DEFAULT '[]',

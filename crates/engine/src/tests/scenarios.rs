@@ -96,6 +96,41 @@ async fn ambiguous_and_second_claimants_wait_for_a_person() {
 }
 
 #[tokio::test]
+async fn a_rehire_under_a_new_anchor_gets_the_former_row() {
+    let world = World::new();
+    three(&world);
+    world.cycle().await.unwrap();
+    world.source.remove("a", Removal::Hard);
+    world.cycle().await.unwrap();
+    world.source.person("a2", "Anna", "anna@x");
+    // The former link is looked at once more, and has nothing left to do.
+    assert_eq!(numbers(&world.cycle().await.unwrap()), [0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(world.target.people()[0], person("anna@x", "Anna", true));
+    // The former link's due date deletes nobody.
+    world.wait(40 * DAY);
+    world.cycle().await.unwrap();
+    assert_eq!(world.target.people().len(), 3);
+}
+
+#[tokio::test]
+async fn a_unique_value_may_move_from_one_person_to_another() {
+    let world = World::new();
+    three(&world);
+    world.cycle().await.unwrap();
+    // "a" takes the address that "c" gives up, and comes first.
+    world.source.set("a", "mail", Slot::text("cy@x"));
+    world.source.set("c", "mail", Slot::text("cyril@x"));
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.updated, report.parked), (2, 0));
+    let logins: Vec<_> = world.target.people().into_iter().map(|(login, name, _)| (login, name)).collect();
+    let expected = [("bo@x", "Bo"), ("cy@x", "Anna"), ("cyril@x", "Cy")];
+    assert_eq!(logins, expected.map(|(login, name)| (login.to_owned(), name.to_owned())));
+    // Whoever wants what somebody keeps is parked, with the attribute.
+    world.source.set("b", "mail", Slot::text("cy@x"));
+    assert_eq!(world.cycle().await.unwrap().parked, 1);
+}
+
+#[tokio::test]
 async fn two_new_people_with_one_match_value_never_become_two_rows() {
     let world = World::new();
     world.source.person("a", "Anna", "anna@x");

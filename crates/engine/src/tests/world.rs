@@ -298,6 +298,13 @@ fn number(key: &Key) -> i64 {
     }
 }
 
+/// Whether another row has the login.
+fn taken(state: &TargetState, key: Option<&Key>, values: &BTreeMap<String, Slot>) -> bool {
+    let own = key.map(number);
+    let login = values.get("login");
+    login.is_some() && state.rows.iter().any(|(id, row)| Some(*id) != own && row.get("login") == login)
+}
+
 fn found(request: &ReadRequest, id: i64, row: &BTreeMap<String, Slot>) -> FoundObject {
     let slots = request.attributes.iter().map(|name| row.get(name).cloned().unwrap_or(Slot::Null)).collect();
     FoundObject { key: Key::one(Value::Integer(id)), row: Row(slots), version: None }
@@ -408,6 +415,11 @@ impl Target for MemoryTarget {
                         }
                     }
                 }
+                Kind::Update if taken(&state, operation.key.as_ref(), &values()) => Outcome::Rejected {
+                    attribute: Some("login".to_owned()),
+                    rule: "unique".to_owned(),
+                    message: "taken".to_owned(),
+                },
                 Kind::Update => match state.rows.get_mut(&number(operation.key.as_ref().unwrap())) {
                     Some(row) => {
                         row.extend(values());

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Row as _};
 use super::objects::read_removed;
 use super::{Doing as _, pack};
 use crate::error::StoreError;
-use crate::records::{LinkId, LinkState, LinkView, ObjectId, Origin, SyncId, TargetTypeId};
+use crate::records::{LinkId, LinkState, LinkView, ObjectId, Origin, Owner, SyncId, TargetTypeId};
 
 pub(super) fn state_number(state: LinkState) -> i64 {
     match state {
@@ -185,11 +185,12 @@ pub(super) async fn owners(
     readers: &SqlitePool,
     target_type: TargetTypeId,
     keys: &[Vec<u8>],
-) -> Result<HashMap<Vec<u8>, (SyncId, LinkId)>, StoreError> {
+) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
     let (blob, json) = pack::keys(keys.iter().map(Vec::as_slice));
     let rows = sqlx::query(
-        "SELECT target_key, sync, id FROM link WHERE target_type = ?3 AND owner = 0 AND target_key IS NOT NULL \
-         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+        "SELECT link.target_key, link.sync, link.id, source_object.removed \
+         FROM link JOIN source_object ON source_object.id = link.object \
+         WHERE link.target_type = ?3 AND link.owner = 0 AND link.target_key IS NOT NULL AND link.target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
     )
     .bind(blob)
     .bind(json)
@@ -199,7 +200,11 @@ pub(super) async fn owners(
     .doing("read")?;
     rows.into_iter()
         .map(|row| {
-            let owner = (SyncId(row.try_get(1).doing("read")?), LinkId(row.try_get(2).doing("read")?));
+            let owner = Owner {
+                sync: SyncId(row.try_get(1).doing("read")?),
+                link: LinkId(row.try_get(2).doing("read")?),
+                removed: read_removed(row.try_get(3).doing("read")?)?,
+            };
             Ok((row.try_get(0).doing("read")?, owner))
         })
         .collect()

@@ -25,9 +25,9 @@ pub use lock::StateLock;
 
 use crate::error::StoreError;
 use crate::records::{
-    AttributeSpec, BatchId, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView,
-    ObjectsByAnchor, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId, StoreFacts, Sync,
-    SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
+    LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
 };
 use crate::store::Store;
 
@@ -135,12 +135,8 @@ impl Store for SqliteStore {
         objects::sweep(&mut *self.writer().await, source_type, now, limit).await
     }
 
-    async fn skip_sweep(&self, source_type: SourceTypeId) -> Result<(), StoreError> {
-        objects::end_round(&mut *self.writer().await, source_type).await
-    }
-
-    async fn harden_removals(&self, source_type: SourceTypeId, before: i64) -> Result<u64, StoreError> {
-        objects::harden_removals(&mut *self.writer().await, source_type, before).await
+    async fn harden_removals(&self, source_type: SourceTypeId, before: i64, now: i64) -> Result<u64, StoreError> {
+        objects::harden_removals(&mut *self.writer().await, source_type, before, now).await
     }
 
     async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError> {
@@ -161,11 +157,7 @@ impl Store for SqliteStore {
         links::links(&self.readers, ids).await
     }
 
-    async fn owners(
-        &self,
-        target_type: TargetTypeId,
-        keys: &[Vec<u8>],
-    ) -> Result<HashMap<Vec<u8>, (SyncId, LinkId)>, StoreError> {
+    async fn owners(&self, target_type: TargetTypeId, keys: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
         links::owners(&self.readers, target_type, keys).await
     }
 
@@ -183,9 +175,10 @@ impl Store for SqliteStore {
         sync: SyncId,
         updates: &[LinkUpdate],
         guarded: &[(&str, u64)],
+        open: &[BatchMember],
         now: i64,
     ) -> Result<(), StoreError> {
-        operations::close_batch(&mut *self.writer().await, batch, sync, updates, guarded, now).await
+        operations::close_batch(&mut *self.writer().await, batch, sync, updates, guarded, open, now).await
     }
 
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {

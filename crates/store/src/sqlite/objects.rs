@@ -1,6 +1,6 @@
 //! Source objects and their references: looking up a page's prior states, committing the merged page, sweeping.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use muster_model::AttributeId;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
@@ -139,12 +139,20 @@ async fn write_edges(
 ) -> Result<Vec<i64>, StoreError> {
     let referenced = referenced_ids(transaction, &page.edges).await?;
     let mut moved = Vec::new();
-    // Order matters within a page: the same reference may be added and removed again.
+    // Order matters within a page: the same reference may be added and removed again. So a run of edges ends
+    // where the kind of change does, and where a single-valued reference comes a second time.
     let mut run: Vec<&EdgeWrite> = Vec::new();
+    let mut singles: HashSet<(&[u8], AttributeId)> = HashSet::new();
     for edge in &page.edges {
-        if run.last().is_some_and(|last| last.removed != edge.removed || edge.single) {
+        let breaks = run.last().is_some_and(|last| (last.removed, last.single) != (edge.removed, edge.single));
+        let repeats = edge.single && singles.contains(&(edge.anchor.as_slice(), edge.attribute));
+        if breaks || repeats {
             apply_edges(transaction, page.round.generation, ids, &referenced, &run, &mut moved).await?;
             run.clear();
+            singles.clear();
+        }
+        if edge.single {
+            singles.insert((edge.anchor.as_slice(), edge.attribute));
         }
         run.push(edge);
     }
@@ -224,7 +232,8 @@ async fn apply_edges(
         if first.single {
             statements.push(
                 "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
-                 AND referenced NOT IN (SELECT value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
+                 AND (object, attribute, referenced) NOT IN \
+                 (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
             );
         }
         statements.push(
@@ -303,10 +312,11 @@ async fn write_round(
     round: &RoundWrite,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE source_type SET round = ?, generation = ?, watermark = ?, cursor = ?, attributes = ? WHERE id = ?",
+        "UPDATE source_type SET round = ?, generation = ?, unswept = ?, watermark = ?, cursor = ?, attributes = ? WHERE id = ?",
     )
     .bind(types::round_number(round.round))
     .bind(round.generation)
+    .bind(round.unswept)
     .bind(round.watermark.as_deref())
     .bind(round.cursor.as_deref())
     .bind(pack::numbers(round.attributes.iter().map(|id| i64::from(id.0))))
@@ -368,31 +378,28 @@ pub(super) async fn sweep(
     dirty.dedup();
     mark_dirty(&mut transaction, source_type, &dirty).await?;
     if swept == 0 {
-        end_round(&mut transaction, source_type).await?;
+        sqlx::query("UPDATE source_type SET unswept = 0 WHERE id = ?")
+            .bind(source_type.0)
+            .execute(&mut *transaction)
+            .await
+            .doing(ACTION)?;
     }
     transaction.commit().await.doing(ACTION)?;
     Ok(swept)
-}
-
-pub(super) async fn end_round(writer: &mut SqliteConnection, source_type: SourceTypeId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE source_type SET round = 0 WHERE id = ? AND round = 3")
-        .bind(source_type.0)
-        .execute(writer)
-        .await
-        .doing("told that a round ended")?;
-    Ok(())
 }
 
 pub(super) async fn harden_removals(
     writer: &mut SqliteConnection,
     source_type: SourceTypeId,
     before: i64,
+    now: i64,
 ) -> Result<u64, StoreError> {
     const ACTION: &str = "told that removals are final";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
     let rows = sqlx::query(
-        "UPDATE source_object SET removed = 2 WHERE source_type = ? AND removed = 1 AND removed_since <= ? RETURNING id",
+        "UPDATE source_object SET removed = 2, removed_since = ? WHERE source_type = ? AND removed = 1 AND removed_since <= ? RETURNING id",
     )
+    .bind(now)
     .bind(source_type.0)
     .bind(before)
     .fetch_all(&mut *transaction)

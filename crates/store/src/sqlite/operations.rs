@@ -134,6 +134,7 @@ pub(super) async fn close_batch(
     sync: SyncId,
     updates: &[LinkUpdate],
     guarded: &[(&str, u64)],
+    open: &[BatchMember],
     now: i64,
 ) -> Result<(), StoreError> {
     const ACTION: &str = "given outcomes";
@@ -152,7 +153,12 @@ pub(super) async fn close_batch(
         .await
         .doing(ACTION)?;
     }
-    sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0).execute(&mut *transaction).await.doing(ACTION)?;
+    let statement = if open.is_empty() {
+        sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0)
+    } else {
+        sqlx::query("UPDATE batch SET members = ? WHERE id = ?").bind(write_members(open)).bind(batch.0)
+    };
+    statement.execute(&mut *transaction).await.doing(ACTION)?;
     transaction.commit().await.doing(ACTION)
 }
 

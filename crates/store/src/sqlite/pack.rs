@@ -3,8 +3,6 @@
 //! A statement then writes a whole page at once (`INSERT … SELECT … FROM json_each`), which was measured faster
 //! than multi-row `VALUES` and many times faster than a statement for each row.
 
-use std::fmt::Write as _;
-
 /// Rows being packed. In SQL a blob field `n` is `substr(?1, value ->> n, value ->> (n + 1))`.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -38,9 +36,7 @@ impl Rows {
     }
 
     pub(super) fn number(&mut self, number: i64) -> &mut Self {
-        self.field("");
-        // Writing to a String cannot fail.
-        drop(write!(self.json, "{number}"));
+        self.field(&number.to_string());
         self
     }
 
@@ -93,7 +89,7 @@ pub(super) fn numbers(numbers: impl IntoIterator<Item = i64>) -> String {
         if json.len() > 1 {
             json.push(',');
         }
-        drop(write!(json, "{number}"));
+        json.push_str(&number.to_string());
     }
     json.push(']');
     json

@@ -147,7 +147,6 @@ pub(super) fn round_number(round: Round) -> i64 {
         Round::Idle => 0,
         Round::Full => 1,
         Round::Delta => 2,
-        Round::Unswept => 3,
     }
 }
 
@@ -157,7 +156,6 @@ fn read_source_type(row: &SqliteRow) -> Result<SourceType, StoreError> {
         0 => Round::Idle,
         1 => Round::Full,
         2 => Round::Delta,
-        3 => Round::Unswept,
         _ => return Err(damaged()),
     };
     let attributes: String = row.try_get(5).doing("read")?;
@@ -166,6 +164,7 @@ fn read_source_type(row: &SqliteRow) -> Result<SourceType, StoreError> {
         id: SourceTypeId(row.try_get(0).doing("read")?),
         round,
         generation: row.try_get(2).doing("read")?,
+        unswept: row.try_get(6).doing("read")?,
         watermark: row.try_get(3).doing("read")?,
         cursor: row.try_get(4).doing("read")?,
         attributes: attributes.into_iter().map(AttributeId).collect(),
@@ -185,7 +184,7 @@ pub(super) async fn source_type(
         .await
         .doing(ACTION)?;
     let row = sqlx::query(
-        "SELECT id, round, generation, watermark, cursor, attributes FROM source_type WHERE connection = ? AND name = ?",
+        "SELECT id, round, generation, watermark, cursor, attributes, unswept FROM source_type WHERE connection = ? AND name = ?",
     )
     .bind(connection.0)
     .bind(name)
@@ -237,13 +236,17 @@ pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinit
         .execute(&mut *transaction)
         .await
         .doing(ACTION)?;
-    let row = sqlx::query("SELECT id, fingerprint, paused FROM sync WHERE name = ?")
+    let row = sqlx::query("SELECT id, fingerprint, paused, source_type, target_type FROM sync WHERE name = ?")
         .bind(&definition.name)
         .fetch_one(&mut *transaction)
         .await
         .doing(ACTION)?;
     let id: i64 = row.try_get(0).doing(ACTION)?;
     let fingerprint: Vec<u8> = row.try_get(1).doing(ACTION)?;
+    let types: (i64, i64) = (row.try_get(3).doing(ACTION)?, row.try_get(4).doing(ACTION)?);
+    if types != (definition.source_type.0, definition.target_type.0) {
+        return Err(StoreError::OtherTypes { sync: definition.name.clone() });
+    }
     let rules_changed = fingerprint != definition.fingerprint;
     if rules_changed {
         sqlx::query("UPDATE sync SET fingerprint = ? WHERE id = ?")
