@@ -180,7 +180,8 @@ pub struct RemovalSettings {
     /// When the source object is disabled at the source: `disable` by default. Must be given where the target cannot
     /// disable.
     pub disabled: Option<Removal>,
-    /// How long after the source object is gone for good the target object is deleted: `"30d"` by default.
+    /// How long after the source object is gone for good the target object is deleted: `"30d"` by default, at once
+    /// where `soft` is `"delete"`.
     pub grace: Option<TimeSpan>,
     /// After how long in the recycle bin a source object counts as gone for good: `"30d"` by default, as in Entra.
     pub absent_for: Option<TimeSpan>,
