@@ -1,18 +1,19 @@
 //! Writing: a batch is staged once and takes effect in one transaction, a statement for each kind and shape.
 //!
-//! A create inserts and never overwrites: rows that a unique key refuses are looked up as one set and answered one
-//! by one. Any other refusal of a row undoes the whole batch, and the host splits it.
+//! Any refusal of a row that is not foreseen undoes the whole batch, and the host splits it. Creates are in
+//! [`crate::create`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_connector::{Batch, Effect, Error, Kind, Operation, OperationId, Outcome};
-use muster_model::{AssignedBy, Key, Slot};
+use muster_model::{Key, Slot};
+use tokio::time::Instant;
 
 use crate::connector::SqlConnector;
 use crate::database::{Session, StageRow, Text};
 use crate::error::{Class, Failure};
-use crate::find::key;
+use crate::find::{column, key};
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined, sql};
 use crate::text::{decode, encode, encode_value};
@@ -22,37 +23,39 @@ const ATTEMPTS: u32 = 5;
 
 /// What is done with a group's rows, in the order in which groups take effect: what frees a value comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verb {
+pub(crate) enum Verb {
     Update,
     Rename,
-    Create,
     Delete,
+    Create,
 }
 
 /// Operations that one statement carries out.
 #[derive(Debug)]
-struct Group {
-    number: usize,
-    verb: Verb,
+pub(crate) struct Group {
+    pub(crate) number: usize,
+    pub(crate) verb: Verb,
     /// Positions of the attributes that are written.
-    shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Positions of the operations.
-    members: BTreeSet<usize>,
+    pub(crate) members: BTreeSet<usize>,
 }
 
-struct Writing<'a> {
-    connector: &'a SqlConnector,
-    table: &'a TableType,
-    batch: &'a Batch,
-    stage: Stage,
+/// One batch on its way into a table.
+pub(crate) struct Writing<'a> {
+    pub(crate) connector: &'a SqlConnector,
+    pub(crate) table: &'a TableType,
+    pub(crate) batch: &'a Batch,
+    pub(crate) stage: Stage,
     rows: Vec<StageRow>,
     groups: Vec<Group>,
-    outcomes: BTreeMap<usize, Outcome>,
+    pub(crate) outcomes: BTreeMap<usize, Outcome>,
 }
 
 impl SqlConnector {
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
         let table = self.table_type(&batch.object_type).await?;
+        let started = Instant::now();
         let mut attempt = 0;
         loop {
             let mut writing = Writing::new(self, &table, batch)?;
@@ -63,7 +66,9 @@ impl SqlConnector {
                         .filter_map(|(position, outcome)| Some((batch.operations.get(position)?.id, outcome)))
                         .collect());
                 }
-                Err(Stop { failure, .. }) if failure.class == Class::Busy && attempt < ATTEMPTS => {
+                Err(Stop { failure, .. })
+                    if failure.class == Class::Busy && attempt < ATTEMPTS && started.elapsed() < batch.deadline / 4 =>
+                {
                     attempt += 1;
                     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
@@ -74,23 +79,6 @@ impl SqlConnector {
                 Err(Stop { failure, committing }) => return Err(failure.error(!committing)),
             }
         }
-    }
-
-    /// Does everything to a table that writing will do, on no rows, and undoes it.
-    pub(crate) async fn rehearse(&self, table: &TableType) -> Result<(), Failure> {
-        let anchor = &table.object_type.anchor.attributes;
-        let writable = table.table.columns.iter().filter(|column| !column.generated).map(|column| column.quoted());
-        let columns = joined(writable, ", ");
-        let first = anchor.first().map(|name| Name::new(name)).unwrap_or(Name::new(""));
-        let name = &table.table.name;
-        let natives = anchor.iter().filter_map(|name| table.table.column(name)).map(|column| column.native.clone());
-        let stage = Stage::new(natives.collect());
-        let mut session = self.database.begin(true).await?;
-        session.stage(&stage, &[]).await?;
-        session.execute(sql!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {name} WHERE 1 = 0")).await?;
-        session.execute(sql!("UPDATE {name} SET {first} = {first} WHERE 1 = 0")).await?;
-        session.execute(sql!("DELETE FROM {name} WHERE 1 = 0")).await?;
-        Ok(())
     }
 }
 
@@ -120,21 +108,17 @@ fn verb(operation: &Operation) -> Result<Verb, Error> {
 impl<'a> Writing<'a> {
     fn new(connector: &'a SqlConnector, table: &'a TableType, batch: &'a Batch) -> Result<Self, Error> {
         let anchor = &table.object_type.anchor.attributes;
-        let native = |name: &String| {
-            table.table.column(name).map(|column| column.native.clone()).ok_or_else(|| {
-                Failure::new(Class::NotThere, format!("table {} has no column {name:?}", table.table.name)).error(true)
-            })
-        };
-        let keys: Vec<String> = anchor.iter().map(native).collect::<Result<_, _>>()?;
+        let stage_type = |name: &String| -> Result<String, Error> { Ok(column(table, name)?.stage_type.clone()) };
+        let keys: Vec<String> = anchor.iter().map(stage_type).collect::<Result<_, _>>()?;
         let mut types = keys.clone();
-        types.extend(batch.attributes.iter().map(native).collect::<Result<Vec<_>, _>>()?);
+        types.extend(batch.attributes.iter().map(stage_type).collect::<Result<Vec<_>, _>>()?);
         // The new key of a rename.
         types.extend(keys);
         let mut writing = Self {
             connector,
             table,
             batch,
-            stage: Stage::new(types),
+            stage: Stage::new(connector.database.temporary_schema(), types),
             rows: Vec::with_capacity(batch.operations.len()),
             groups: Vec::new(),
             outcomes: BTreeMap::new(),
@@ -142,6 +126,10 @@ impl<'a> Writing<'a> {
         let mut groups: BTreeMap<(Verb, Vec<usize>), BTreeSet<usize>> = BTreeMap::new();
         for (position, operation) in batch.operations.iter().enumerate() {
             let verb = verb(operation)?;
+            if let Some(outcome) = writing.unfit(operation) {
+                writing.outcomes.insert(position, outcome);
+                continue;
+            }
             let known = |(position, slot): (usize, &Slot)| (!slot.is_unknown()).then_some(position);
             let shape = operation.row.0.iter().enumerate().filter_map(known).collect();
             groups.entry((verb, if verb == Verb::Delete { Vec::new() } else { shape })).or_default().insert(position);
@@ -159,6 +147,30 @@ impl<'a> Writing<'a> {
             writing.groups.push(Group { number, verb, shape, members });
         }
         Ok(writing)
+    }
+
+    /// What an operation is answered that cannot be staged as it is.
+    fn unfit(&self, operation: &Operation) -> Option<Outcome> {
+        if !operation.deltas.is_empty() {
+            return Some(Outcome::Unsupported { what: "changes of single values of an attribute".to_owned() });
+        }
+        let key = operation.key.iter().flat_map(|key| &key.0);
+        let new_key = match &operation.kind {
+            Kind::Rename { to } => to.0.as_slice(),
+            _ => &[],
+        };
+        let anchor = &self.table.object_type.anchor.attributes;
+        let keys = anchor.iter().cycle().zip(key.chain(new_key));
+        let slots = self.batch.attributes.iter().zip(&operation.row.0);
+        let several = slots.clone().find(|(_, slot)| matches!(slot, Slot::Many(values) if values.len() > 1));
+        if let Some((name, _)) = several {
+            return Some(rejected(Some(name), "several_values", "a column holds one value"));
+        }
+        let values = slots.filter_map(|(name, slot)| Some((name, slot.value()?)));
+        values.chain(keys).find_map(|(name, value)| {
+            let (rule, why) = self.connector.database.refuses(value)?;
+            Some(rejected(Some(name), rule, why))
+        })
     }
 
     fn values(&self, operation: &Operation) -> Result<Vec<Text>, Error> {
@@ -182,42 +194,60 @@ impl<'a> Writing<'a> {
         Ok(values)
     }
 
-    fn key_width(&self) -> usize {
+    pub(crate) fn key_width(&self) -> usize {
         self.table.object_type.anchor.attributes.len()
     }
 
-    fn anchor(&self) -> impl Iterator<Item = Name> + '_ {
+    pub(crate) fn anchor(&self) -> impl Iterator<Item = Name> + '_ {
         self.table.object_type.anchor.attributes.iter().map(|name| Name::new(name))
     }
 
-    fn staged(&self, attribute: usize) -> Name {
+    pub(crate) fn staged(&self, attribute: usize) -> Name {
         self.stage.column(self.key_width() + attribute)
     }
 
-    fn attribute(&self, position: usize) -> Name {
+    pub(crate) fn attribute(&self, position: usize) -> Name {
         Name::new(self.batch.attributes.get(position).map_or("", String::as_str))
     }
 
     /// `t.key = s.key` for all columns of the anchor.
-    fn same_key(&self) -> String {
+    pub(crate) fn same_key(&self) -> String {
         joined(
             self.anchor().enumerate().map(|(position, name)| format!("t.{name} = s.{}", self.stage.column(position))),
             " AND ",
         )
     }
 
-    /// The anchor's columns of `t` as text.
-    fn read_key(&self) -> String {
+    /// The staged values of the new key of a rename.
+    fn new_key(&self) -> impl Iterator<Item = Name> + '_ {
+        let first = self.key_width() + self.batch.attributes.len();
+        (first..first + self.key_width()).map(|position| self.stage.column(position))
+    }
+
+    /// The staged column of what a group writes to a column, if it writes to it.
+    pub(crate) fn written(&self, group: &Group, column: &str) -> Option<Name> {
+        if group.verb == Verb::Rename {
+            let anchor = &self.table.object_type.anchor.attributes;
+            if let Some(position) = anchor.iter().position(|name| name == column) {
+                return self.new_key().nth(position);
+            }
+        }
+        let is_it = |position: &usize| self.batch.attributes.get(*position).is_some_and(|name| name == column);
+        group.shape.iter().copied().find(is_it).map(|position| self.staged(position))
+    }
+
+    /// The anchor's columns as text, those of `t` with `alias` "t.".
+    pub(crate) fn read_key(&self, alias: &str) -> String {
         let columns = self.table.object_type.anchor.attributes.iter().filter_map(|name| self.table.table.column(name));
         joined(
             columns.map(|column| {
-                self.connector.database.read_expression(&format!("t.{}", column.quoted()), &column.native)
+                self.connector.database.read_expression(&format!("{alias}{}", column.quoted()), &column.native)
             }),
             ", ",
         )
     }
 
-    fn decode_key(&self, values: Vec<Text>) -> Result<Key, Failure> {
+    pub(crate) fn decode_key(&self, values: Vec<Text>) -> Result<Key, Failure> {
         let mut slots = Vec::with_capacity(values.len());
         for (name, value) in self.table.object_type.anchor.attributes.iter().zip(values) {
             let value_type = self.table.object_type.attribute(name).map(|attribute| attribute.value_type);
@@ -229,6 +259,9 @@ impl<'a> Writing<'a> {
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let mut session = self.connector.database.begin(true).await?;
         session.stage(&self.stage, &self.rows).await?;
         for group in std::mem::take(&mut self.groups) {
@@ -242,16 +275,16 @@ impl<'a> Writing<'a> {
     }
 
     async fn update(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let members = self.unambiguous(session, group).await?;
+        // A rename moves its row away from the key by which it would be missed.
+        let before = match group.verb {
+            Verb::Rename => Some(self.missing(session, group).await?),
+            _ => None,
+        };
         let anchor: Vec<Name> = self.anchor().collect();
         let mut changes: Vec<String> = Vec::new();
         if group.verb == Verb::Rename {
-            let first = self.key_width() + self.batch.attributes.len();
-            changes.extend(
-                anchor
-                    .iter()
-                    .enumerate()
-                    .map(|(position, name)| format!("{name} = s.{}", self.stage.column(first + position))),
-            );
+            changes.extend(anchor.iter().zip(self.new_key()).map(|(name, staged)| format!("{name} = s.{staged}")));
         }
         for position in &group.shape {
             let name = self.attribute(*position);
@@ -259,64 +292,84 @@ impl<'a> Writing<'a> {
                 changes.push(format!("{name} = s.{}", self.staged(*position)));
             }
         }
-        let table = &self.table.table.name;
-        let stage = &self.stage.name;
-        let wanted = group.members.len() as u64;
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
         let changed = if changes.is_empty() {
             0
         } else {
             let changes = joined(changes, ", ");
             let same = self.same_key();
-            let number = group.number;
             session
                 .execute(sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same} AND s.g = {number}"))
                 .await?
         };
-        let missing = if changed == wanted || group.verb == Verb::Rename && changed > 0 && wanted == 1 {
-            BTreeSet::new()
-        } else {
-            self.missing(session, group).await?
+        let missing = match before {
+            Some(missing) => missing,
+            None if changed == members.len() as u64 => BTreeSet::new(),
+            None => self.missing(session, group).await?,
         };
-        for position in &group.members {
-            let outcome =
-                if missing.contains(position) { Outcome::Missing } else { Outcome::Applied(Effect::default()) };
-            self.outcomes.insert(*position, outcome);
-        }
+        self.done(&members, &missing);
         Ok(())
     }
 
     async fn delete(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let members = self.unambiguous(session, group).await?;
         let missing = self.missing(session, group).await?;
         let keys = joined(self.anchor().map(|name| format!("t.{name}")), ", ");
         let staged = joined((0..self.key_width()).map(|position| self.stage.column(position)), ", ");
-        let (table, stage, number) = (&self.table.table.name, &self.stage.name, group.number);
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
         session
             .execute(sql!(
                 "DELETE FROM {table} AS t WHERE ({keys}) IN (SELECT {staged} FROM {stage} WHERE g = {number})"
             ))
             .await?;
-        for position in &group.members {
-            let outcome =
-                if missing.contains(position) { Outcome::Missing } else { Outcome::Applied(Effect::default()) };
-            self.outcomes.insert(*position, outcome);
-        }
+        self.done(&members, &missing);
         Ok(())
+    }
+
+    fn done(&mut self, members: &BTreeSet<usize>, missing: &BTreeSet<usize>) {
+        self.outcomes.extend(members.iter().map(|position| {
+            let is_missing = missing.contains(position);
+            (*position, if is_missing { Outcome::Missing } else { Outcome::Applied(Effect::default()) })
+        }));
+    }
+
+    /// The members whose keys name one row at most. Only where nothing in the database sees to that, others are
+    /// rejected and taken off the stage.
+    async fn unambiguous(&mut self, session: &mut dyn Session, group: &Group) -> Result<BTreeSet<usize>, Failure> {
+        let mut members = group.members.clone();
+        let anchor = &self.table.object_type.anchor.attributes;
+        if self.table.table.is_unique(anchor) {
+            return Ok(members);
+        }
+        let (table, stage, number, same) = (&self.table.table.name, &self.stage, group.number, self.same_key());
+        let rows = session
+            .query(sql!(
+                "SELECT CAST(s.n AS text) FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number} \
+                 GROUP BY s.n HAVING count(*) > 1"
+            ))
+            .await?;
+        let ambiguous: Vec<usize> = rows.iter().filter_map(|row| number_of(row)).collect();
+        self.unstage(session, &ambiguous).await?;
+        for position in ambiguous {
+            members.remove(&position);
+            let outcome = rejected(anchor.first(), "ambiguous_key", "several rows have this key");
+            self.outcomes.insert(position, outcome);
+        }
+        Ok(members)
+    }
+
+    /// Takes rows off the stage.
+    pub(crate) async fn unstage(&self, session: &mut dyn Session, positions: &[usize]) -> Result<(), Failure> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let numbers = joined(positions, ", ");
+        session.execute(sql!("DELETE FROM {} WHERE n IN ({numbers})", self.stage)).await.map(drop)
     }
 
     /// The members whose rows are not there.
     async fn missing(&self, session: &mut dyn Session, group: &Group) -> Result<BTreeSet<usize>, Failure> {
-        let mut same = self.same_key();
-        if group.verb == Verb::Rename {
-            // After the rename its row stands under the new key.
-            let first = self.key_width() + self.batch.attributes.len();
-            same = joined(
-                self.anchor()
-                    .enumerate()
-                    .map(|(position, name)| format!("t.{name} = s.{}", self.stage.column(first + position))),
-                " AND ",
-            );
-        }
-        let (table, stage, number) = (&self.table.table.name, &self.stage.name, group.number);
+        let (table, stage, number, same) = (&self.table.table.name, &self.stage, group.number, self.same_key());
         let rows = session
             .query(sql!(
                 "SELECT CAST(s.n AS text) FROM {stage} AS s WHERE s.g = {number} \
@@ -326,202 +379,59 @@ impl<'a> Writing<'a> {
         Ok(rows.iter().filter_map(|row| number_of(row)).collect())
     }
 
-    async fn create(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
-        let identity = self.identifying(group);
-        let mut members = group.members.clone();
-        let mut rounds = 0;
-        loop {
-            session.savepoint().await?;
-            match self.insert(session, group, &members, identity.as_deref()).await {
-                Ok(()) => return Ok(()),
-                Err(failure) if matches!(failure.class, Class::Unique { .. }) && rounds < 3 => {
-                    rounds += 1;
-                    session.return_to_savepoint().await?;
-                    let conflicts = self.conflicts(session, group).await?;
-                    if conflicts.is_empty() {
-                        return Err(failure);
+    /// What a single refused operation is answered: which attribute is to blame, as far as that can be found out.
+    async fn blame(&self, failure: Failure) -> Outcome {
+        match &failure.class {
+            Class::Unique { .. } => {
+                let found = async {
+                    let fresh = Self::new(self.connector, self.table, self.batch)
+                        .map_err(|error| Failure::new(Class::Bug, error.to_string()))?;
+                    let mut session = self.connector.database.begin(false).await?;
+                    session.stage(&fresh.stage, &fresh.rows).await?;
+                    match fresh.groups.first() {
+                        Some(group) => fresh.conflicts(session.as_mut(), group).await,
+                        None => Ok(BTreeMap::new()),
                     }
-                    let numbers = joined(conflicts.keys(), ", ");
-                    session.execute(sql!("DELETE FROM {} WHERE n IN ({numbers})", self.stage.name)).await?;
-                    members.retain(|position| !conflicts.contains_key(position));
-                    self.outcomes.extend(conflicts);
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
-    /// A unique key among the written attributes, by which new rows are recognised when the database assigns the anchor.
-    fn identifying(&self, group: &Group) -> Option<Vec<usize>> {
-        let position = |name: &String| {
-            group.shape.iter().copied().find(|position| self.batch.attributes.get(*position) == Some(name))
-        };
-        self.table.table.unique.iter().find_map(|columns| columns.iter().map(position).collect())
-    }
-
-    async fn insert(
-        &mut self,
-        session: &mut dyn Session,
-        group: &Group,
-        members: &BTreeSet<usize>,
-        identity: Option<&[usize]>,
-    ) -> Result<(), Failure> {
-        if members.is_empty() {
-            return Ok(());
-        }
-        let assigned = self.table.object_type.anchor.assigned_by == AssignedBy::System;
-        let columns = joined(group.shape.iter().map(|position| self.attribute(*position)), ", ");
-        let values = joined(group.shape.iter().map(|position| format!("s.{}", self.staged(*position))), ", ");
-        let (table, stage, number) = (self.table.table.name.clone(), self.stage.name.clone(), group.number);
-        // Without a complete unique key a row can only be recognised while it is inserted, alone.
-        let is_alone = |position: &usize| {
-            let row = self.batch.operations.get(*position).map(|operation| &operation.row);
-            assigned
-                && identity.is_none_or(|identity| {
-                    identity.iter().any(|attribute| row.is_none_or(|row| row.slot(*attribute).value().is_none()))
-                })
-        };
-        let (alone, together): (Vec<usize>, Vec<usize>) = members.iter().partition(|position| is_alone(position));
-        if !together.is_empty() {
-            let but =
-                if alone.is_empty() { String::new() } else { format!(" AND s.n NOT IN ({})", joined(&alone, ", ")) };
-            session
-                .execute(sql!("INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.g = {number}{but} ORDER BY s.n"))
-                .await?;
-            let keys = match identity {
-                Some(identity) if assigned => self.assigned_keys(session, group, identity).await?,
-                _ => BTreeMap::new(),
-            };
-            for position in together {
-                let given = self.batch.operations.get(position).and_then(|operation| operation.key.clone());
-                let key = keys.get(&position).cloned().or(given);
-                if key.is_none() {
-                    return Err(Failure::new(Class::Bug, "a new row was not found again by its unique key"));
-                }
-                self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
-            }
-        }
-        let returning = self.read_key().replace("t.", "");
-        for position in alone {
-            let rows = session
-                .query(sql!("INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.n = {position} RETURNING {returning}"))
-                .await?;
-            let key = rows.into_iter().next().map(|row| self.decode_key(row)).transpose()?;
-            self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
-        }
-        Ok(())
-    }
-
-    async fn assigned_keys(
-        &self,
-        session: &mut dyn Session,
-        group: &Group,
-        identity: &[usize],
-    ) -> Result<BTreeMap<usize, Key>, Failure> {
-        let same = joined(
-            identity.iter().map(|position| format!("t.{} = s.{}", self.attribute(*position), self.staged(*position))),
-            " AND ",
-        );
-        self.keys_where(session, group, &same).await.map(|found| found.into_iter().collect())
-    }
-
-    async fn keys_where(
-        &self,
-        session: &mut dyn Session,
-        group: &Group,
-        same: &str,
-    ) -> Result<Vec<(usize, Key)>, Failure> {
-        let (table, stage, number) = (&self.table.table.name, &self.stage.name, group.number);
-        let read = self.read_key();
-        let rows = session
-            .query(sql!(
-                "SELECT CAST(s.n AS text), {read} FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number}"
-            ))
-            .await?;
-        let mut found = Vec::with_capacity(rows.len());
-        for mut row in rows {
-            let values = row.split_off(1);
-            if let Some(position) = number_of(&row) {
-                found.push((position, self.decode_key(values)?));
-            }
-        }
-        Ok(found)
-    }
-
-    /// The members that a unique key refuses, and what each is answered.
-    async fn conflicts(&self, session: &mut dyn Session, group: &Group) -> Result<BTreeMap<usize, Outcome>, Failure> {
-        let mut conflicts = BTreeMap::new();
-        let table = &self.table.table;
-        let anchor = &self.table.object_type.anchor.attributes;
-        for columns in std::iter::once(&table.primary_key).chain(&table.unique).chain(std::iter::once(anchor)) {
-            let position = |name: &String| {
-                group.shape.iter().copied().find(|position| self.batch.attributes.get(*position) == Some(name))
-            };
-            let Some(positions) = columns.iter().map(position).collect::<Option<Vec<_>>>() else { continue };
-            if positions.is_empty() {
-                continue;
-            }
-            let same = joined(
-                positions
-                    .iter()
-                    .map(|position| format!("t.{} = s.{}", self.attribute(*position), self.staged(*position))),
-                " AND ",
-            );
-            let own = self.same_key();
-            let others = if group.verb == Verb::Create { same } else { format!("{same} AND NOT ({own})") };
-            for (position, key) in self.keys_where(session, group, &others).await? {
-                let outcome = if columns == anchor && group.verb == Verb::Create {
-                    Outcome::Exists { key }
-                } else {
-                    taken(columns, &format!("the object with key {key} has the same value"))
                 };
-                conflicts.entry(position).or_insert(outcome);
+                let found: Result<_, Failure> = found.await;
+                found.ok().and_then(|conflicts| conflicts.into_values().next()).unwrap_or_else(|| failure.outcome())
             }
-            let staged = joined(positions.iter().map(|position| self.staged(*position)), ", ");
-            let filled =
-                joined(positions.iter().map(|position| format!("{} IS NOT NULL", self.staged(*position))), " AND ");
-            let (stage, number) = (&self.stage.name, group.number);
-            let twins = session
-                .query(sql!(
-                    "SELECT CAST(n AS text) FROM (SELECT n, row_number() OVER (PARTITION BY {staged} ORDER BY n) AS r \
-                     FROM {stage} WHERE g = {number} AND {filled}) AS d WHERE r > 1"
-                ))
-                .await?;
-            for position in twins.iter().filter_map(|row| number_of(row)) {
-                conflicts.entry(position).or_insert_with(|| taken(columns, "another new object has the same value"));
+            Class::Row { column: None, staged: Some(position), rule, .. } => {
+                rejected(self.staged_from(*position), rule, &failure.message)
             }
+            Class::Row { column: None, constraint: None, rule: "too_long", .. } => {
+                rejected(self.too_long(), "too_long", &failure.message)
+            }
+            _ => failure.outcome(),
         }
-        Ok(conflicts)
     }
 
-    /// What a single refused operation is answered; for a unique key, which attribute is to blame.
-    async fn blame(&mut self, failure: Failure) -> Outcome {
-        if !matches!(failure.class, Class::Unique { .. }) {
-            return failure.outcome();
+    /// The attribute whose value was staged there.
+    fn staged_from(&self, position: usize) -> Option<&String> {
+        let (width, attributes) = (self.key_width(), self.batch.attributes.len());
+        let anchor = &self.table.object_type.anchor.attributes;
+        match position.checked_sub(width) {
+            None => anchor.get(position),
+            Some(attribute) if attribute < attributes => self.batch.attributes.get(attribute),
+            Some(further) => anchor.get(further - attributes),
         }
-        let found = async {
-            let fresh = Self::new(self.connector, self.table, self.batch)
-                .map_err(|error| Failure::new(Class::Bug, error.to_string()))?;
-            let mut session = self.connector.database.begin(false).await?;
-            session.stage(&fresh.stage, &fresh.rows).await?;
-            match fresh.groups.first() {
-                Some(group) => fresh.conflicts(session.as_mut(), group).await,
-                None => Ok(BTreeMap::new()),
-            }
-        };
-        let found: Result<_, Failure> = found.await;
-        found.ok().and_then(|conflicts| conflicts.into_values().next()).unwrap_or_else(|| failure.outcome())
+    }
+
+    /// The first attribute whose value is longer than its column.
+    fn too_long(&self) -> Option<&String> {
+        let row = &self.batch.operations.first()?.row;
+        self.batch.attributes.iter().zip(&row.0).find_map(|(name, slot)| {
+            let limit = self.table.table.column(name)?.max_length?;
+            let length = slot.value()?.as_text()?.chars().count();
+            (length > limit as usize).then_some(name)
+        })
     }
 }
 
-fn number_of(row: &[Text]) -> Option<usize> {
+pub(crate) fn number_of(row: &[Text]) -> Option<usize> {
     row.first()?.as_deref()?.parse().ok()
 }
 
-fn taken(columns: &[String], why: &str) -> Outcome {
-    Outcome::Rejected {
-        attribute: columns.first().cloned(),
-        rule: "unique".to_owned(),
-        message: format!("{} must be unique, and {why}", columns.join(", ")),
-    }
+pub(crate) fn rejected(attribute: Option<&String>, rule: &str, message: &str) -> Outcome {
+    Outcome::Rejected { attribute: attribute.cloned(), rule: rule.to_owned(), message: message.to_owned() }
 }

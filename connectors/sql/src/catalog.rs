@@ -29,6 +29,9 @@ pub(crate) struct Column {
     pub(crate) name: String,
     /// The type as the database spells it, fit for a declaration.
     pub(crate) native: String,
+    /// The type of a staged value: the base type without a length, since a key cut to fit would name another row,
+    /// and a domain that forbids null would refuse what is not written at all.
+    pub(crate) stage_type: String,
     /// What Muster takes it for; `None` when it cannot handle the type.
     pub(crate) value_type: Option<ValueType>,
     pub(crate) max_length: Option<u32>,
@@ -42,6 +45,12 @@ pub(crate) struct Column {
 }
 
 impl Table {
+    /// Whether no two rows can have the same values of these columns.
+    pub(crate) fn is_unique(&self, columns: &[String]) -> bool {
+        let within = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|name| columns.contains(name));
+        std::iter::once(&self.primary_key).chain(&self.unique).any(|key| within(&key))
+    }
+
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -13,6 +13,7 @@ use crate::config::{Address, SqlSettings};
 use crate::database::Database;
 use crate::error::{Class, Failure};
 use crate::postgres::Postgres;
+use crate::rehearse::{Obstacle, TEMPORARY};
 use crate::schema::{TableType, types};
 use crate::sqlite::Sqlite;
 
@@ -80,6 +81,26 @@ impl SqlConnector {
         })
     }
 
+    async fn examine(&self, found: &TableType, wanted: &UsedType, findings: &mut Vec<Finding>) {
+        let name = &found.object_type.name;
+        let anchor = &found.object_type.anchor.attributes;
+        if !found.table.is_unique(anchor) {
+            let setting = format!("types.{name}.anchor");
+            let problem = format!(
+                "nothing keeps {} unique in {}; a key of two rows is refused",
+                anchor.join(", "),
+                found.table.name
+            );
+            findings.push(Finding::warning(Some(&setting), problem, "add a unique key to the table"));
+        }
+        match self.rehearse(found, wanted).await {
+            Ok(obstacles) => {
+                findings.extend(obstacles.into_iter().map(|obstacle| missing_right(found, obstacle)));
+            }
+            Err(failure) => findings.push(finding(self.database.engine(), failure)),
+        }
+    }
+
     /// A failure outside any batch: nothing was sent.
     pub(crate) fn failed(&self, failure: Failure) -> Error {
         failure.error(true)
@@ -107,12 +128,10 @@ impl Connector for SqlConnector {
         }
         // Missing types and columns are found where the rules are resolved; here it is what the user may do.
         for wanted in used.iter().filter(|wanted| wanted.as_target) {
-            if let Ok(found) = self.table_type(&wanted.object_type).await
-                && let Err(failure) = self.rehearse(&found).await
-            {
-                report.findings.push(finding(self.database.engine(), failure));
-            }
+            let Ok(found) = self.table_type(&wanted.object_type).await else { continue };
+            self.examine(&found, wanted, &mut report.findings).await;
         }
+        report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(report)
     }
 
@@ -125,6 +144,30 @@ impl Connector for SqlConnector {
     fn target(&self) -> Option<&dyn Target> {
         Some(self)
     }
+}
+
+fn missing_right(found: &TableType, obstacle: Obstacle) -> Finding {
+    let setting = format!("types.{}.table", found.object_type.name);
+    let table = &found.table.name;
+    let Some(right) = obstacle.right else {
+        let Failure { message, .. } = &obstacle.failure;
+        let problem = format!("{table} cannot be written: {message}");
+        let fix = match obstacle.failure.error(true) {
+            Error::Credentials { fix, .. } | Error::Configuration { fix, .. } => fix,
+            _ => "see the database's own message".to_owned(),
+        };
+        return Finding::error(Some(&setting), problem, fix);
+    };
+    let problem = format!("the connection's user lacks {right}: {}", obstacle.failure.message);
+    if right == TEMPORARY {
+        let fix = format!("GRANT {TEMPORARY} ON DATABASE … TO the user; values travel through a temporary table");
+        return Finding::error(Some(&setting), problem, fix);
+    }
+    let fix = format!("GRANT {right} ON {table} TO the user");
+    if obstacle.optional {
+        return Finding::warning(Some(&setting), problem, format!("{fix}, if a sync is to delete rows"));
+    }
+    Finding::error(Some(&setting), problem, fix)
 }
 
 fn finding(engine: &str, failure: Failure) -> Finding {

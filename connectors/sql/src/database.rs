@@ -1,6 +1,7 @@
 //! What differs between engines.
 
 use async_trait::async_trait;
+use muster_model::Value;
 
 use crate::catalog::Catalog;
 use crate::error::Failure;
@@ -35,6 +36,12 @@ pub(crate) trait Database: Send + Sync {
     /// A transaction; it ends without effect unless committed. `writes` tells an engine that locks early.
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure>;
 
+    /// The schema of temporary tables.
+    fn temporary_schema(&self) -> &'static str;
+
+    /// Why a value cannot be stored without loss: the rule's name, and the reason for a person.
+    fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)>;
+
     /// An expression whose text form [`crate::text::decode`] understands.
     fn read_expression(&self, column: &str, native: &str) -> String;
 
@@ -48,7 +55,7 @@ pub(crate) trait Database: Send + Sync {
 /// A transaction.
 #[async_trait]
 pub(crate) trait Session: Send {
-    /// Fills the connection's staging table, which holds nothing else afterwards.
+    /// Makes and fills the transaction's staging table, which is gone when the transaction ends. Once a transaction.
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure>;
 
     /// Runs a statement and returns the number of rows it changed.

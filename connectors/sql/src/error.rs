@@ -21,14 +21,18 @@ pub(crate) enum Class {
     Busy,
     /// Sign-in refused.
     SignIn,
+    /// No encrypted connection to a server that can be trusted.
+    Insecure,
+    /// The file or its file system can be read only.
+    ReadOnly,
     /// Signed in, but not allowed.
     Forbidden,
     /// The database, a table or a column is not there.
     NotThere,
     /// A unique key is violated.
     Unique { constraint: Option<String> },
-    /// Another rule is violated: (rule, column).
-    Row { rule: &'static str, column: Option<String>, constraint: Option<String> },
+    /// Another rule is violated; `staged` is the position of the staged value to blame, where the column is not told.
+    Row { rule: &'static str, column: Option<String>, constraint: Option<String>, staged: Option<usize> },
     /// The database answered what cannot be understood.
     Bug,
 }
@@ -43,16 +47,19 @@ impl Failure {
         let class = match error {
             sqlx::Error::Database(database) => {
                 let code = database.code();
-                match (code.as_deref(), database.kind()) {
-                    (Some(code), _) if code.len() == 5 => crate::postgres::classify(database.as_ref(), code),
-                    (Some(code), _) => crate::sqlite::classify(database.as_ref(), code),
-                    (None, _) => Class::Bug,
+                match code.as_deref() {
+                    Some(code) if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
+                        crate::postgres::classify(database.as_ref(), code)
+                    }
+                    Some(code) => crate::sqlite::classify(database.as_ref(), code),
+                    None => Class::Bug,
                 }
             }
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Class::Unreachable
             }
-            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Class::SignIn,
+            sqlx::Error::Tls(_) => Class::Insecure,
+            sqlx::Error::Configuration(_) => Class::SignIn,
             sqlx::Error::Protocol(_) => Class::Unreachable,
             _ => Class::Bug,
         };
@@ -72,7 +79,17 @@ impl Failure {
             Class::Busy => Error::Throttled { problem, after: Duration::from_secs(5) },
             Class::SignIn => Error::Credentials {
                 problem: format!("the database refused the connection: {problem}"),
-                fix: "check user, password, `tls` and `ca_file` of the connection".to_owned(),
+                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf)".to_owned(),
+            },
+            Class::Insecure => Error::Credentials {
+                problem: format!("there is no encrypted connection to a server that can be trusted: {problem}"),
+                fix: "set `ca_file` to a PEM file of the authority that signed the server's certificate, and name the \
+                      server in the address as its certificate does; `tls = \"off\"` only where nobody can listen"
+                    .to_owned(),
+            },
+            Class::ReadOnly => Error::Credentials {
+                problem: format!("the database cannot be written: {problem}"),
+                fix: "let the user that Muster runs as write the file and its folder".to_owned(),
             },
             Class::Forbidden => Error::Credentials {
                 problem: format!("the database forbids it: {problem}"),
@@ -92,7 +109,7 @@ impl Failure {
     pub(crate) fn outcome(self) -> Outcome {
         let (rule, attribute) = match &self.class {
             Class::Unique { constraint } => (constraint.clone().unwrap_or_else(|| "unique".to_owned()), None),
-            Class::Row { rule, column, constraint } => {
+            Class::Row { rule, column, constraint, .. } => {
                 (constraint.clone().unwrap_or_else(|| (*rule).to_owned()), column.clone())
             }
             _ => ("refused".to_owned(), None),

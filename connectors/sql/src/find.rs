@@ -25,16 +25,53 @@ impl SqlConnector {
         let table = self.table_type(&request.object_type).await?;
         let wanted = wanted(&table, request)?;
         let columns = by.iter().map(|name| column(&table, name)).collect::<Result<Vec<_>, _>>()?;
-        let stage = Stage::new(columns.iter().map(|column| column.native.clone()).collect());
-        let mut rows = Vec::with_capacity(tuples.len());
-        for (number, values) in tuples.iter().enumerate() {
-            let values = values.iter().map(|value| Some(encode_value(value))).collect();
-            rows.push(StageRow { number, group: 0, values });
+        let mut found: Found = Vec::with_capacity(tuples.len());
+        let mut rest: Vec<&[Vec<Value>]> = vec![tuples];
+        while let Some(some) = rest.pop() {
+            match self.look_up_together(&table, &wanted, &columns, some).await {
+                Ok(objects) => found.extend(objects),
+                // What a column cannot even hold is in no row. Which tuple it is, is found by halves.
+                Err(failure) if failure.blames_a_row() && some.len() > 1 => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    rest.push(second);
+                    rest.push(first);
+                }
+                Err(failure) if failure.blames_a_row() => found.push(Vec::new()),
+                Err(failure) => return Err(self.failed(failure)),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn look_up_together(
+        &self,
+        table: &TableType,
+        wanted: &[(&Column, ValueType)],
+        columns: &[&Column],
+        tuples: &[Vec<Value>],
+    ) -> Result<Found, Failure> {
+        let types = columns.iter().map(|column| column.stage_type.clone()).collect();
+        let stage = Stage::new(self.database.temporary_schema(), types);
+        let mut found: Found = vec![Vec::new(); tuples.len()];
+        // A text that cannot be stored cannot be found either.
+        let storable = |values: &&Vec<Value>| values.iter().all(|value| self.database.refuses(value).is_none());
+        let rows: Vec<StageRow> = tuples
+            .iter()
+            .enumerate()
+            .filter(|(_, values)| storable(values))
+            .map(|(number, values)| {
+                let values = values.iter().map(|value| Some(encode_value(value))).collect();
+                StageRow { number, group: 0, values }
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(found);
         }
         let read = joined(
-            wanted
-                .iter()
-                .map(|(column, _)| self.database.read_expression(&format!("t.{}", column.quoted()), &column.native)),
+            wanted.iter().enumerate().map(|(position, (column, _))| {
+                let text = self.database.read_expression(&format!("t.{}", column.quoted()), &column.native);
+                format!("{text} AS c{position}")
+            }),
             ", ",
         );
         let same = joined(
@@ -44,25 +81,21 @@ impl SqlConnector {
                 .map(|(position, column)| format!("t.{} = s.{}", column.quoted(), stage.column(position))),
             " AND ",
         );
+        let names = joined((0..wanted.len()).map(|position| format!("d.c{position}")), ", ");
         let query = sql!(
-            "SELECT CAST(s.n AS text), {read} FROM {} AS s JOIN {} AS t ON {same} ORDER BY s.n",
-            stage.name,
+            "SELECT CAST(d.n AS text), {names} FROM (SELECT s.n AS n, row_number() OVER (PARTITION BY s.n) AS r, {read} \
+             FROM {stage} AS s JOIN {} AS t ON {same}) AS d WHERE d.r <= 2",
             table.table.name
         );
-        let answer = async {
-            let mut session = self.database.begin(false).await?;
-            session.stage(&stage, &rows).await?;
-            let answer = session.query(query).await?;
-            session.commit().await?;
-            Ok(answer)
-        };
-        let answer = answer.await.map_err(|failure: Failure| self.failed(failure))?;
-        let mut found: Found = vec![Vec::new(); tuples.len()];
+        let mut session = self.database.begin(false).await?;
+        session.stage(&stage, &rows).await?;
+        let answer = session.query(query).await?;
+        session.commit().await?;
         for mut row in answer {
             let values = row.split_off(1);
             let number = row.first().and_then(|number| number.as_deref()?.parse::<usize>().ok());
-            let object = read_object(&table, &wanted, values)?;
-            if let Some(objects) = number.and_then(|number| found.get_mut(number)).filter(|objects| objects.len() < 2) {
+            let object = read_object(table, wanted, values)?;
+            if let Some(objects) = number.and_then(|number| found.get_mut(number)) {
                 objects.push(object);
             }
         }
@@ -70,7 +103,7 @@ impl SqlConnector {
     }
 }
 
-fn column<'a>(table: &'a TableType, name: &str) -> Result<&'a Column, Error> {
+pub(crate) fn column<'a>(table: &'a TableType, name: &str) -> Result<&'a Column, Error> {
     table.table.column(name).ok_or_else(|| {
         Failure::new(Class::NotThere, format!("table {} has no column {name:?}", table.table.name)).error(true)
     })
@@ -88,15 +121,21 @@ fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<Vec<(&'a Co
         .collect()
 }
 
-fn read_object(table: &TableType, wanted: &[(&Column, ValueType)], values: Vec<Text>) -> Result<FoundObject, Error> {
+fn read_object(table: &TableType, wanted: &[(&Column, ValueType)], values: Vec<Text>) -> Result<FoundObject, Failure> {
+    let width = table.object_type.anchor.attributes.len();
     let mut slots = Vec::with_capacity(values.len());
-    for ((column, value_type), value) in wanted.iter().zip(values) {
-        let slot = decode(value, *value_type).map_err(|problem| {
-            Error::Bug(format!("table {}, column {:?}: {problem}", table.table.name, column.name))
-        })?;
-        slots.push(slot);
+    for (position, ((column, value_type), value)) in wanted.iter().zip(values).enumerate() {
+        match decode(value, *value_type) {
+            Ok(slot) => slots.push(slot),
+            // Something the type has no word for, such as `infinity`: one odd value must not hide its neighbours.
+            Err(_) if position >= width => slots.push(Slot::Unknown),
+            Err(problem) => {
+                let message = format!("table {}, column {:?}: {problem}", table.table.name, column.name);
+                return Err(Failure::new(Class::Bug, message));
+            }
+        }
     }
-    let row = slots.split_off(table.object_type.anchor.attributes.len());
+    let row = slots.split_off(width);
     Ok(FoundObject { key: key(slots), row: Row(row), version: None })
 }
 

@@ -6,21 +6,21 @@
 
 pub mod config;
 pub mod connector;
+pub mod script;
 
 mod apply;
 mod catalog;
+mod create;
 mod database;
 mod error;
 mod find;
 mod postgres;
 mod preview;
+mod rehearse;
 mod schema;
 mod sqlite;
 mod statement;
 mod target;
 mod text;
-
-#[cfg(test)]
-mod tests;
 
 pub use connector::SqlKind;

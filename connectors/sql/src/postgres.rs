@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_connector::Error;
 use muster_connector::settings::{ExposeSecret as _, SecretString};
-use muster_model::ValueType;
+use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, PgRow, PgSslMode};
-use sqlx::{ConnectOptions as _, Executor as _, Postgres as Engine, Row as _, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _, Transaction};
 
 use crate::catalog::{Catalog, Column, Table};
 use crate::config::TlsMode;
@@ -22,8 +22,12 @@ use crate::statement::{Name, Sql, Stage, TableName, sql};
 /// A PostgreSQL server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
+    options: PgConnectOptions,
     pool: PgPool,
 }
+
+/// How long a server may take to answer the first time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Postgres {
     pub(crate) fn new(
@@ -61,31 +65,72 @@ impl Postgres {
                 ("DateStyle", "ISO"),
                 ("bytea_output", "hex"),
                 ("statement_timeout", "280s"),
+                // Somebody else's lock is waited for, but not as long as the whole batch may take.
+                ("lock_timeout", "20s"),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(3)
             .acquire_timeout(Duration::from_secs(15))
             .idle_timeout(Duration::from_secs(300))
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool })
+    }
+
+    /// The pool keeps trying in silence while a server refuses, and then tells nothing but that time is up.
+    /// So the first connection is tried outside it.
+    async fn pool(&self) -> Result<&PgPool, Failure> {
+        if self.pool.size() == 0 {
+            self.try_to_connect().await?;
+        }
+        Ok(&self.pool)
+    }
+
+    async fn try_to_connect(&self) -> Result<(), Failure> {
+        let failure = match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
+            Ok(Ok(connection)) => {
+                // It has served its purpose; whether the server hears of it makes no difference.
+                drop(connection.close().await);
+                return Ok(());
+            }
+            // The TLS library reports a certificate that it refuses as data that is wrong.
+            Ok(Err(sqlx::Error::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Failure::new(Class::Insecure, error.to_string())
+            }
+            Ok(Err(error)) => Failure::driver(&error),
+            Err(_) => Failure::new(Class::Unreachable, format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+        };
+        if failure.class != Class::Unreachable {
+            return Err(failure);
+        }
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        Err(Failure { message: format!("{host}:{port}: {}", failure.message), ..failure })
     }
 }
 
-const TABLES: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, n.nspname = current_schema() \
+const TABLES: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, coalesce(n.nspname = current_schema(), false) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%' \
     AND n.nspname <> 'information_schema' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname, c.relname";
 
-// The base type of a domain decides; `typcategory` E is an enum.
-const COLUMNS: &str = "SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), \
-    coalesce(nullif(b.typname::text, ''), t.typname::text), t.typcategory::text, \
-    CASE WHEN t.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END, \
-    a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, \
+// The base type of a domain decides, through any number of domains; `typcategory` E is an enum.
+const COLUMNS: &str = "WITH RECURSIVE chain (domain, base, typmod, required, defaulted) AS ( \
+      SELECT oid, typbasetype, typtypmod, typnotnull, typdefault IS NOT NULL FROM pg_type WHERE typtype = 'd' \
+      UNION ALL \
+      SELECT c.domain, t.typbasetype, CASE WHEN c.typmod >= 0 THEN c.typmod ELSE t.typtypmod END, \
+      c.required OR t.typnotnull, c.defaulted OR t.typdefault IS NOT NULL \
+      FROM chain c JOIN pg_type t ON t.oid = c.base WHERE t.typtype = 'd') \
+    SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), b.typname::text, b.typcategory::text, \
+    CASE WHEN b.typname IN ('varchar', 'bpchar') AND coalesce(d.typmod, a.atttypmod) > 4 \
+      THEN coalesce(d.typmod, a.atttypmod) - 4 END, \
+    a.attnotnull OR coalesce(d.required, false), \
+    a.atthasdef OR a.attidentity <> '' OR coalesce(d.defaulted, false), \
     a.attgenerated <> '' OR a.attidentity = 'a', \
-    coalesce((SELECT NOT collisdeterministic FROM pg_collation WHERE oid = a.attcollation), false) \
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
-    JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    coalesce((SELECT NOT collisdeterministic FROM pg_collation WHERE oid = a.attcollation), false), \
+    format_type(b.oid, -1) \
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN chain d ON d.domain = a.atttypid AND d.base NOT IN (SELECT oid FROM pg_type WHERE typtype = 'd') \
+    JOIN pg_type b ON b.oid = coalesce(d.base, a.atttypid) \
     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'f') \
     AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY a.attrelid, a.attnum";
 
@@ -117,6 +162,7 @@ fn read_column(row: &PgRow) -> Result<(i64, Column), sqlx::Error> {
     let column = Column {
         name: row.try_get(1)?,
         native: row.try_get(2)?,
+        stage_type: row.try_get(10)?,
         value_type: value_type(&base, &category),
         max_length: length.and_then(|length| u32::try_from(length).ok()),
         nullable: !row.try_get::<bool, _>(6)?,
@@ -138,21 +184,21 @@ impl Database for Postgres {
             "SELECT system_identifier::text, (SELECT oid::text FROM pg_database WHERE datname = current_database()) \
              FROM pg_control_system()",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self.pool().await?)
         .await?;
         let (system, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         Ok(format!("postgresql:{system}/{database}"))
     }
 
     async fn version(&self) -> Result<String, Failure> {
-        let row = sqlx::query("SELECT current_setting('server_version')").fetch_one(&self.pool).await?;
+        let row = sqlx::query("SELECT current_setting('server_version')").fetch_one(self.pool().await?).await?;
         Ok(format!("PostgreSQL {}", row.try_get::<String, _>(0)?))
     }
 
     async fn catalog(&self) -> Result<Catalog, Failure> {
         let mut tables: BTreeMap<i64, Table> = BTreeMap::new();
         let mut order = Vec::new();
-        for row in sqlx::query(TABLES).fetch_all(&self.pool).await? {
+        for row in sqlx::query(TABLES).fetch_all(self.pool().await?).await? {
             let (oid, schema, table): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             order.push(oid);
             let name = TableName { schema: Some(Name::new(&schema)), table: Name::new(&table) };
@@ -162,13 +208,13 @@ impl Database for Postgres {
                 Table { name, columns: Vec::new(), primary_key: Vec::new(), unique: Vec::new(), is_default_schema },
             );
         }
-        for row in sqlx::query(COLUMNS).fetch_all(&self.pool).await? {
+        for row in sqlx::query(COLUMNS).fetch_all(self.pool().await?).await? {
             let (oid, column) = read_column(&row)?;
             if let Some(table) = tables.get_mut(&oid) {
                 table.columns.push(column);
             }
         }
-        for row in sqlx::query(KEYS).fetch_all(&self.pool).await? {
+        for row in sqlx::query(KEYS).fetch_all(self.pool().await?).await? {
             let Some(table) = tables.get_mut(&row.try_get::<i64, _>(0)?) else { continue };
             let columns: Vec<String> = row.try_get(2)?;
             if row.try_get(1)? {
@@ -181,7 +227,20 @@ impl Database for Postgres {
     }
 
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
-        Ok(Box::new(PostgresSession { transaction: self.pool.begin().await? }))
+        let begun = self.pool().await?.begin().await;
+        if matches!(begun, Err(sqlx::Error::PoolTimedOut)) {
+            self.try_to_connect().await?;
+        }
+        Ok(Box::new(PostgresSession { transaction: begun? }))
+    }
+
+    fn temporary_schema(&self) -> &'static str {
+        "pg_temp"
+    }
+
+    fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)> {
+        let has_nul = value.as_text().is_some_and(|text| text.contains('\0'));
+        has_nul.then_some(("nul_character", "PostgreSQL stores no text with a NUL character"))
     }
 
     fn read_expression(&self, column: &str, _native: &str) -> String {
@@ -211,13 +270,9 @@ struct PostgresSession {
 #[async_trait]
 impl Session for PostgresSession {
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
-        let create = sql!(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.{} ({}) ON COMMIT DELETE ROWS; TRUNCATE pg_temp.{0}",
-            stage.name,
-            stage.columns_with_types()
-        );
+        let create = sql!("CREATE TEMPORARY TABLE {stage} ({}) ON COMMIT DROP", stage.columns_with_types());
         self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
-        let mut copy = self.transaction.copy_in_raw(sql!("COPY pg_temp.{} FROM STDIN", stage.name).text()).await?;
+        let mut copy = self.transaction.copy_in_raw(sql!("COPY {stage} FROM STDIN").text()).await?;
         copy.send(copy_text(rows)).await?;
         copy.finish().await?;
         Ok(())
@@ -274,18 +329,26 @@ fn copy_text(rows: &[StageRow]) -> Vec<u8> {
     bytes
 }
 
+/// The staged column that `COPY` failed at: "COPY muster_stage, line 1, column v3: ...", in any language.
+fn staged_column(context: &str) -> Option<usize> {
+    let (_, after) = context.split_once(Stage::NAME)?;
+    after.split(|letter: char| !letter.is_alphanumeric()).find_map(|word| word.strip_prefix('v')?.parse().ok())
+}
+
 /// What an SQLSTATE means (PostgreSQL documentation, appendix A).
 pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
     let details = error.try_downcast_ref::<PgDatabaseError>();
     let column = details.and_then(PgDatabaseError::column).map(str::to_owned);
     let constraint = error.constraint().map(str::to_owned);
-    let row = |rule| Class::Row { rule, column: column.clone(), constraint: constraint.clone() };
+    let staged = details.and_then(PgDatabaseError::r#where).and_then(staged_column);
+    let row = |rule| Class::Row { rule, column: column.clone(), constraint: constraint.clone(), staged };
     match code {
         "23505" => Class::Unique { constraint },
         "23502" => row("required"),
         "23503" => row("foreign_key"),
         "23514" => row("check"),
         "22001" => row("too_long"),
+        "22003" => row("out_of_range"),
         "25006" | "53100" | "53200" | "53300" => Class::Unreachable,
         "40001" | "40P01" | "55P03" | "57014" => Class::Busy,
         "42501" => Class::Forbidden,
@@ -310,6 +373,8 @@ mod tests {
             group: 0,
             values: vec![None, Some("a\tb\\N\nc\r".into()), Some("".into()), Some("Å".into())],
         };
+        assert_eq!(staged_column("COPY muster_stage, Zeile 12, Spalte v3: \u{bb}v9\u{ab}"), Some(3));
+        assert_eq!(staged_column("SQL statement"), None);
         assert_eq!(copy_text(&[row]), "3\t0\t\\N\ta\\tb\\\\N\\nc\\r\t\tÅ\n".as_bytes());
     }
 }

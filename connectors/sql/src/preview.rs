@@ -18,7 +18,12 @@ pub(crate) fn statement(
     let name = &table.table.name;
     Ok(match &operation.kind {
         Kind::Create => {
-            let values = values(database, table, batch, &operation.row);
+            let mut values = values(database, table, batch, &operation.row);
+            for (column, value) in operation.key.iter().flat_map(|key| key_values(database, table, key)) {
+                if !values.iter().any(|(known, _)| *known == column) {
+                    values.push((column, value));
+                }
+            }
             let columns = joined(values.iter().map(|(column, _)| column), ", ");
             let values = joined(values.iter().map(|(_, value)| value), ", ");
             format!("INSERT INTO {name} ({columns}) VALUES ({values});")
@@ -26,6 +31,9 @@ pub(crate) fn statement(
         Kind::Update | Kind::Put => {
             let key = condition(database, table, operation)?;
             let values = values(database, table, batch, &operation.row);
+            if values.is_empty() {
+                return Ok(format!("-- {name} WHERE {key}: nothing changes"));
+            }
             let changes = joined(values.iter().map(|(column, value)| format!("{column} = {value}")), ", ");
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_connector::Error;
-use muster_model::ValueType;
+use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
@@ -29,6 +29,8 @@ impl Sqlite {
             .create_if_missing(false)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
+            // Staged values are people's; they do not belong into a file of the system's temporary folder.
+            .pragma("temp_store", "memory")
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
         Ok(Self { pool, path: path.to_owned() })
@@ -69,6 +71,32 @@ fn value_type(declared: &str) -> Option<ValueType> {
         return None;
     })
 }
+
+/// How a staged binary value is declared.
+const BINARY: &str = "BLOB";
+
+/// A declaration with the same affinity (SQLite, "Datatypes", §3.1), in a word of our own: what somebody declared
+/// can be any text.
+fn stage_type(declared: &str) -> &'static str {
+    let name = declared.to_ascii_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    if value_type(declared) == Some(ValueType::Binary) {
+        BINARY
+    } else if has(&["INT"]) {
+        "INTEGER"
+    } else if has(&["CHAR", "CLOB", "TEXT"]) {
+        "TEXT"
+    } else if has(&["REAL", "FLOA", "DOUB"]) {
+        "REAL"
+    } else if name.is_empty() {
+        ""
+    } else {
+        "NUMERIC"
+    }
+}
+
+/// SQLite keeps numbers as binary floating point beyond 64-bit integers: this many digits survive.
+const DECIMAL_DIGITS: usize = 15;
 
 /// The number in `VARCHAR(64)`. SQLite itself does not hold anybody to it, but whoever wrote it meant it.
 fn declared_length(declared: &str, value_type: Option<ValueType>) -> Option<u32> {
@@ -115,12 +143,33 @@ impl Database for Sqlite {
         self.refuse_missing()?;
         // A transaction that reads first and writes later fails at once when another one wrote meanwhile.
         let statement = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        Ok(Box::new(SqliteSession { transaction: self.pool.begin_with(statement).await? }))
+        Ok(Box::new(SqliteSession { transaction: self.pool.begin_with(statement).await?, staged: false }))
+    }
+
+    fn temporary_schema(&self) -> &'static str {
+        "temp"
+    }
+
+    fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)> {
+        match value {
+            Value::Text(text) if text.contains('\0') => {
+                Some(("nul_character", "SQLite's functions end a text at a NUL character"))
+            }
+            Value::Decimal(number) => {
+                let digits = number.as_str().trim_start_matches(['-', '0', '.']).replace('.', "");
+                let exact = digits.trim_end_matches('0').len() <= DECIMAL_DIGITS || number.to_integer().is_some();
+                (!exact).then_some(("too_precise", "SQLite keeps 15 digits of a decimal number"))
+            }
+            _ => None,
+        }
     }
 
     fn read_expression(&self, column: &str, native: &str) -> String {
         match value_type(native) {
-            Some(ValueType::Binary) => format!("lower(hex({column}))"),
+            Some(ValueType::Binary) => {
+                // `hex` makes an empty text of null.
+                format!("CASE WHEN {column} IS NOT NULL THEN lower(hex({column})) END")
+            }
             _ => format!("CAST({column} AS TEXT)"),
         }
     }
@@ -168,6 +217,7 @@ impl Sqlite {
                 // 2 and 3 are generated columns, virtual and stored.
                 generated: row.try_get::<i64, _>(5)? > 1,
                 case_insensitive: false,
+                stage_type: stage_type(&native).to_owned(),
                 native,
             };
             if position > 0 {
@@ -177,9 +227,13 @@ impl Sqlite {
         }
         key.sort_unstable();
         table.primary_key = key.into_iter().map(|(_, name)| name).collect();
-        self.mark_row_number(&mut table);
+        let without_row_number = sqlx::query("SELECT max(wr) FROM pragma_table_list(?)").bind(&name);
+        let without_row_number: Option<i64> = without_row_number.fetch_one(&self.pool).await?.try_get(0)?;
+        if without_row_number == Some(0) {
+            mark_row_number(&mut table);
+        }
         let indexes = sqlx::query(
-            "SELECT name FROM pragma_index_list(?) WHERE \"unique\" AND NOT partial AND origin <> 'pk' ORDER BY name",
+            "SELECT name, \"unique\" AND NOT partial AND origin <> 'pk' FROM pragma_index_list(?) ORDER BY name",
         )
         .bind(&name)
         .fetch_all(&self.pool)
@@ -193,49 +247,49 @@ impl Sqlite {
             let mut columns = Vec::with_capacity(parts.len());
             for part in &parts {
                 // Without a name it is an expression, which no set of values can be compared with from outside.
-                columns.extend(part.try_get::<Option<String>, _>(0)?);
+                let Some(column) = part.try_get::<Option<String>, _>(0)? else { continue };
+                // The catalogue tells a column's collation by its indexes only.
+                let is_insensitive = part.try_get::<Option<String>, _>(1)?.is_some_and(|name| name == "NOCASE");
+                if let Some(known) = table.columns.iter_mut().find(|known| known.name == column) {
+                    known.case_insensitive |= is_insensitive;
+                }
+                columns.push(column);
             }
-            if columns.len() == parts.len() {
+            if row.try_get::<i64, _>(1)? != 0 && columns.len() == parts.len() {
                 table.unique.push(columns);
             }
         }
         Ok(table)
     }
+}
 
-    /// A single INTEGER PRIMARY KEY is the row number, which SQLite assigns. Source: SQLite, "ROWIDs and the INTEGER PRIMARY KEY".
-    fn mark_row_number(&self, table: &mut Table) {
-        if let [only] = table.primary_key.as_slice()
-            && let Some(column) = table.columns.iter_mut().find(|column| column.name == *only)
-            && column.native.eq_ignore_ascii_case("INTEGER")
-        {
-            column.has_default = true;
-            column.nullable = false;
-        }
+/// A single INTEGER PRIMARY KEY is the row number, which SQLite assigns. Source: SQLite, "ROWIDs and the INTEGER PRIMARY KEY".
+fn mark_row_number(table: &mut Table) {
+    if let [only] = table.primary_key.as_slice()
+        && let Some(column) = table.columns.iter_mut().find(|column| column.name == *only)
+        && column.native.eq_ignore_ascii_case("INTEGER")
+    {
+        column.has_default = true;
+        column.nullable = false;
     }
 }
 
 struct SqliteSession {
     transaction: Transaction<'static, Engine>,
+    staged: bool,
 }
 
 #[async_trait]
 impl Session for SqliteSession {
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
-        let create = sql!(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}); DELETE FROM temp.{0}",
-            stage.name,
-            stage.columns_with_types()
-        );
-        self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
-        let fields = stage.types.iter().enumerate().map(|(position, native)| {
+        self.execute(sql!("CREATE TEMPORARY TABLE {} ({})", Stage::NAME, stage.columns_with_types())).await?;
+        self.staged = true;
+        let fields = stage.types.iter().enumerate().map(|(position, kind)| {
             let field = format!("value ->> {}", position + 2);
-            if value_type(native) == Some(ValueType::Binary) { format!("unhex({field})") } else { field }
+            if kind == BINARY { format!("unhex({field})") } else { field }
         });
-        let insert = sql!(
-            "INSERT INTO temp.{} SELECT value ->> 0, value ->> 1, {} FROM json_each(?)",
-            stage.name,
-            joined(fields, ", ")
-        );
+        let insert =
+            sql!("INSERT INTO {stage} SELECT value ->> 0, value ->> 1, {} FROM json_each(?)", joined(fields, ", "));
         let query = sqlx::query(insert.into_safe()).bind(stage_json(stage, rows)).persistent(false);
         self.transaction.execute(query).await?;
         Ok(())
@@ -248,7 +302,14 @@ impl Session for SqliteSession {
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
         let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
         rows.iter()
-            .map(|row| (0..row.len()).map(|index| Ok(row.try_get_unchecked::<Option<Box<str>>, _>(index)?)).collect())
+            .map(|row| {
+                let text = |index| -> Result<Text, Failure> {
+                    // Nothing keeps bytes that are no text out of a text column, and one such row must not hide others.
+                    let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index)?;
+                    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into()))
+                };
+                (0..row.len()).map(text).collect()
+            })
             .collect()
     }
 
@@ -260,13 +321,16 @@ impl Session for SqliteSession {
         self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), Failure> {
+    async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
+        if self.staged {
+            self.execute(sql!("DROP TABLE temp.{}", Stage::NAME)).await?;
+        }
         Ok(self.transaction.commit().await?)
     }
 }
 
 fn stage_json(stage: &Stage, rows: &[StageRow]) -> String {
-    let binary: Vec<bool> = stage.types.iter().map(|native| value_type(native) == Some(ValueType::Binary)).collect();
+    let binary: Vec<bool> = stage.types.iter().map(|kind| kind == BINARY).collect();
     let mut json = "[".to_owned();
     for row in rows {
         if json.len() > 1 {
@@ -291,17 +355,17 @@ pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
     // "UNIQUE constraint failed: app_user.login, app_user.tenant"; the code tells the kind, the text only where.
     let subject = error.message().split_once(": ").map(|(_, subject)| subject.trim().to_owned());
     let column = subject.as_deref().and_then(|subject| subject.rsplit('.').next()).map(str::to_owned);
-    let row = |rule| Class::Row { rule, column: column.clone(), constraint: None };
+    let row = |rule| Class::Row { rule, column: column.clone(), constraint: None, staged: None };
     match number {
         2067 | 1555 | 2579 => Class::Unique { constraint: subject },
         1299 => row("required"),
-        787 | 3850 => Class::Row { rule: "foreign_key", column: None, constraint: None },
-        275 => Class::Row { rule: "check", column: None, constraint: subject },
+        787 | 3850 => Class::Row { rule: "foreign_key", column: None, constraint: None, staged: None },
+        275 => Class::Row { rule: "check", column: None, constraint: subject, staged: None },
         _ => match number & 0xff {
             5 | 6 => Class::Busy,
-            8 | 23 => Class::Forbidden,
+            8 | 23 => Class::ReadOnly,
             10 | 11 | 13 | 14 | 26 => Class::Unreachable,
-            18..=20 => Class::Row { rule: "refused", column: None, constraint: subject },
+            18..=20 => Class::Row { rule: "refused", column: None, constraint: subject, staged: None },
             1 if error.message().starts_with("no such") => Class::NotThere,
             _ => Class::Bug,
         },

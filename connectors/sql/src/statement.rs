@@ -87,21 +87,21 @@ pub(crate) fn joined<T: fmt::Display>(terms: impl IntoIterator<Item = T>, separa
     text
 }
 
-/// The staging table of a connection: a number for each row, a group, and columns with the target's own types.
+/// The staging table of a transaction: a number for each row, a group, and columns of the target's own types.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    pub(crate) name: Name,
+    /// Where the engine keeps temporary tables. Always said, so that no table of the same name is taken for it.
+    schema: &'static str,
     /// Column types as the database spells them; column `i` is named `v{i}`.
     pub(crate) types: Vec<String>,
 }
 
 impl Stage {
-    /// A stage for these column types, named after them so that different shapes do not meet.
-    pub(crate) fn new(types: Vec<String>) -> Self {
-        let mut hash = std::hash::DefaultHasher::new();
-        std::hash::Hash::hash(&types, &mut hash);
-        let name = format!("muster_stage_{:016x}", std::hash::Hasher::finish(&hash));
-        Self { name: Name(name), types }
+    /// The table's name, which the database's messages mention.
+    pub(crate) const NAME: &'static str = "muster_stage";
+
+    pub(crate) fn new(schema: &'static str, types: Vec<String>) -> Self {
+        Self { schema, types }
     }
 
     pub(crate) fn column(&self, position: usize) -> Name {
@@ -111,7 +111,13 @@ impl Stage {
     /// `n`, `g` and the columns with their types.
     pub(crate) fn columns_with_types(&self) -> String {
         let columns = self.types.iter().enumerate().map(|(position, kind)| format!("{} {kind}", self.column(position)));
-        format!("n integer, g integer, {}", joined(columns, ", "))
+        joined(["n integer".to_owned(), "g integer".to_owned()].into_iter().chain(columns), ", ")
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.schema, Self::NAME)
     }
 }
 

@@ -1,0 +1,254 @@
+//! Creates: a row is inserted and none is ever overwritten. Rows that a unique key refuses are looked up as one set
+//! and answered one by one, so that they do not keep their neighbours out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_connector::{Effect, Outcome};
+use muster_model::{AssignedBy, Key, Value};
+
+use crate::apply::{Group, Verb, Writing, number_of, rejected};
+use crate::database::Session;
+use crate::error::{Class, Failure};
+use crate::statement::{Name, joined, sql};
+
+/// How often refused rows are looked for; more than once only when somebody else inserts at the same time.
+const ROUNDS: u32 = 3;
+
+impl Writing<'_> {
+    pub(crate) async fn create(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let mut members = group.members.clone();
+        if !self.table.table.is_unique(&self.table.object_type.anchor.attributes) {
+            // Nothing in the database would refuse a second row with the same key.
+            let conflicts = self.conflicts(session, group).await?;
+            self.answer(session, &mut members, conflicts).await?;
+        }
+        let mut identity = self.identifying(group);
+        let mut rounds = 0;
+        loop {
+            session.savepoint().await?;
+            match self.insert(session, group, &members, identity.as_deref()).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    // A trigger changed the values by which the new rows were to be found again.
+                    session.return_to_savepoint().await?;
+                    identity = None;
+                }
+                Err(failure) if matches!(failure.class, Class::Unique { .. }) && rounds < ROUNDS => {
+                    rounds += 1;
+                    session.return_to_savepoint().await?;
+                    let conflicts = self.conflicts(session, group).await?;
+                    if conflicts.is_empty() {
+                        return Err(failure);
+                    }
+                    self.answer(session, &mut members, conflicts).await?;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Takes refused rows off the stage.
+    async fn answer(
+        &mut self,
+        session: &mut dyn Session,
+        members: &mut BTreeSet<usize>,
+        conflicts: BTreeMap<usize, Outcome>,
+    ) -> Result<(), Failure> {
+        let positions: Vec<usize> = conflicts.keys().copied().collect();
+        self.unstage(session, &positions).await?;
+        members.retain(|position| !conflicts.contains_key(position));
+        self.outcomes.extend(conflicts);
+        Ok(())
+    }
+
+    /// A unique key among the written attributes, by which new rows are recognised when the database assigns the
+    /// anchor: the anchor itself, when it is given all the same, else the first other one.
+    fn identifying(&self, group: &Group) -> Option<Vec<usize>> {
+        let position = |name: &String| {
+            group.shape.iter().copied().find(|position| self.batch.attributes.get(*position) == Some(name))
+        };
+        let anchor = &self.table.object_type.anchor.attributes;
+        std::iter::once(anchor)
+            .chain(&self.table.table.unique)
+            .find_map(|columns| columns.iter().map(position).collect::<Option<Vec<_>>>())
+    }
+
+    /// The key of a new row that its creator chose.
+    fn given_key(&self, position: usize) -> Option<Key> {
+        let operation = self.batch.operations.get(position)?;
+        if operation.key.is_some() {
+            return operation.key.clone();
+        }
+        let value = |name: &String| -> Option<Value> {
+            let attribute = self.batch.attributes.iter().position(|attribute| attribute == name)?;
+            operation.row.slot(attribute).value().cloned()
+        };
+        self.table.object_type.anchor.attributes.iter().map(value).collect::<Option<Vec<_>>>().map(Key)
+    }
+
+    /// Whether a new row's values in the identifying attributes are all there.
+    fn is_identified(&self, position: usize, identity: &[usize]) -> bool {
+        let row = self.batch.operations.get(position).map(|operation| &operation.row);
+        row.is_some_and(|row| identity.iter().all(|attribute| row.slot(*attribute).value().is_some()))
+    }
+
+    /// Inserts the members; false when a new row was not found again.
+    async fn insert(
+        &mut self,
+        session: &mut dyn Session,
+        group: &Group,
+        members: &BTreeSet<usize>,
+        identity: Option<&[usize]>,
+    ) -> Result<bool, Failure> {
+        if members.is_empty() {
+            return Ok(true);
+        }
+        let assigned = self.table.object_type.anchor.assigned_by == AssignedBy::System;
+        let (columns, values) = self.columns_and_values(group);
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
+        // Without a complete unique key a row can only be recognised while it is inserted, alone.
+        let is_alone = |position: &usize| {
+            if assigned {
+                identity.is_none_or(|identity| !self.is_identified(*position, identity))
+            } else {
+                self.given_key(*position).is_none()
+            }
+        };
+        let (alone, together): (Vec<usize>, Vec<usize>) = members.iter().copied().partition(is_alone);
+        if !together.is_empty() {
+            let but =
+                if alone.is_empty() { String::new() } else { format!(" AND s.n NOT IN ({})", joined(&alone, ", ")) };
+            session
+                .execute(sql!(
+                    "INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s \
+                     WHERE s.g = {number}{but} ORDER BY s.n"
+                ))
+                .await?;
+            let mut keys = match identity {
+                Some(identity) if assigned => self.assigned_keys(session, group, identity).await?,
+                _ => BTreeMap::new(),
+            };
+            for position in together {
+                let key = if assigned { keys.remove(&position) } else { self.given_key(position) };
+                if key.is_none() {
+                    return Ok(false);
+                }
+                self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
+            }
+        }
+        let returning = self.read_key("");
+        for position in alone {
+            let rows = session
+                .query(sql!(
+                    "INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.n = {position} \
+                     RETURNING {returning}"
+                ))
+                .await?;
+            let key = rows.into_iter().next().map(|row| self.decode_key(row)).transpose()?;
+            self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
+        }
+        Ok(true)
+    }
+
+    /// What is written: the known attributes, and the key where it is given beside them.
+    fn columns_and_values(&self, group: &Group) -> (String, String) {
+        let mut columns: Vec<Name> = group.shape.iter().map(|position| self.attribute(*position)).collect();
+        let mut values: Vec<Name> = group.shape.iter().map(|position| self.staged(*position)).collect();
+        let has_keys = group
+            .members
+            .first()
+            .and_then(|position| self.batch.operations.get(*position))
+            .is_some_and(|operation| operation.key.is_some());
+        for (position, name) in self.anchor().enumerate().filter(|_| has_keys) {
+            if !columns.contains(&name) {
+                columns.push(name);
+                values.push(self.stage.column(position));
+            }
+        }
+        (joined(columns, ", "), joined(values.iter().map(|name| format!("s.{name}")), ", "))
+    }
+
+    async fn assigned_keys(
+        &self,
+        session: &mut dyn Session,
+        group: &Group,
+        identity: &[usize],
+    ) -> Result<BTreeMap<usize, Key>, Failure> {
+        let same = joined(
+            identity.iter().map(|position| format!("t.{} = s.{}", self.attribute(*position), self.staged(*position))),
+            " AND ",
+        );
+        self.keys_where(session, group, &same).await.map(|found| found.into_iter().collect())
+    }
+
+    async fn keys_where(
+        &self,
+        session: &mut dyn Session,
+        group: &Group,
+        same: &str,
+    ) -> Result<Vec<(usize, Key)>, Failure> {
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
+        let read = self.read_key("t.");
+        let rows = session
+            .query(sql!(
+                "SELECT CAST(s.n AS text), {read} FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number}"
+            ))
+            .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for mut row in rows {
+            let values = row.split_off(1);
+            if let Some(position) = number_of(&row) {
+                found.push((position, self.decode_key(values)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The members that a unique key refuses, and what each is answered.
+    pub(crate) async fn conflicts(
+        &self,
+        session: &mut dyn Session,
+        group: &Group,
+    ) -> Result<BTreeMap<usize, Outcome>, Failure> {
+        let mut conflicts = BTreeMap::new();
+        let table = &self.table.table;
+        let anchor = &self.table.object_type.anchor.attributes;
+        // The anchor first: that the object itself is there says more than that one of its values is taken.
+        for columns in std::iter::once(anchor).chain(std::iter::once(&table.primary_key)).chain(&table.unique) {
+            let written = columns.iter().map(|name| Some((Name::new(name), self.written(group, name)?)));
+            let Some(written) = written.collect::<Option<Vec<_>>>().filter(|written| !written.is_empty()) else {
+                continue;
+            };
+            let same = joined(written.iter().map(|(name, staged)| format!("t.{name} = s.{staged}")), " AND ");
+            let others = match group.verb {
+                Verb::Create => same,
+                _ => format!("{same} AND NOT ({})", self.same_key()),
+            };
+            for (position, key) in self.keys_where(session, group, &others).await? {
+                let outcome = if columns == anchor && group.verb == Verb::Create {
+                    Outcome::Exists { key }
+                } else {
+                    taken(columns, &format!("the object with key {key} has the same value"))
+                };
+                conflicts.entry(position).or_insert(outcome);
+            }
+            let staged = joined(written.iter().map(|(_, staged)| staged), ", ");
+            let filled = joined(written.iter().map(|(_, staged)| format!("{staged} IS NOT NULL")), " AND ");
+            let (stage, number) = (&self.stage, group.number);
+            let twins = session
+                .query(sql!(
+                    "SELECT CAST(n AS text) FROM (SELECT n, row_number() OVER (PARTITION BY {staged} ORDER BY n) AS r \
+                     FROM {stage} WHERE g = {number} AND {filled}) AS d WHERE r > 1"
+                ))
+                .await?;
+            for position in twins.iter().filter_map(|row| number_of(row)) {
+                conflicts.entry(position).or_insert_with(|| taken(columns, "another new object has the same value"));
+            }
+        }
+        Ok(conflicts)
+    }
+}
+
+fn taken(columns: &[String], why: &str) -> Outcome {
+    rejected(columns.first(), "unique", &format!("{} must be unique, and {why}", columns.join(", ")))
+}

@@ -1,0 +1,74 @@
+//! What the connection's user may do, found out without doing it: statements on no rows, undone.
+
+use muster_connector::UsedType;
+
+use crate::connector::SqlConnector;
+use crate::error::{Class, Failure};
+use crate::schema::TableType;
+use crate::statement::{Sql, Stage, joined, sql};
+
+/// The right to make temporary tables in a database.
+pub(crate) const TEMPORARY: &str = "TEMPORARY";
+
+/// What a sync would fail at.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    /// The right that is missing, where it is a matter of rights.
+    pub(crate) right: Option<&'static str>,
+    /// A sync may do without it.
+    pub(crate) optional: bool,
+    pub(crate) failure: Failure,
+}
+
+impl SqlConnector {
+    /// Does to a table what writing will do, on no rows, and undoes it.
+    pub(crate) async fn rehearse(&self, table: &TableType, used: &UsedType) -> Result<Vec<Obstacle>, Failure> {
+        let anchor = &table.object_type.anchor.attributes;
+        let written: Vec<_> = table
+            .table
+            .columns
+            .iter()
+            .filter(|column| !column.generated && used.attributes.contains(&column.name))
+            .map(|column| column.quoted())
+            .collect();
+        let keys = anchor.iter().filter_map(|name| table.table.column(name));
+        let stage = Stage::new(self.database.temporary_schema(), keys.map(|key| key.stage_type.clone()).collect());
+        let name = &table.table.name;
+        let mut obstacles = Vec::new();
+        let mut session = self.database.begin(true).await?;
+        if let Err(failure) = session.stage(&stage, &[]).await {
+            obstacles.push(obstacle(TEMPORARY, false, failure)?);
+            session = self.database.begin(true).await?;
+        }
+        let read = joined(anchor.iter().map(|name| crate::statement::Name::new(name)).chain(written.clone()), ", ");
+        let mut tries: Vec<(&'static str, bool, Sql)> =
+            vec![("SELECT", false, sql!("SELECT {read} FROM {name} WHERE 1 = 0"))];
+        if !written.is_empty() {
+            let columns = joined(&written, ", ");
+            let same = joined(written.iter().map(|column| format!("{column} = {column}")), ", ");
+            tries.push((
+                "INSERT",
+                false,
+                sql!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {name} WHERE 1 = 0"),
+            ));
+            tries.push(("UPDATE", false, sql!("UPDATE {name} SET {same} WHERE 1 = 0")));
+        }
+        tries.push(("DELETE", true, sql!("DELETE FROM {name} WHERE 1 = 0")));
+        for (right, optional, statement) in tries {
+            session.savepoint().await?;
+            if let Err(failure) = session.execute(statement).await {
+                session.return_to_savepoint().await?;
+                obstacles.push(obstacle(right, optional, failure)?);
+            }
+        }
+        Ok(obstacles)
+    }
+}
+
+fn obstacle(right: &'static str, optional: bool, failure: Failure) -> Result<Obstacle, Failure> {
+    match failure.class {
+        Class::Forbidden => Ok(Obstacle { right: Some(right), optional, failure }),
+        Class::ReadOnly | Class::NotThere | Class::Bug => Ok(Obstacle { right: None, optional: false, failure }),
+        _ => Err(failure),
+    }
+}

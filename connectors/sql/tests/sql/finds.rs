@@ -1,0 +1,86 @@
+//! Looking rows up in bulk.
+
+use muster_model::{Key, Slot, Value};
+
+use crate::on_both;
+use crate::world::{World, text};
+
+async fn by_key_and_by_value(world: World) {
+    world.run("INSERT INTO person (no, mail, name, state) VALUES ('1', 'a@x', 'twin', 1), ('2', 'b@x', 'twin', NULL), ('3', 'c@x', 'twin', 3)").await;
+    let connection = world.connect();
+    let keys = [Key::text("3"), Key::text("none"), Key::text("1"), Key::text("it's"), Key::text("far too long a key")];
+    let rows = connection.get("person", &["name", "no"], &keys).await;
+    assert_eq!(rows[0].as_ref().unwrap().0, [text("twin"), text("3")]);
+    assert_eq!(rows[2].as_ref().unwrap().0, [text("twin"), text("1")]);
+    assert!([1, 3, 4].iter().all(|i| rows[*i].is_none()));
+    let values = ["twin", "b@x", "nobody"].map(|name| vec![Value::text(name)]).to_vec();
+    let found = connection.find("person", &["state"], &["name"], values.clone()).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 0]);
+    let found = connection.find("person", &["state"], &["mail"], values).await;
+    assert_eq!(found[1], [(Key::text("2"), muster_model::Row(vec![Slot::Null]))]);
+    let pair = |name: &str, mail: &str| vec![Value::text(name), Value::text(mail)];
+    let found = connection.find("person", &[], &["name", "mail"], vec![pair("twin", "a@x"), pair("twin", "z@x")]).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+    assert!(connection.find("person", &[], &["name"], Vec::new()).await.is_empty());
+}
+
+async fn values_that_no_row_can_have_hide_no_others(world: World) {
+    world.run("INSERT INTO badge (site, number) VALUES ('A', 1), ('A', 2)").await;
+    world.run("INSERT INTO person (no) VALUES ('abc')").await;
+    let connection = world.connect();
+    let numbers = [1, i64::MAX, 2, i64::MIN].map(|number| vec![Value::Integer(number)]).to_vec();
+    let found = connection.find("badge", &[], &["number"], numbers).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1, 0]);
+    let texts = ["nul\0", "abc", "abc ", &"x".repeat(500)].map(|no| vec![Value::text(no)]).to_vec();
+    let found = connection.find("person", &[], &["no"], texts).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0, 0]);
+}
+
+async fn thousands_at_once(world: World) {
+    let (series, value) = world.either(
+        ("generate_series(1, 20000)", "i"),
+        ("json_each('[' || substr(replace(hex(zeroblob(20000)), '00', ',1'), 2) || ']')", "(key + 1)"),
+    );
+    world
+        .run(&format!(
+            "INSERT INTO person (no, mail, name) SELECT {value}, {value} || '@x', 'same' FROM {series} AS s{}",
+            world.either("(i)", "")
+        ))
+        .await;
+    let connection = world.connect();
+    let wanted = (1..=5_000).map(|i| vec![Value::text(&format!("{}@x", i * 5))]).collect();
+    let found = connection.find("person", &["no"], &["mail"], wanted).await;
+    assert_eq!(found.iter().filter(|some| some.len() == 1).count(), 4_000);
+    assert_eq!(found[3_999][0].0, Key::text("20000"));
+    let found = connection.find("person", &["no"], &["name"], vec![vec![Value::text("same")]; 2]).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+}
+
+async fn as_the_column_compares_texts(world: World) {
+    let insensitive = world.either("COLLATE any_case", "COLLATE NOCASE");
+    if world.is_postgres() {
+        world
+            .run("CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+            .await;
+    }
+    world.run(&format!("CREATE TABLE account (login text {insensitive} PRIMARY KEY, name text)")).await;
+    world.run("INSERT INTO account VALUES ('Eva', 'x')").await;
+    let connection = world.connect();
+    let schema = connection.0.schema().await.unwrap();
+    let case = |name: &str| schema.object_type("account").unwrap().attribute(name).unwrap().case;
+    assert_eq!((case("login"), case("name")), (muster_model::CaseRule::Insensitive, muster_model::CaseRule::Sensitive));
+    let texts = |texts: [&str; 2]| texts.map(|text| vec![Value::text(text)]).to_vec();
+    let found = connection.find("account", &[], &["login"], texts(["EVA", "ev"])).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+    let found = connection.find("account", &[], &["name"], texts(["X", "x"])).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
+    let outcomes = connection.send("account", &["login"], vec![crate::world::create(vec![text("eVa")])]).await;
+    assert_eq!(outcomes[0], muster_connector::Outcome::Exists { key: Key::text("Eva") });
+}
+
+on_both!(
+    by_key_and_by_value,
+    values_that_no_row_can_have_hide_no_others,
+    thousands_at_once,
+    as_the_column_compares_texts
+);

@@ -1,0 +1,29 @@
+//! The connector against real databases. Every scenario is written once and runs on PostgreSQL and on SQLite;
+//! what the databases hold is asked by other means than the connector's own.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
+
+mod checks;
+mod creates;
+mod discovery;
+mod faults;
+mod finds;
+mod names;
+mod previews;
+mod refusals;
+mod updates;
+mod values;
+mod world;
+
+/// Runs scenarios of the module on both databases.
+macro_rules! on_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod postgres {
+            $(#[tokio::test] async fn $scenario() { super::$scenario(crate::world::World::postgres().await).await; })*
+        }
+        mod sqlite {
+            $(#[tokio::test] async fn $scenario() { super::$scenario(crate::world::World::sqlite().await).await; })*
+        }
+    };
+}
+pub(crate) use on_both;

@@ -1,0 +1,263 @@
+//! A database with a few tables, a connection to it, and shorthand for operations.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_connector::{
+    Batch, Connector, ConnectorKind as _, ConnectorSettings, Epoch, Error, Kind, Operation, OperationId, Outcome,
+    ReadRequest,
+};
+use muster_connector_sql::SqlKind;
+use muster_model::{Key, Row, Slot, Value};
+use muster_testkit::{NULL, Postgres};
+use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use uuid::Uuid;
+
+/// What most scenarios work on. Words in braces differ between the engines.
+const TABLES: &str = "
+    CREATE TABLE dept (id integer PRIMARY KEY, name text NOT NULL);
+    INSERT INTO dept (id, name) VALUES (1, 'Sales'), (2, 'Legal');
+    CREATE TABLE app_user (
+        id {identity},
+        employee_no varchar(20) NOT NULL UNIQUE,
+        login varchar(30) UNIQUE,
+        full_name text NOT NULL CONSTRAINT named CHECK (full_name <> ''),
+        note varchar(8),
+        dept_id integer CONSTRAINT in_dept REFERENCES dept (id),
+        is_active boolean NOT NULL DEFAULT {true}
+    );
+    CREATE TABLE badge (
+        site varchar(10) NOT NULL, number integer NOT NULL, holder text, colour text,
+        PRIMARY KEY (site, number), UNIQUE (holder, colour)
+    );
+    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail text UNIQUE, name text, state integer);
+    CREATE TABLE visit (id {identity}, who text);";
+
+pub(crate) enum Server {
+    Postgres(Box<Postgres>),
+    Sqlite { _folder: tempfile::TempDir, path: PathBuf },
+}
+
+pub(crate) struct World {
+    pub(crate) server: Server,
+}
+
+impl World {
+    pub(crate) async fn postgres() -> Self {
+        let world = Self { server: Server::Postgres(Box::new(Postgres::start())) };
+        world.run(TABLES).await;
+        world
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hr app.db");
+        std::fs::File::create(&path).unwrap();
+        let world = Self { server: Server::Sqlite { _folder: folder, path } };
+        world.run("PRAGMA journal_mode = WAL").await;
+        world.run(TABLES).await;
+        world
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.server, Server::Postgres(_))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match &self.server {
+            Server::Postgres(server) => server.url(),
+            Server::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
+        }
+    }
+
+    pub(crate) fn pg(&self) -> &Postgres {
+        match &self.server {
+            Server::Postgres(server) => server,
+            Server::Sqlite { .. } => panic!("for PostgreSQL only"),
+        }
+    }
+
+    /// One of two texts.
+    pub(crate) fn either<T>(&self, postgres: T, sqlite: T) -> T {
+        if self.is_postgres() { postgres } else { sqlite }
+    }
+
+    /// Runs SQL apart from the connector, in the engine's own words.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.rows(sql).await;
+    }
+
+    /// Reads rows apart from the connector.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let words = [
+            ("{identity}", self.either("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "INTEGER PRIMARY KEY")),
+            ("{true}", self.either("true", "1")),
+            ("{bytes}", self.either("bytea", "blob")),
+            ("{instant}", self.either("timestamptz", "timestamp")),
+            ("{as text}", self.either("::text", "")),
+        ];
+        let sql = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));
+        match &self.server {
+            Server::Postgres(server) => server.psql(&sql),
+            Server::Sqlite { path, .. } => sqlite_rows(path, &sql).await,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        self.connect_with(json!({}))
+    }
+
+    /// A connection with these settings beside the address.
+    pub(crate) fn connect_with(&self, settings: serde_json::Value) -> Connection {
+        try_connect(&self.url(), settings).unwrap()
+    }
+}
+
+async fn sqlite_rows(path: &std::path::Path, sql: &str) -> Vec<Vec<String>> {
+    let mut connection = SqliteConnectOptions::new().filename(path).foreign_keys(true).connect().await.unwrap();
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await;
+    let rows = rows.unwrap_or_else(|error| panic!("{error}\nfor: {sql}"));
+    let text = |row: &sqlx::sqlite::SqliteRow, index| {
+        row.try_get_unchecked::<Option<String>, _>(index).unwrap().unwrap_or_else(|| NULL.to_owned())
+    };
+    rows.iter().map(|row| (0..row.len()).map(|index| text(row, index)).collect()).collect()
+}
+
+pub(crate) fn try_connect(url: &str, mut settings: serde_json::Value) -> Result<Connection, Error> {
+    settings["url"] = json!(url);
+    let given = ConnectorSettings {
+        connection: "hrapp".to_owned(),
+        values: settings,
+        secrets: std::collections::BTreeMap::new(),
+        base_folder: std::env::temp_dir(),
+    };
+    Ok(Connection(SqlKind.connect(given)?))
+}
+
+pub(crate) struct Connection(pub(crate) Arc<dyn Connector>);
+
+impl Connection {
+    pub(crate) async fn try_apply(&self, batch: &Batch) -> Result<Vec<Outcome>, Error> {
+        let answered = self.0.target().unwrap().apply(batch).await?;
+        assert_eq!(answered.len(), batch.operations.len(), "{answered:?}");
+        let outcome = |operation: &Operation| {
+            let found = answered.iter().find(|(id, _)| *id == operation.id);
+            found.unwrap_or_else(|| panic!("{operation:?} is not answered")).1.clone()
+        };
+        Ok(batch.operations.iter().map(outcome).collect())
+    }
+
+    pub(crate) async fn apply(&self, batch: &Batch) -> Vec<Outcome> {
+        self.try_apply(batch).await.unwrap()
+    }
+
+    /// Applies operations on rows of these attributes.
+    pub(crate) async fn send(
+        &self,
+        object_type: &str,
+        attributes: &[&str],
+        operations: Vec<Operation>,
+    ) -> Vec<Outcome> {
+        self.apply(&batch(object_type, attributes, operations)).await
+    }
+
+    pub(crate) async fn find(
+        &self,
+        object_type: &str,
+        attributes: &[&str],
+        by: &[&str],
+        values: Vec<Vec<Value>>,
+    ) -> Vec<Vec<(Key, Row)>> {
+        let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
+        let found = self.0.target().unwrap().find(&request(object_type, attributes), &by, &values).await.unwrap();
+        assert_eq!(found.len(), values.len());
+        found.into_iter().map(|some| some.into_iter().map(|one| (one.key, one.row)).collect()).collect()
+    }
+
+    pub(crate) async fn get(&self, object_type: &str, attributes: &[&str], keys: &[Key]) -> Vec<Option<Row>> {
+        let found = self.0.target().unwrap().get(&request(object_type, attributes), keys).await.unwrap();
+        assert_eq!(found.len(), keys.len());
+        found.into_iter().map(|one| one.map(|one| one.row)).collect()
+    }
+}
+
+pub(crate) fn request(object_type: &str, attributes: &[&str]) -> ReadRequest {
+    ReadRequest {
+        object_type: object_type.into(),
+        attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+pub(crate) fn batch(object_type: &str, attributes: &[&str], operations: Vec<Operation>) -> Batch {
+    Batch {
+        object_type: object_type.into(),
+        attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+        operations,
+        epoch: Epoch::default(),
+        deadline: Duration::from_secs(60),
+    }
+}
+
+pub(crate) fn operation(kind: Kind, key: Option<Key>, row: Vec<Slot>) -> Operation {
+    Operation {
+        id: OperationId(Uuid::now_v7()),
+        kind,
+        key,
+        row: Row(row),
+        deltas: Vec::new(),
+        enabling: None,
+        expected_version: None,
+        depends_on: Vec::new(),
+    }
+}
+
+pub(crate) fn create(row: Vec<Slot>) -> Operation {
+    operation(Kind::Create, None, row)
+}
+
+pub(crate) fn update(key: Key, row: Vec<Slot>) -> Operation {
+    operation(Kind::Update, Some(key), row)
+}
+
+pub(crate) fn rename(key: Key, to: Key, row: Vec<Slot>) -> Operation {
+    operation(Kind::Rename { to }, Some(key), row)
+}
+
+pub(crate) fn delete(key: Key) -> Operation {
+    operation(Kind::Delete, Some(key), Vec::new())
+}
+
+pub(crate) fn text(text: &str) -> Slot {
+    Slot::text(text)
+}
+
+pub(crate) fn number(number: i64) -> Slot {
+    Slot::One(Value::Integer(number))
+}
+
+pub(crate) fn id(number: i64) -> Key {
+    Key::one(Value::Integer(number))
+}
+
+/// The key that a success brought.
+pub(crate) fn key_of(outcome: &Outcome) -> Key {
+    match outcome {
+        Outcome::Applied(effect) => effect.key.clone().unwrap_or_else(|| panic!("no key in {outcome:?}")),
+        other => panic!("not applied: {other:?}"),
+    }
+}
+
+pub(crate) fn is_applied(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Applied(_))
+}
+
+/// Attribute and rule of a rejection.
+pub(crate) fn rejection(outcome: &Outcome) -> (Option<&str>, &str) {
+    match outcome {
+        Outcome::Rejected { attribute, rule, .. } => (attribute.as_deref(), rule),
+        other => panic!("not rejected: {other:?}"),
+    }
+}
