@@ -44,17 +44,23 @@ impl Postgres {
     /// A running server.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(false)
+        Self::start_with(false, false)
+    }
+
+    /// A running server that waits for its disk, for measurements.
+    #[must_use]
+    pub fn durable() -> Self {
+        Self::start_with(false, true)
     }
 
     /// A running server that takes encrypted connections only. Its certificate is for `localhost` and 127.0.0.1,
     /// from an authority of its own: [`Self::ca_file`].
     #[must_use]
     pub fn with_tls() -> Self {
-        Self::start_with(true)
+        Self::start_with(true, false)
     }
 
-    fn start_with(tls: bool) -> Self {
+    fn start_with(tls: bool, durable: bool) -> Self {
         let programs = newest_program_folder(Path::new("/usr/lib/postgresql"), "initdb").unwrap_or_else(|| {
             panic!(
                 "PostgreSQL is not installed: its programs are neither in /usr/lib/postgresql/*/bin nor in PATH. \
@@ -70,6 +76,11 @@ impl Postgres {
         run_as.own(folder.path());
         let data = folder.path().join("data");
         copy_tree(&template, &data, &|path| run_as.own(path)).expect("cannot copy the template of a database");
+        if durable {
+            let path = data.join("postgresql.conf");
+            let settings = fs::read_to_string(&path).unwrap();
+            fs::write(path, settings.replace("fsync = off\nfull_page_writes = off\n", "")).unwrap();
+        }
         let authority = tls.then(|| encrypt(folder.path(), &data, run_as));
         let mut server = Self { folder, programs, run_as, port: 0, server: None, authority };
         for attempt in 0..PORT_ATTEMPTS {
