@@ -8,11 +8,12 @@ use muster_connector::Connector;
 use muster_model::Key;
 use muster_store::Store;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::error::EngineError;
-use crate::pass::{Pass, Progress};
+use crate::pass::{Pass, Progress, joined};
 use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::rules::SyncRules;
@@ -32,7 +33,7 @@ pub struct Engine {
     /// This host's name, for records.
     pub host: String,
     /// Rung by the import after each page.
-    pub(crate) imported: Notify,
+    pub(crate) imported: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -50,6 +51,19 @@ pub struct CycleOptions {
     pub only: Option<Key>,
 }
 
+/// Tells the evaluation that nothing more will come, however the import ends.
+struct Finished {
+    done: Arc<AtomicBool>,
+    imported: Arc<Notify>,
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        self.imported.notify_one();
+    }
+}
+
 /// Links made for a new sync in one transaction.
 const FILL: u32 = 10_000;
 
@@ -64,7 +78,7 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
-        Self { store, connections, syncs, clock, observer, host, imported: Notify::new() }
+        Self { store, connections, syncs, clock, observer, host, imported: Arc::new(Notify::new()) }
     }
 
     /// Runs one cycle of a sync. The caller holds the right to write the state.
@@ -101,22 +115,26 @@ impl Engine {
         self.observer.passed(CommitPoint::CandidatesFilled);
         self.store.mark_due(prepared.sync, self.clock.now()).await?;
 
-        let done = AtomicBool::new(false);
-        let importing = async {
-            let read = self.import(&prepared.source, options.full).await;
-            done.store(true, Ordering::Release);
-            self.imported.notify_one();
-            read
-        };
+        // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
+        let done = Arc::new(AtomicBool::new(false));
+        let importer = self.importer(&prepared.source);
+        let finished = Finished { done: Arc::clone(&done), imported: Arc::clone(&self.imported) };
+        let full = options.full;
+        let mut importing = JoinSet::new();
+        importing.spawn(async move {
+            let _finished = finished;
+            importer.run(full).await
+        });
         let mut progress = Progress::new(open);
-        let evaluating = async {
-            if options.only.is_some() {
-                return Ok(());
-            }
+        let evaluated = if options.only.is_some() {
+            Ok(())
+        } else {
             self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await
         };
-        // The import never waits for the target, nor the other way round.
-        let (read, evaluated) = tokio::join!(importing, evaluating);
+        let read = match importing.join_next().await {
+            Some(read) => joined(read)?,
+            None => Err(EngineError::Stopped),
+        };
         let swept = match &read {
             Ok(entries) => {
                 report.read = *entries;

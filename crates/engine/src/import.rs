@@ -1,10 +1,14 @@
 //! Import: reading the source page by page and committing each merged page with its cursor.
 
+use std::sync::Arc;
+
 use muster_connector::page::{Next, Position};
 use muster_connector::{Change, ChangePage, Cursor, Entry, Error as ConnectorError, Expired, Watermark};
-use muster_store::{PageCommit, Round, RoundWrite, SourceType};
+use muster_store::{PageCommit, Round, RoundWrite, SourceType, Store};
+use tokio::sync::Notify;
 
-use crate::commit::CommitPoint;
+use crate::clock::Clock;
+use crate::commit::{CommitPoint, Observer};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::merge::{MergeContext, merge};
@@ -13,9 +17,32 @@ use crate::prepare::SourceSide;
 /// How often a round may start again within one cycle before a person should look.
 const MAX_RESTARTS: u32 = 5;
 
+/// Reads one source type. It shares nothing with evaluation but the state, so that it can run beside it.
+pub(crate) struct Importer {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Rung after each page.
+    pub(crate) imported: Arc<Notify>,
+    pub(crate) side: Arc<SourceSide>,
+}
+
 impl Engine {
+    pub(crate) fn importer(&self, side: &Arc<SourceSide>) -> Importer {
+        Importer {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&self.observer),
+            imported: Arc::clone(&self.imported),
+            side: Arc::clone(side),
+        }
+    }
+}
+
+impl Importer {
     /// Reads until the round is complete. Returns how many entries came.
-    pub(crate) async fn import(&self, side: &SourceSide, full: bool) -> Result<u64, EngineError> {
+    pub(crate) async fn run(&self, full: bool) -> Result<u64, EngineError> {
+        let side = self.side.as_ref();
         let Some(source) = side.connector.source() else {
             return Err(side.error(ConnectorError::Unsupported("reading".to_owned())));
         };
@@ -24,7 +51,7 @@ impl Engine {
         let starts_full = changes.as_ref().is_some_and(|changes| changes.starts_full);
         let has_changes = changes.is_some();
         let mut standing = self.store.source_type(side.connection, &side.object_type.name).await?;
-        let (request, ids, grown) = side.request(self, &standing).await?;
+        let (request, ids, grown) = side.request(self.store.as_ref(), &standing).await?;
         let references: Vec<_> = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
         if grown || (standing.round == Round::Idle && (full || standing.watermark.is_none() || !has_changes)) {
             standing = fresh_round(&standing);
@@ -59,7 +86,7 @@ impl Engine {
             };
             entries += page.entries.len() as u64;
             self.observer.read(page.entries.len() as u64);
-            let done = self.commit(side, &mut standing, &page, &ids, &references).await?;
+            let done = self.commit(&mut standing, &page, &ids, &references).await?;
             if done {
                 return Ok(entries);
             }
@@ -69,7 +96,6 @@ impl Engine {
     /// Merges and commits one page. Returns whether the round is complete.
     async fn commit(
         &self,
-        side: &SourceSide,
         standing: &mut SourceType,
         page: &ChangePage,
         ids: &[muster_model::AttributeId],
@@ -97,7 +123,7 @@ impl Engine {
         let mut anchors: Vec<Vec<u8>> = page.entries.iter().map(|entry| entry.key.encode()).collect();
         anchors.sort_unstable();
         anchors.dedup();
-        let stored = self.store.objects(side.id, &anchors).await?;
+        let stored = self.store.objects(self.side.id, &anchors).await?;
         let full = (standing.round == Round::Full).then_some(standing.generation);
         let context = MergeContext { ids, references, full, now: self.clock.now() };
         let merged = merge(&context, &page.entries, &stored)?;
@@ -113,7 +139,7 @@ impl Engine {
             cursor: standing.cursor.clone(),
             attributes: ids.to_vec(),
         };
-        let commit = PageCommit { source_type: side.id, objects: merged.objects, edges: merged.edges, round };
+        let commit = PageCommit { source_type: self.side.id, objects: merged.objects, edges: merged.edges, round };
         self.store.commit_page(&commit).await?;
         self.observer.passed(if done { CommitPoint::RoundFinished } else { CommitPoint::PageMerged });
         self.imported.notify_one();

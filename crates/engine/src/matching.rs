@@ -50,7 +50,7 @@ impl Engine {
                 }
                 Some(value) => {
                     progress.creating.insert(value.clone());
-                    asked.push((candidate.link.clone(), value.clone(), candidate));
+                    asked.push((value.clone(), candidate));
                 }
                 None if compiled.anchor.is_some() => sending.push(Sent::create(compiled, candidate)),
                 None => {
@@ -66,7 +66,7 @@ impl Engine {
                 }
             }
         }
-        let found = self.find(prepared, matching.target, asked.iter().map(|(_, value, _)| value.clone())).await?;
+        let found = self.find(prepared, matching.target, asked.iter().map(|(value, _)| value.clone())).await?;
         let keys: Vec<Vec<u8>> = found.iter().flatten().map(|object| object.key.encode()).collect();
         let owners = if keys.is_empty() {
             std::collections::HashMap::new()
@@ -74,7 +74,7 @@ impl Engine {
             self.store.owners(prepared.target.id, &keys).await?
         };
         let mut claimed: HashSet<Vec<u8>> = HashSet::new();
-        for ((link, value, candidate), mut objects) in asked.into_iter().zip(found) {
+        for ((value, candidate), mut objects) in asked.into_iter().zip(found) {
             let refusal = match objects.as_slice() {
                 [] => {
                     sending.push(Sent::create(compiled, candidate));
@@ -83,8 +83,9 @@ impl Engine {
                 [one] => {
                     let key = one.key.encode();
                     // Whoever comes back under a new anchor gets what the former one had.
-                    let owned =
-                        owners.get(&key).is_some_and(|owner| owner.link != link.id && owner.removed == Removed::No);
+                    let owned = owners
+                        .get(&key)
+                        .is_some_and(|owner| owner.link != candidate.link.id && owner.removed == Removed::No);
                     if owned || !claimed.insert(key) {
                         Some((
                             "second_claimant",
@@ -101,12 +102,12 @@ impl Engine {
                 let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());
                 if let Wanted::Park(reason) = park(OperationKind::Create, rule, attribute, message) {
                     report.parked += 1;
-                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&link) });
+                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&candidate.link) });
                 }
                 continue;
             }
             if let Some(object) = objects.pop() {
-                self.adopt(prepared, link, &object, progress, settled, sending, report)?;
+                self.adopt(prepared, candidate.link, &object, progress, settled, sending, report)?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use muster_connector::{Change, Entry};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{AttributeId, PackError, Row, Slot};
 use muster_store::records::ObjectsByAnchor;
-use muster_store::{EdgeWrite, ObjectWrite, Removed, SourceTypeId};
+use muster_store::{EdgeWrite, ObjectId, ObjectWrite, Removed, SourceTypeId};
 
 /// What merging must know of the round.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct Merged {
 }
 
 struct Working {
+    known: Option<ObjectId>,
     state: Option<Row>,
     packed: Option<Vec<u8>>,
     seen: bool,
@@ -68,6 +69,7 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
                     continue;
                 }
                 let prior = Working {
+                    known: known.map(|object| object.id),
                     state: None,
                     packed: known.and_then(|object| object.state.clone()),
                     seen: known
@@ -90,6 +92,7 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
         let packed = object.state.as_ref().map(|row| pack_row(context.ids, row));
         let state_changed = packed.is_some() && packed != object.packed;
         merged.objects.push(ObjectWrite {
+            known: object.known,
             anchor,
             state: packed.filter(|_| state_changed),
             removed: object.removed,
@@ -174,7 +177,7 @@ fn collect_edges(context: &MergeContext<'_>, anchor: &[u8], entry: &Entry, edges
 #[cfg(test)]
 mod tests {
     use muster_model::Key;
-    use muster_store::{ObjectId, StoredObject};
+    use muster_store::StoredObject;
 
     use super::*;
 

@@ -219,10 +219,10 @@ impl Engine {
     }
 }
 
-/// A flight's end; a panic of the connector's goes on here.
-fn joined(flight: Result<Landed, JoinError>) -> Result<Landed, EngineError> {
-    match flight {
-        Ok(landed) => Ok(landed),
+/// A task's end; a panic of the connector's goes on here.
+pub(crate) fn joined<T>(task: Result<T, JoinError>) -> Result<T, EngineError> {
+    match task {
+        Ok(result) => Ok(result),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(EngineError::Stopped),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_connector::{Connector, Epoch, Error as ConnectorError, ReadRequest};
 use muster_model::{Attribute, Multiplicity, ObjectType, Schema};
 use muster_store::{
-    AttributeSpec, ConnectionId, SourceType, SourceTypeId, StoreFacts, SyncDefinition, SyncId, TargetTypeId,
+    AttributeSpec, ConnectionId, SourceType, SourceTypeId, Store, StoreFacts, SyncDefinition, SyncId, TargetTypeId,
 };
 
 use crate::compile::{Compiled, compile};
@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) sync: SyncId,
     pub(crate) compiled: Compiled,
     pub(crate) layout: Layout,
-    pub(crate) source: SourceSide,
+    pub(crate) source: Arc<SourceSide>,
     pub(crate) target: TargetSide,
     pub(crate) notes: Vec<String>,
 }
@@ -87,7 +87,7 @@ impl Engine {
         let references = self.reference_types(source_connection, &wanted).await?;
         Ok(Prepared {
             sync: sync.id,
-            source: SourceSide {
+            source: Arc::new(SourceSide {
                 name: rules.source_connection.clone(),
                 connector: source_connector,
                 connection: source_connection,
@@ -95,7 +95,7 @@ impl Engine {
                 id: source_type.id,
                 wanted,
                 references,
-            },
+            }),
             target: TargetSide {
                 name: rules.target_connection.clone(),
                 connector: target_connector,
@@ -200,11 +200,11 @@ impl SourceSide {
     /// What to ask of the source, with the attributes' ids: what is being read already, unless more is wanted now.
     pub(crate) async fn request(
         &self,
-        engine: &Engine,
+        store: &dyn Store,
         standing: &SourceType,
     ) -> Result<(ReadRequest, Vec<muster_model::AttributeId>, bool), EngineError> {
         let specs: Vec<AttributeSpec> = self.wanted.iter().map(spec).collect();
-        let wanted = engine.store.attribute_ids(self.connection, &self.object_type.name, &specs).await?;
+        let wanted = store.attribute_ids(self.connection, &self.object_type.name, &specs).await?;
         let grown = wanted.iter().any(|id| !standing.attributes.contains(id));
         let names: Vec<String>;
         let ids;
@@ -212,7 +212,7 @@ impl SourceSide {
             names = self.wanted.iter().map(|attribute| attribute.name.clone()).collect();
             ids = wanted;
         } else {
-            let specs = engine.store.attribute_specs(&standing.attributes).await?;
+            let specs = store.attribute_specs(&standing.attributes).await?;
             let known: Option<Vec<String>> =
                 standing.attributes.iter().map(|id| specs.get(id).map(|spec| spec.name.clone())).collect();
             names = known.ok_or(muster_store::StoreError::Record { what: "attribute" })?;

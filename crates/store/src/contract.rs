@@ -52,6 +52,7 @@ impl<'a> World<'a> {
     fn object(&self, key: &str, mail: &str) -> ObjectWrite {
         let row = Row(vec![Slot::text(mail)]);
         ObjectWrite {
+            known: None,
             anchor: Key::text(key).encode(),
             state: Some(pack::pack_row(&[self.mail], &row)),
             removed: Removed::No,
@@ -71,7 +72,12 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn page(&self, objects: Vec<ObjectWrite>, edges: Vec<EdgeWrite>, round: RoundWrite) -> u64 {
+    async fn page(&self, mut objects: Vec<ObjectWrite>, edges: Vec<EdgeWrite>, round: RoundWrite) -> u64 {
+        let anchors: Vec<_> = objects.iter().map(|object| object.anchor.clone()).collect();
+        let stored = self.store.objects(self.source, &anchors).await.unwrap();
+        for object in &mut objects {
+            object.known = stored.get(&object.anchor).map(|stored| stored.id);
+        }
         let page = PageCommit { source_type: self.source, objects, edges, round };
         self.store.commit_page(&page).await.unwrap().new
     }

@@ -152,6 +152,8 @@ pub struct StoredObject {
 /// A source object to write.
 #[derive(Debug, Clone)]
 pub struct ObjectWrite {
+    /// The object, where it was stored before; a placeholder counts.
+    pub known: Option<ObjectId>,
     /// The encoded anchor.
     pub anchor: Vec<u8>,
     /// The merged state; `None` keeps what is stored.

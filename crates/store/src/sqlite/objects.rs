@@ -9,7 +9,8 @@ use sqlx::{Connection as _, Row as _, Transaction};
 use super::{Doing as _, pack, types};
 use crate::error::StoreError;
 use crate::records::{
-    EdgeWrite, ObjectId, ObjectsByAnchor, PageCommit, PageSummary, Removed, RoundWrite, SourceTypeId, StoredObject,
+    EdgeWrite, ObjectId, ObjectWrite, ObjectsByAnchor, PageCommit, PageSummary, Removed, RoundWrite, SourceTypeId,
+    StoredObject,
 };
 
 pub(super) fn removed_number(removed: Removed) -> i64 {
@@ -64,24 +65,27 @@ const COMMIT: &str = "given a page";
 pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit) -> Result<PageSummary, StoreError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(COMMIT)?;
     let newest = newest_object(&mut transaction).await?;
-    let ids = write_objects(&mut transaction, page).await?;
-    let mut summary = PageSummary { new: ids.values().filter(|id| **id > newest).count() as u64, edges: 0 };
-    let mut dirty: Vec<i64> = page
-        .objects
-        .iter()
-        .filter(|object| object.changed)
-        .filter_map(|object| ids.get(&object.anchor).copied())
-        .collect();
+    let (known, fresh): (Vec<&ObjectWrite>, Vec<&ObjectWrite>) =
+        page.objects.iter().partition(|object| object.known.is_some());
+    update_objects(&mut transaction, page.round.generation, &known).await?;
+    let new = insert_objects(&mut transaction, page, &fresh, newest).await?;
+    let is = |wanted: fn(&ObjectWrite) -> bool| {
+        let ids = known.iter().filter(move |object| wanted(object)).filter_map(|object| object.known);
+        ids.map(|id| id.0).collect::<Vec<i64>>()
+    };
+    let mut summary = PageSummary { new, edges: 0 };
+    let mut dirty = is(|object| object.changed);
     if !page.edges.is_empty() {
+        let ids = ids(&mut transaction, page).await?;
         let moved = write_edges(&mut transaction, page, &ids).await?;
         summary.edges = moved.len() as u64;
-        dirty.extend(moved);
+        dirty.extend(moved.into_iter().filter(|id| *id <= newest));
     }
-    let gone = page.objects.iter().filter(|object| object.removed == Removed::Hard);
-    drop_edges(&mut transaction, gone.filter_map(|object| ids.get(&object.anchor).copied())).await?;
+    drop_edges(&mut transaction, is(|object| object.removed == Removed::Hard).into_iter()).await?;
     dirty.sort_unstable();
     dirty.dedup();
     mark_dirty(&mut transaction, page.source_type, &dirty).await?;
+    link_new(&mut transaction, page.source_type, newest).await?;
     write_round(&mut transaction, page.source_type, &page.round).await?;
     transaction.commit().await.doing(COMMIT)?;
     Ok(summary)
@@ -95,12 +99,52 @@ async fn newest_object(transaction: &mut Transaction<'_, Sqlite>) -> Result<i64,
     row.try_get(0).doing(COMMIT)
 }
 
-async fn write_objects(
+/// Writes objects that are stored already, by their ids.
+async fn update_objects(
+    transaction: &mut Transaction<'_, Sqlite>,
+    generation: i64,
+    objects: &[&ObjectWrite],
+) -> Result<(), StoreError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let mut rows = pack::Rows::new();
+    for object in objects {
+        rows.row()
+            .optional_number(object.known.map(|id| id.0))
+            .number(removed_number(object.removed))
+            .optional_number(object.removed_since)
+            .bytes(object.state.as_deref());
+    }
+    let (blob, json) = rows.finish();
+    sqlx::query(
+        "UPDATE source_object SET generation = max(generation, ?3), removed = new.value ->> 1, \
+             removed_since = new.value ->> 2, \
+             state = CASE WHEN new.value ->> 3 IS NULL THEN state \
+                     ELSE substr(?1, new.value ->> 3, new.value ->> 4) END \
+         FROM json_each(?2) AS new WHERE source_object.id = new.value ->> 0",
+    )
+    .bind(blob)
+    .bind(json)
+    .bind(generation)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    Ok(())
+}
+
+/// Writes objects that were not stored when the page was merged. Returns how many they are.
+async fn insert_objects(
     transaction: &mut Transaction<'_, Sqlite>,
     page: &PageCommit,
-) -> Result<HashMap<Vec<u8>, i64>, StoreError> {
+    objects: &[&ObjectWrite],
+    newest: i64,
+) -> Result<u64, StoreError> {
+    if objects.is_empty() {
+        return Ok(0);
+    }
     let mut rows = pack::Rows::new();
-    for object in &page.objects {
+    for object in objects {
         rows.row()
             .bytes(Some(&object.anchor))
             .number(removed_number(object.removed))
@@ -108,27 +152,67 @@ async fn write_objects(
             .bytes(object.state.as_deref());
     }
     let (blob, json) = rows.finish();
-    let written = sqlx::query(
+    sqlx::query(
         "INSERT INTO source_object (source_type, anchor, generation, removed, removed_since, state) \
          SELECT ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
                 CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
-         FROM json_each(?2) WHERE true \
-         ON CONFLICT (source_type, anchor) DO UPDATE SET generation = max(generation, excluded.generation), \
-             removed = excluded.removed, removed_since = excluded.removed_since, \
-             state = coalesce(excluded.state, state) \
-         RETURNING id, anchor",
+         FROM json_each(?2)",
     )
     .bind(blob)
     .bind(json)
     .bind(page.source_type.0)
     .bind(page.round.generation)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    let row = sqlx::query("SELECT count(*) FROM source_object WHERE id > ?")
+        .bind(newest)
+        .fetch_one(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+    Ok(row.try_get::<i64, _>(0).doing(COMMIT)? as u64)
+}
+
+/// The ids of the page's objects.
+async fn ids(
+    transaction: &mut Transaction<'_, Sqlite>,
+    page: &PageCommit,
+) -> Result<HashMap<Vec<u8>, i64>, StoreError> {
+    let (blob, json) = pack::keys(page.objects.iter().map(|object| object.anchor.as_slice()));
+    let rows = sqlx::query(
+        "SELECT anchor, id FROM source_object WHERE source_type = ?3 \
+         AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+    )
+    .bind(blob)
+    .bind(json)
+    .bind(page.source_type.0)
     .fetch_all(&mut **transaction)
     .await
     .doing(COMMIT)?;
-    written
-        .into_iter()
-        .map(|row| Ok((row.try_get(1).doing(COMMIT)?, row.try_get(0).doing(COMMIT)?)))
+    rows.into_iter()
+        .map(|row| Ok((row.try_get(0).doing(COMMIT)?, row.try_get(1).doing(COMMIT)?)))
         .collect::<Result<_, StoreError>>()
+}
+
+/// Gives the objects that came with this transaction their links.
+async fn link_new(
+    transaction: &mut Transaction<'_, Sqlite>,
+    source_type: SourceTypeId,
+    newest: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO link (sync, object, target_type) \
+         SELECT sync.id, source_object.id, sync.target_type FROM source_object \
+         CROSS JOIN sync ON sync.source_type = source_object.source_type \
+         WHERE source_object.id > ?1 AND source_object.source_type = ?2 AND source_object.state IS NOT NULL \
+         AND sync.retired = 0 ORDER BY source_object.id",
+    )
+    .bind(newest)
+    .bind(source_type.0)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    Ok(())
 }
 
 /// Writes references and returns the objects whose references changed.
@@ -273,7 +357,7 @@ async fn drop_edges(
     Ok(())
 }
 
-/// Gives new objects their links and marks the links of the others dirty.
+/// Marks the links of known objects dirty, and makes those of placeholders that became objects.
 async fn mark_dirty(
     transaction: &mut Transaction<'_, Sqlite>,
     source_type: SourceTypeId,
