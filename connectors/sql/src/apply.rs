@@ -264,6 +264,9 @@ impl<'a> Writing<'a> {
         }
         let mut session = self.connector.database.begin(true).await?;
         session.stage(&self.stage, &self.rows).await?;
+        if self.table.table.has_key(self.table.object_type.anchor.attributes.iter().map(String::as_str)) {
+            session.join_by_index().await?;
+        }
         for group in std::mem::take(&mut self.groups) {
             match group.verb {
                 Verb::Create => self.create(session.as_mut(), &group).await?,

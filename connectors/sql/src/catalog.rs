@@ -1,5 +1,7 @@
 //! What a database's own catalogue says, in one form for all engines.
 
+use std::collections::BTreeSet;
+
 use muster_model::ValueType;
 
 use crate::statement::{Name, TableName};
@@ -49,6 +51,13 @@ impl Table {
     pub(crate) fn is_unique(&self, columns: &[String]) -> bool {
         let within = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|name| columns.contains(name));
         std::iter::once(&self.primary_key).chain(&self.unique).any(|key| within(&key))
+    }
+
+    /// Whether these columns are a key, and so have an index.
+    pub(crate) fn has_key<'a>(&self, columns: impl Iterator<Item = &'a str>) -> bool {
+        let columns: BTreeSet<&str> = columns.collect();
+        let is_same = |key: &Vec<String>| key.iter().map(String::as_str).collect::<BTreeSet<_>>() == columns;
+        is_same(&self.primary_key) || self.unique.iter().any(is_same)
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {

@@ -58,6 +58,12 @@ pub(crate) trait Session: Send {
     /// Makes and fills the transaction's staging table, which is gone when the transaction ends. Once a transaction.
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure>;
 
+    /// Tells the planner that the stage is joined by a key with an index. Nothing is known of a fresh stage's size,
+    /// and a planner that guesses too high reads the whole table for every batch.
+    async fn join_by_index(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Runs a statement and returns the number of rows it changed.
     async fn execute(&mut self, sql: Sql) -> Result<u64, Failure>;
 

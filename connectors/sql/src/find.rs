@@ -89,6 +89,9 @@ impl SqlConnector {
         );
         let mut session = self.database.begin(false).await?;
         session.stage(&stage, &rows).await?;
+        if table.table.has_key(columns.iter().map(|column| column.name.as_str())) {
+            session.join_by_index().await?;
+        }
         let answer = session.query(query).await?;
         session.commit().await?;
         for mut row in answer {

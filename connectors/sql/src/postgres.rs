@@ -278,6 +278,11 @@ impl Session for PostgresSession {
         Ok(())
     }
 
+    async fn join_by_index(&mut self) -> Result<(), Failure> {
+        let settings = sql!("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off");
+        self.execute(settings).await.map(drop)
+    }
+
     async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
         Ok(self.transaction.execute(sqlx::raw_sql(sql.into_safe())).await?.rows_affected())
     }
