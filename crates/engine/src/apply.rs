@@ -101,6 +101,11 @@ impl Sent {
         Ok(row)
     }
 
+    /// Whether it takes access away, whatever else it does.
+    pub(crate) fn disables(&self) -> bool {
+        self.operation.enabling == Some(false)
+    }
+
     fn member(&self, layout: &Layout) -> BatchMember {
         BatchMember {
             operation: self.operation.id.0,
@@ -144,7 +149,7 @@ impl Shipment {
     /// Creates and updates first, then what takes away, in batches that the target can take.
     pub(crate) fn pack(sent: Vec<Sent>, prepared: &Prepared) -> Vec<Self> {
         let size = (prepared.compiled.capabilities.max_batch as usize).clamp(1, 10_000);
-        let takes_away = |sent: &Sent| matches!(sent.kind, OperationKind::Disable | OperationKind::Delete);
+        let takes_away = |sent: &Sent| sent.disables() || sent.kind == OperationKind::Delete;
         let (last, first): (Vec<_>, Vec<_>) = sent.into_iter().partition(takes_away);
         let mut shipments = Vec::new();
         for group in [first, last] {

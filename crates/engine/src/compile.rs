@@ -109,6 +109,7 @@ pub fn compile(
     let enabling = compiler.enabling();
     let matching = compiler.matching();
     let anchor = compiler.anchor(&capabilities, matching.as_ref());
+    compiler.unguarded();
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
@@ -303,6 +304,21 @@ impl Compiler<'_> {
         let attribute = self.target.attribute(&enabling.attribute)?.clone();
         self.columns.push(Column { attribute, input: Input::Enabled, when: When::Always });
         Some(self.columns.len() - 1)
+    }
+
+    /// A column that only looks like one would take access away past the guard.
+    fn unguarded(&mut self) {
+        let (Some(enabling), None) = (&self.source.enabling, &self.target.enabling) else { return };
+        let disguised =
+            self.rules.mappings.iter().find(|mapping| mapping.value.attribute() == Some(&enabling.attribute));
+        if let Some(mapping) = disguised {
+            let problem = format!(
+                "[{}] flows into {:?} like any other value, so no limit guards it",
+                enabling.attribute, mapping.target
+            );
+            let fix = format!("set enabled = {:?} for the target's type, and remove the mapping", mapping.target);
+            self.findings.warning(&format!("map.{}", mapping.target), &problem, &fix);
+        }
     }
 
     fn matching(&mut self) -> Option<Matching> {

@@ -87,7 +87,13 @@ impl Engine {
     /// Why it could not go on. What was recorded until then stands, and the next cycle goes on from there.
     pub async fn cycle(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
         let started = std::time::Instant::now();
-        let prepared = self.prepare(rules, true).await?;
+        let prepared = match self.prepare(rules, true).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.note_failure(rules, &error).await?;
+                return Err(error);
+            }
+        };
         let run = self.store.begin_run(prepared.sync, self.clock.now()).await?;
         let mut report = Report { sync: rules.name.clone(), notes: prepared.notes.clone(), ..Report::default() };
         let result = self.stages(&prepared, options, &mut report).await;
@@ -102,6 +108,17 @@ impl Engine {
         result.map(|()| report)
     }
 
+    /// A run that could not even begin is a run to whoever asks how the sync stands.
+    async fn note_failure(&self, rules: &SyncRules, error: &EngineError) -> Result<(), EngineError> {
+        let known = self.store.sync_names().await?.into_iter().find(|(name, _)| *name == rules.name);
+        if let Some((_, sync)) = known {
+            let now = self.clock.now();
+            let run = self.store.begin_run(sync, now).await?;
+            self.store.finish_run(run, now, &error.to_string(), "").await?;
+        }
+        Ok(())
+    }
+
     async fn stages(
         &self,
         prepared: &Prepared,
@@ -114,6 +131,9 @@ impl Engine {
         }
         self.observer.passed(CommitPoint::CandidatesFilled);
         self.store.mark_due(prepared.sync, self.clock.now()).await?;
+        if options.full {
+            self.store.retry_parked(prepared.sync).await?;
+        }
 
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
@@ -162,7 +182,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match self.store.link_of(prepared.sync, &key.encode()).await? {
             Some(link) => self.pass(prepared, Pass::These(&[link.id]), progress, report).await?,
-            None => report.notes.push(format!("the source has no object {key}")),
+            None => return Err(EngineError::NoObject { key: key.to_string() }),
         }
         self.guarded(prepared, progress, report).await
     }

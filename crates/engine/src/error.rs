@@ -49,6 +49,12 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// There is no such source object.
+    #[error("the source has no object with the key {key:?}; its key is what `muster plan` and `muster status` show")]
+    NoObject {
+        /// The key asked for.
+        key: String,
+    },
     /// The process is ending.
     #[error("stopped before the end; the next run goes on from here")]
     Stopped,

@@ -10,9 +10,12 @@ use crate::apply::Sent;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
-use crate::pass::{Progress, adopted, linked_state, unchanged};
+use crate::pass::{Progress, adopted, linked_state, parked, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+
+/// The rule of whoever matches an object that belongs to somebody else.
+const SECOND_CLAIMANT: &str = "second_claimant";
 
 /// A link without a target object that should have one.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Engine {
                         park(OperationKind::Create, "match_value_empty", attribute.as_deref(), message)
                     {
                         report.parked += 1;
-                        settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&candidate.link) });
+                        settled.push(parked(&candidate.link, reason, self.clock.now()));
                     }
                 }
             }
@@ -88,7 +91,7 @@ impl Engine {
                         .is_some_and(|owner| owner.link != candidate.link.id && owner.removed == Removed::No);
                     if owned || !claimed.insert(key) {
                         Some((
-                            "second_claimant",
+                            SECOND_CLAIMANT,
                             "the matching object belongs to another source object already".to_owned(),
                         ))
                     } else {
@@ -99,10 +102,16 @@ impl Engine {
             };
             progress.creating.remove(&value);
             if let Some((rule, message)) = refusal {
+                if rule == SECOND_CLAIMANT && candidate.link.attempts == 0 {
+                    // Perhaps its owner is giving the value up in this very cycle: the second pass knows.
+                    progress.unsettled(&candidate.link);
+                    settled.push(LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(&candidate.link) });
+                    continue;
+                }
                 let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());
                 if let Wanted::Park(reason) = park(OperationKind::Create, rule, attribute, message) {
                     report.parked += 1;
-                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&candidate.link) });
+                    settled.push(parked(&candidate.link, reason, self.clock.now()));
                 }
                 continue;
             }

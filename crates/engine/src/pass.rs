@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_model::Value;
-use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin};
+use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::apply::{Landed, Sent, Shipment};
@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
+use crate::record::look_again;
 use crate::report::Report;
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
@@ -82,6 +83,11 @@ pub(crate) fn unchanged(link: &LinkView) -> LinkUpdate {
         attempts: 0,
         parked: None,
     }
+}
+
+/// A link that waits for a change, and is looked at again by itself later.
+pub(crate) fn parked(link: &LinkView, reason: ParkReason, now: i64) -> LinkUpdate {
+    LinkUpdate { parked: Some(reason), due_at: Some(now + look_again(false)), ..unchanged(link) }
 }
 
 impl Engine {
@@ -192,7 +198,7 @@ impl Engine {
                 }
                 Wanted::Park(reason) => {
                     report.parked += 1;
-                    settled.push(LinkUpdate { parked: Some(reason), ..unchanged(&link) });
+                    settled.push(parked(&link, reason, now));
                 }
                 Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
                 Wanted::Change(change) if change.enabling == Some(false) && !approved => {

@@ -214,7 +214,7 @@ impl Planner<'_> {
         let kind = match (sent.kind, sent.operation.enabling) {
             (OperationKind::Create, _) => PlannedKind::Create,
             (OperationKind::Delete, _) => PlannedKind::Delete,
-            (OperationKind::Disable, _) => PlannedKind::Disable,
+            (_, Some(false)) => PlannedKind::Disable,
             (_, Some(true)) => PlannedKind::Enable,
             _ => PlannedKind::Update,
         };

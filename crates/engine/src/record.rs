@@ -54,7 +54,7 @@ impl Engine {
                     if matches!(outcome, Outcome::Applied(_)) {
                         match sent.kind {
                             OperationKind::Delete => guarded[0].1 += 1,
-                            OperationKind::Disable => guarded[1].1 += 1,
+                            _ if sent.disables() => guarded[1].1 += 1,
                             _ => {}
                         }
                     }
@@ -104,6 +104,7 @@ impl Engine {
                 attribute: attribute.map(str::to_owned),
                 message,
             }),
+            due_at: Some(now + look_again(sent.disables() || sent.kind == OperationKind::Delete)),
             ..unchanged(link)
         };
         let again = |pause: i64| LinkUpdate {
@@ -179,6 +180,12 @@ impl Engine {
     }
 }
 
+/// After how long a parked object is tried again by itself, in milliseconds: what refused it may have changed at
+/// the target, where nobody tells. Whoever should lose access does not wait long.
+pub(crate) fn look_again(takes_away: bool) -> i64 {
+    if takes_away { 60_000 } else { 3_600_000 }
+}
+
 /// The pause after so many failed attempts, in milliseconds: 10 s, doubled each time.
 fn backoff(attempts: i64) -> i64 {
     10_000_i64.saturating_mul(1 << attempts.clamp(0, 9)).min(LONGEST_PAUSE)
@@ -189,7 +196,7 @@ fn count(report: &mut Report, sent: &Sent) {
         (OperationKind::Create, _) => &mut report.created,
         (OperationKind::Delete, _) => &mut report.deleted,
         (_, Some(true)) => &mut report.enabled,
-        (OperationKind::Disable, _) => &mut report.disabled,
+        (_, Some(false)) => &mut report.disabled,
         _ => &mut report.updated,
     };
     *counter += 1;

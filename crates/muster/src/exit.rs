@@ -43,6 +43,7 @@ impl Failure {
                 Self::configuration(lines.join("\n"))
             }
             EngineError::Store(StoreError::OtherTypes { .. })
+            | EngineError::NoObject { .. }
             | EngineError::NoConnection(_)
             | EngineError::OtherSystem { .. }
             | EngineError::Paused { .. } => Self::configuration(with_causes(error)),

@@ -1,5 +1,7 @@
 //! Printing for people and for programs.
 
+use std::io::Write as _;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use muster_connector::Severity;
 use muster_engine::{Plan, PlannedKind, Report, RuleFinding};
@@ -8,10 +10,9 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-/// Prints one line of a result.
-#[expect(clippy::print_stdout, reason = "this is where results are printed")]
+/// Prints one line of a result. When nobody listens any more (`| head`), the command still does its work.
 pub(crate) fn line(text: impl AsRef<str>) {
-    println!("{}", text.as_ref());
+    writeln!(std::io::stdout().lock(), "{}", text.as_ref()).ok();
 }
 
 /// Prints one JSON document on one line.

@@ -338,6 +338,8 @@ pub(crate) async fn parked_objects_heal_with_their_next_success(store: &dyn Stor
     assert_eq!((parked[0].rule.as_str(), parked[0].attribute.as_deref()), ("too_long", Some("mail")));
     assert_eq!(parked[0].message.as_deref(), Some("value too long: a@x"));
     assert!(store.link_of(sync, &view.anchor).await.unwrap().unwrap().parked);
+    assert_eq!(store.retry_parked(sync).await.unwrap(), 1);
+    assert_eq!(world.dirty(sync).await.len(), 1);
     world.page(vec![world.object("a", "2")], vec![], world.round(Round::Delta, 1)).await;
     let view = world.dirty(sync).await.remove(0);
     store.settle(sync, &[linked(&view, "k")], NOW).await.unwrap();

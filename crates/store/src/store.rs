@@ -71,6 +71,9 @@ pub trait Store: Send + std::marker::Sync {
     /// Marks links dirty whose due time has come.
     async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError>;
 
+    /// Marks all parked links dirty, so that they are tried again.
+    async fn retry_parked(&self, sync: SyncId) -> Result<u64, StoreError>;
+
     /// Dirty links after `after` in order of their ids, without those that wait for a pause to end.
     async fn dirty_links(&self, sync: SyncId, after: LinkId, now: i64, limit: u32)
     -> Result<Vec<LinkView>, StoreError>;

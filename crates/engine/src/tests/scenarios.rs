@@ -131,6 +131,46 @@ async fn a_unique_value_may_move_from_one_person_to_another() {
 }
 
 #[tokio::test]
+async fn an_address_that_somebody_gives_up_may_go_to_a_new_person_at_once() {
+    let world = World::new();
+    three(&world);
+    world.cycle().await.unwrap();
+    world.source.person("d", "Di", "anna@x");
+    world.source.set("a", "mail", Slot::text("anna.married@x"));
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.created, report.updated, report.parked), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn what_was_refused_is_tried_again_by_itself_and_by_a_full_read() {
+    let world = World::new();
+    world.fault(Fault::Poison("Evil"));
+    three(&world);
+    world.source.person("e", "Evil", "evil@x");
+    assert_eq!(world.cycle().await.unwrap().parked, 1);
+    assert_eq!(numbers(&world.cycle().await.unwrap()), [0; 11]);
+    assert_eq!(world.full().await.unwrap().parked, 1);
+    // The target's rule goes, and nobody tells.
+    world.target.state.lock().unwrap().faults.clear();
+    assert_eq!(numbers(&world.cycle().await.unwrap()), [0; 11]);
+    world.wait(3_600_001);
+    assert_eq!(world.cycle().await.unwrap().created, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_begin_is_a_run_to_whoever_asks() {
+    let mut world = World::new();
+    three(&world);
+    world.cycle().await.unwrap();
+    world.rules.mappings = vec![mapping("logn", "[mail]")];
+    world.cycle().await.unwrap_err();
+    let store = world.store().await;
+    let (_, sync) = store.sync_names().await.unwrap().remove(0);
+    let outcome = store.runs(sync, 1).await.unwrap().remove(0).outcome.unwrap();
+    assert!(outcome.contains("cannot run"), "{outcome}");
+}
+
+#[tokio::test]
 async fn two_new_people_with_one_match_value_never_become_two_rows() {
     let world = World::new();
     world.source.person("a", "Anna", "anna@x");

@@ -103,6 +103,17 @@ pub(super) async fn mark_due(writer: &mut SqliteConnection, sync: SyncId, now: i
     Ok(result.rows_affected())
 }
 
+pub(super) async fn retry_parked(writer: &mut SqliteConnection, sync: SyncId) -> Result<u64, StoreError> {
+    let result = sqlx::query(
+        "UPDATE link SET dirty = dirty + 1, attempts = 0 WHERE id IN (SELECT parked.link FROM parked WHERE parked.sync = ?)",
+    )
+    .bind(sync.0)
+    .execute(writer)
+    .await
+    .doing("told to try again")?;
+    Ok(result.rows_affected())
+}
+
 /// All columns of a [`LinkView`], in the order that [`read_link`] expects.
 macro_rules! select_links {
     ($rest:literal) => {

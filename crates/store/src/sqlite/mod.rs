@@ -143,6 +143,10 @@ impl Store for SqliteStore {
         links::mark_due(&mut *self.writer().await, sync, now).await
     }
 
+    async fn retry_parked(&self, sync: SyncId) -> Result<u64, StoreError> {
+        links::retry_parked(&mut *self.writer().await, sync).await
+    }
+
     async fn dirty_links(
         &self,
         sync: SyncId,
