@@ -104,7 +104,14 @@ async fn every_mistake_is_named_with_its_place_and_fix() {
     refused(&program, 2, "enabled = \"is_active\"", "enabled = \"is_activ\"", &["LINE", "did you mean \"is_active\"?"])
         .await;
     refused(&program, 2, "to = \"app:user\"", "to = \"ap:user\"", &["LINE", "did you mean \"app"]).await;
-    refused(&program, 2, "url = \"sqlite:app.db\"", "url = \"sqlite:other.db\"", &["there is no file"]).await;
+    refused(
+        &program,
+        2,
+        "url = \"sqlite:app.db\"",
+        "url = \"sqlite:other.db\"",
+        &["LINE", "there is no file", "never makes one"],
+    )
+    .await;
     refused(&program, 2, "match = [", "matsch = [", &["LINE", "did you mean \"match\"?"]).await;
     refused(&program, 2, "{ env = \"ENTRA_SECRET\" }", "\"in plain text\"", &["LINE", "secret"]).await;
     refused(&program, 2, "{ env = \"ENTRA_SECRET\" }", "{ env = \"NOWHERE\" }", &["LINE", "NOWHERE"]).await;
@@ -145,6 +152,25 @@ async fn an_unreachable_server_is_named() {
     assert!(said.contains("\"app\"") && said.contains("refused"), "{said}");
     let said = program.fails(2, &["check"]);
     assert!(said.contains("PostgreSQL cannot be reached") && said.contains("firewall"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_stops_nothing_and_a_full_disk_is_said() {
+    let (program, sandbox) = configured().await;
+    program.ok(&["sync", "staff"]);
+    assert!(program.fails(2, &["sync", "staff", "--only", "nobody"]).contains("no object with the key \"nobody\""));
+    let secret = sandbox.facts().client_secret;
+    let shell = |arguments: &str| {
+        let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_muster"));
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &line]).current_dir(program.folder.path()).env("ENTRA_SECRET", &secret);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (_, said) = shell("schema entra | true");
+    assert!(!said.contains("panicked"), "{said}");
+    let (code, said) = shell("status > /dev/full");
+    assert!(code == Some(1) && said.contains("cannot be written"), "{code:?} {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

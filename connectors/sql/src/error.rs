@@ -29,6 +29,8 @@ pub(crate) enum Class {
     Forbidden,
     /// The database, a table or a column is not there.
     NotThere,
+    /// The SQLite file is not there.
+    NoFile,
     /// A unique key is violated.
     Unique { constraint: Option<String> },
     /// Another rule is violated; `staged` is the position of the staged value to blame, where the column is not told.
@@ -94,6 +96,11 @@ impl Failure {
             Class::Forbidden => Error::Credentials {
                 problem: format!("the database forbids it: {problem}"),
                 fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY on the database".to_owned(),
+            },
+            Class::NoFile => Error::Configuration {
+                setting: Some("url".to_owned()),
+                problem,
+                fix: "check the path; Muster fills databases and never makes one".to_owned(),
             },
             Class::NotThere => Error::Configuration {
                 setting: None,

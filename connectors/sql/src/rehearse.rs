@@ -68,7 +68,9 @@ impl SqlConnector {
 fn obstacle(right: &'static str, optional: bool, failure: Failure) -> Result<Obstacle, Failure> {
     match failure.class {
         Class::Forbidden => Ok(Obstacle { right: Some(right), optional, failure }),
-        Class::ReadOnly | Class::NotThere | Class::Bug => Ok(Obstacle { right: None, optional: false, failure }),
+        Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug => {
+            Ok(Obstacle { right: None, optional: false, failure })
+        }
         _ => Err(failure),
     }
 }

@@ -41,7 +41,7 @@ impl Sqlite {
         if self.path.exists() {
             return Ok(());
         }
-        Err(Failure::new(Class::NotThere, format!("there is no file {}", self.path.display())))
+        Err(Failure::new(Class::NoFile, format!("there is no file {}", self.path.display())))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a command failed, and the exit code that says so to programs.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use muster_engine::EngineError;
@@ -69,10 +70,9 @@ impl Failure {
     }
 
     /// Prints the message and returns the code.
-    #[expect(clippy::print_stderr, reason = "this is where a failed command speaks")]
     pub(crate) fn print(self) -> ExitCode {
         for line in self.message.lines() {
-            eprintln!("error: {line}");
+            writeln!(std::io::stderr().lock(), "error: {}", crate::output::visible(line)).ok();
         }
         ExitCode::from(self.code)
     }

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Err(error) => return Failure::unexpected(format!("cannot start: {error}")).print(),
     };
     match runtime.block_on(run(cli)) {
+        Ok(()) if output::was_lost() => Failure::unexpected("the result cannot be written to standard output").print(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.print(),
     }

@@ -1,6 +1,7 @@
 //! Printing for people and for programs.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use muster_connector::Severity;
@@ -10,9 +11,34 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
+/// Set when a result could not be written, so that the exit code says so.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints one line of a result. When nobody listens any more (`| head`), the command still does its work.
 pub(crate) fn line(text: impl AsRef<str>) {
-    writeln!(std::io::stdout().lock(), "{}", text.as_ref()).ok();
+    match writeln!(std::io::stdout().lock(), "{}", text.as_ref()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => LOST.store(true, Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+/// Whether a part of the result could not be written, as on a full disk.
+pub(crate) fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// A value for a person's terminal: whatever could move the cursor, hide or reorder text is shown by its code.
+pub(crate) fn visible(text: &str) -> String {
+    let is_odd = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_odd) {
+        return text.to_owned();
+    }
+    text.chars()
+        .map(|letter| if is_odd(letter) { letter.escape_default().to_string() } else { letter.to_string() })
+        .collect()
 }
 
 /// Prints one JSON document on one line.
@@ -89,19 +115,19 @@ pub(crate) fn plan(plan: &Plan) {
             PlannedKind::Delete => ('-', "delete"),
             PlannedKind::Park => ('!', "park"),
         };
-        let name = change.name.as_deref().unwrap_or(&change.source);
-        let target = change.target.as_ref().map(|key| format!(" (target {key})")).unwrap_or_default();
+        let name = visible(change.name.as_deref().unwrap_or(&change.source));
+        let target = change.target.as_ref().map(|key| format!(" (target {})", visible(key))).unwrap_or_default();
         line(format!("{sign} {verb} {name}{target}"));
         let width = change.values.iter().map(|(attribute, _, _)| attribute.chars().count()).max().unwrap_or(0);
         for (attribute, before, after) in &change.values {
             let padding = " ".repeat(width - attribute.chars().count());
             match before {
-                Some(before) => line(format!("    {attribute}{padding}  {before} → {after}")),
-                None => line(format!("    {attribute}{padding}  {after}")),
+                Some(before) => line(format!("    {attribute}{padding}  {} → {}", visible(before), visible(after))),
+                None => line(format!("    {attribute}{padding}  {}", visible(after))),
             }
         }
         if let Some(reason) = &change.reason {
-            line(format!("    {reason}"));
+            line(format!("    {}", visible(reason)));
         }
     }
     if plan.not_listed > 0 {
@@ -127,8 +153,21 @@ pub(crate) fn plan(plan: &Plan) {
     }
     if !plan.statements.is_empty() {
         line("");
+        // To a file the statements go as they are, to be run; on a terminal they are only looked at.
+        let is_terminal = std::io::stdout().is_terminal();
         for statement in &plan.statements {
-            line(statement);
+            line(if is_terminal { visible(statement) } else { statement.clone() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(visible("Åsa 東京 '\""), "Åsa 東京 '\"");
+        assert_eq!(visible("a\u{1b}[31m\u{202e}b\r\n"), "a\\u{1b}[31m\\u{202e}b\\r\\n");
     }
 }

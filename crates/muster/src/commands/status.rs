@@ -40,7 +40,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
     }
     output::table(&["sync", "linked", "disabled", "to do", "waiting", "parked", "held", "last run", "outcome"], rows);
     for line in waiting {
-        output::line(line);
+        output::line(output::visible(&line));
     }
     Ok(())
 }
