@@ -70,3 +70,32 @@ async fn one_syncs_impatience_deletes_nobody_in_another() {
     let left = sqlite(&program.path("app.db"), "SELECT count(*) FROM two").await;
     assert_eq!(left, [[users.len().to_string()]]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_application_is_mended_by_reconciliation() {
+    let sandbox = tenant(60, 0).await;
+    let directory = sandbox.directory();
+    let mut program = Program::new();
+    program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
+    let table = "CREATE TABLE app_user (id INTEGER PRIMARY KEY, login TEXT NOT NULL UNIQUE, department TEXT, is_active BOOLEAN NOT NULL)";
+    muster_connector_sql::script::run_script(&program.path("app.db"), table).await.unwrap();
+    let sync = "[connections.app]\nconnector = \"sql\"\nurl = \"sqlite:app.db\"\n[connections.app.types.user]\ntable = \"app_user\"\n\
+                enabled = \"is_active\"\n[syncs.staff]\nfrom = \"entra:user\"\nto = \"app:user\"\n\
+                match = [{ source = \"[userPrincipalName]\", target = \"login\" }]\n[syncs.staff.map]\nlogin = \"[userPrincipalName]\"\n\
+                department = \"[department]\"\n";
+    program.write("muster.toml", &format!("{}{sync}", entra(&sandbox.facts())));
+    program.sync(&["staff"]);
+    std::fs::copy(program.path("app.db"), program.path("backup.db")).unwrap();
+    let users = directory.users();
+    let people = staff(&users);
+    directory.delete_user(people[0]["id"].as_str().unwrap()).unwrap();
+    directory.patch_user(people[1]["id"].as_str().unwrap(), &json!({ "department": "Elsewhere" })).unwrap();
+    directory.join();
+    assert_eq!(counts(&program.sync(&["staff"])), "1 created, 1 updated, 1 disabled");
+    let all = "SELECT login, department, is_active FROM app_user ORDER BY login";
+    let before = sqlite(&program.path("app.db"), all).await;
+    std::fs::copy(program.path("backup.db"), program.path("app.db")).unwrap();
+    assert_eq!(counts(&program.sync(&["staff", "--reconcile"])), "1 created, 1 updated, 1 disabled");
+    assert_eq!(sqlite(&program.path("app.db"), all).await, before);
+    assert_eq!(counts(&program.sync(&["staff", "--reconcile"])), "");
+}

@@ -47,6 +47,8 @@ impl std::fmt::Debug for Engine {
 pub struct CycleOptions {
     /// Read everything anew.
     pub full: bool,
+    /// Read every linked target object again, to find what was changed there by others.
+    pub reconcile: bool,
     /// Evaluate only this source object.
     pub only: Option<Key>,
 }
@@ -135,6 +137,9 @@ impl Engine {
             self.store.retry_parked(prepared.sync).await?;
         }
 
+        if options.reconcile {
+            self.reconcile(prepared, &open, report).await?;
+        }
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
         let importer = self.importer(&prepared.source);

@@ -22,6 +22,7 @@ mod import;
 mod matching;
 mod pass;
 mod prepare;
+mod reconcile;
 mod record;
 mod resolve;
 mod sweep;

@@ -122,7 +122,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn find(
+    pub(crate) async fn find(
         &self,
         prepared: &Prepared,
         target: usize,

@@ -99,6 +99,10 @@ pub(crate) struct SyncArguments {
     /// Read everything from the source anew.
     #[arg(long)]
     pub(crate) full: bool,
+    /// Read every linked object of the target again, and mend what others changed there: after the target was
+    /// restored, imported anew or edited by hand.
+    #[arg(long)]
+    pub(crate) reconcile: bool,
     /// Evaluate only the source object with this key.
     #[arg(long, value_name = "KEY")]
     pub(crate) only: Option<String>,

@@ -161,6 +161,8 @@ pub(crate) async fn only_what_changed_becomes_dirty_and_nothing_is_lost(store: &
     let updates: Vec<_> = seen.iter().zip(["k1", "k2"]).map(|(view, key)| linked(view, key)).collect();
     store.settle(sync, &updates, NOW).await.unwrap();
     assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+    assert_eq!(keys(&store.linked(sync, LinkId(0), 1).await.unwrap()), ["a"]);
+    assert_eq!(keys(&store.linked(sync, seen[0].id, 9).await.unwrap()), ["b"]);
     let unchanged = ObjectWrite { changed: false, ..world.object("b", "1") };
     world.page(vec![unchanged], vec![], world.round(Round::Delta, 1)).await;
     assert_eq!(keys(&world.dirty(sync).await), ["a"]);

@@ -78,6 +78,9 @@ pub trait Store: Send + std::marker::Sync {
     async fn dirty_links(&self, sync: SyncId, after: LinkId, now: i64, limit: u32)
     -> Result<Vec<LinkView>, StoreError>;
 
+    /// Links that have a target object, after `after` in order of their ids.
+    async fn linked(&self, sync: SyncId, after: LinkId, limit: u32) -> Result<Vec<LinkView>, StoreError>;
+
     /// These links.
     async fn links(&self, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError>;
 

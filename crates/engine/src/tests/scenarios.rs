@@ -171,6 +171,59 @@ async fn a_run_that_cannot_begin_is_a_run_to_whoever_asks() {
 }
 
 #[tokio::test]
+async fn reconciliation_mends_what_others_changed() {
+    let world = World::new();
+    three(&world);
+    world.source.person("d", "Di", "di@x");
+    world.cycle().await.unwrap();
+    world.source.remove("d", Removal::Soft);
+    world.cycle().await.unwrap();
+    assert_eq!(numbers(&world.reconcile().await.unwrap()), [0; 11]);
+    {
+        let mut state = world.target.state.lock().unwrap();
+        let row = |state: &mut super::world::TargetState, key: i64, name: &str, slot: Slot| {
+            state.rows.get_mut(&key).unwrap().insert(name.to_owned(), slot);
+        };
+        row(&mut state, 1, "name", Slot::text("Edited"));
+        row(&mut state, 2, "login", Slot::text("edited@x"));
+        state.rows.remove(&3);
+        // A leaver whom a backup made active again.
+        row(&mut state, 4, "enabled", Slot::One(Value::Boolean(true)));
+    }
+    assert_eq!(numbers(&world.cycle().await.unwrap()), [0; 11]);
+    let report = world.reconcile().await.unwrap();
+    assert_eq!((report.created, report.updated, report.disabled), (1, 2, 1));
+    assert!(report.notes[0].contains("4 objects of the target"), "{:?}", report.notes);
+    let all = [
+        person("anna@x", "Anna", true),
+        person("bo@x", "Bo", true),
+        person("cy@x", "Cy", true),
+        person("di@x", "Di", false),
+    ];
+    assert_eq!(world.target.people(), all);
+    assert_eq!(numbers(&world.reconcile().await.unwrap()), [0; 11]);
+}
+
+#[tokio::test]
+async fn reconciliation_follows_rows_that_were_numbered_anew() {
+    let world = World::new();
+    three(&world);
+    world.cycle().await.unwrap();
+    {
+        let mut state = world.target.state.lock().unwrap();
+        let rows: Vec<_> = std::mem::take(&mut state.rows).into_values().collect();
+        state.rows = [2, 3, 1].into_iter().zip(rows).collect();
+    }
+    world.reconcile().await.unwrap();
+    world.source.set("a", "name", Slot::text("Ann"));
+    world.source.remove("b", Removal::Soft);
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.updated, report.disabled), (1, 1));
+    let all = [person("anna@x", "Ann", true), person("bo@x", "Bo", false), person("cy@x", "Cy", true)];
+    assert_eq!(world.target.people(), all);
+}
+
+#[tokio::test]
 async fn two_new_people_with_one_match_value_never_become_two_rows() {
     let world = World::new();
     world.source.person("a", "Anna", "anna@x");

@@ -539,7 +539,12 @@ impl World {
     }
 
     pub(super) async fn full(&self) -> Result<Report, EngineError> {
-        let options = CycleOptions { full: true, only: None };
+        let options = CycleOptions { full: true, ..CycleOptions::default() };
+        self.engine().await.cycle(&self.rules, &options).await
+    }
+
+    pub(super) async fn reconcile(&self) -> Result<Report, EngineError> {
+        let options = CycleOptions { reconcile: true, ..CycleOptions::default() };
         self.engine().await.cycle(&self.rules, &options).await
     }
 

@@ -51,6 +51,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
                 .map(|finding| Line { severity: finding.severity, text: output::rule_finding(finding, &settings) }),
         );
     }
+    lines.extend(rivals(&settings));
     print(form, &lines, &features)?;
     let errors = lines.iter().filter(|line| line.severity == Severity::Error).count();
     match errors {
@@ -58,6 +59,21 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
         1 => Err(Failure::configuration("one thing keeps a sync from running")),
         many => Err(Failure::configuration(format!("{many} things keep syncs from running"))),
     }
+}
+
+/// Syncs that write the same object type: an object belongs to one of them, and the other parks whoever matches it.
+fn rivals(settings: &Settings) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (position, sync) in settings.syncs.iter().enumerate() {
+        if let Some(first) = settings.syncs.iter().take(position).find(|first| first.to == sync.to) {
+            let problem =
+                format!("sync {:?} writes {} too, and each object can belong to one sync only", first.name, sync.to);
+            let fix = "see that no person is in both";
+            let text = output::placed(settings, &format!("syncs.{}.to", sync.name), &problem, fix);
+            lines.push(Line { severity: Severity::Warning, text });
+        }
+    }
+    lines
 }
 
 fn print(form: OutputForm, lines: &[Line], features: &[String]) -> Result<(), Failure> {

@@ -17,7 +17,11 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &SyncArgumen
     let state = world::state(&settings).await?;
     let progress = Arc::new(Progress::new(form == OutputForm::Table));
     let engine = world::engine(&settings, sync, &state, progress.clone())?;
-    let options = CycleOptions { full: arguments.full, only: arguments.only.as_deref().map(Key::text) };
+    let options = CycleOptions {
+        full: arguments.full,
+        reconcile: arguments.reconcile,
+        only: arguments.only.as_deref().map(Key::text),
+    };
     let result = engine.cycle(&world::rules(sync), &options).await;
     progress.finish();
     let report = result.map_err(|error| Failure::engine(&error, &settings))?;

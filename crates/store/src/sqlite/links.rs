@@ -170,6 +170,24 @@ pub(super) async fn dirty_links(
     rows.iter().map(read_link).collect()
 }
 
+pub(super) async fn linked(
+    readers: &SqlitePool,
+    sync: SyncId,
+    after: LinkId,
+    limit: u32,
+) -> Result<Vec<LinkView>, StoreError> {
+    let rows = sqlx::query(select_links!(
+        "WHERE link.sync = ? AND link.target_key IS NOT NULL AND link.id > ? ORDER BY link.id LIMIT ?"
+    ))
+    .bind(sync.0)
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(readers)
+    .await
+    .doing("read")?;
+    rows.iter().map(read_link).collect()
+}
+
 pub(super) async fn links(readers: &SqlitePool, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError> {
     let rows = sqlx::query(select_links!("WHERE link.id IN (SELECT value FROM json_each(?)) ORDER BY link.id"))
         .bind(pack::numbers(ids.iter().map(|id| id.0)))

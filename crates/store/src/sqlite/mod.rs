@@ -157,6 +157,10 @@ impl Store for SqliteStore {
         links::dirty_links(&self.readers, sync, after, now, limit).await
     }
 
+    async fn linked(&self, sync: SyncId, after: LinkId, limit: u32) -> Result<Vec<LinkView>, StoreError> {
+        links::linked(&self.readers, sync, after, limit).await
+    }
+
     async fn links(&self, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError> {
         links::links(&self.readers, ids).await
     }
