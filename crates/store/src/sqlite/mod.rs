@@ -1,5 +1,6 @@
 //! The state in one SQLite file: a writer's connection and a few readers, in WAL mode with full sync.
 
+mod edges;
 mod links;
 mod lock;
 mod objects;
@@ -234,7 +235,7 @@ impl Store for SqliteStore {
     }
 
     async fn edges(&self, source_type: SourceTypeId, anchor: &[u8]) -> Result<Vec<(AttributeId, Vec<u8>)>, StoreError> {
-        objects::edges(&self.readers, source_type, anchor).await
+        edges::edges(&self.readers, source_type, anchor).await
     }
 
     async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError> {
