@@ -115,6 +115,11 @@ impl Entra {
                     fix: permissions::fix(self.has_managed_identity()),
                 }
             }
+            // A link that Graph itself made: the address is right, and the next run tries again.
+            404 if !first => Error::Unreachable {
+                problem: format!("Microsoft Graph does not find a page that it named itself ({})", refusal.describe()),
+                nothing_sent: true,
+            },
             404 => setting(
                 "graph_url",
                 format!("there is no Microsoft Graph at this address ({})", refusal.describe()),
