@@ -20,6 +20,11 @@ pub(crate) fn settings(path: &Path) -> Result<Settings, Failure> {
     Ok(muster_settings::load(path, &Environment::of_process(), &connectors::schemas())?)
 }
 
+/// Reads the configuration from its files alone, whatever the environment says.
+pub(crate) fn settings_of_files(path: &Path) -> Result<Settings, Failure> {
+    Ok(muster_settings::load(path, &Environment::default(), &connectors::schemas())?)
+}
+
 /// The sync of that name.
 pub(crate) fn find_sync<'a>(settings: &'a Settings, name: &str) -> Result<&'a SyncSettings, Failure> {
     settings.sync(name).ok_or_else(|| {

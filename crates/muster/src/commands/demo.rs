@@ -151,7 +151,7 @@ struct Demo {
 impl Demo {
     /// Puts a row into the application that is somebody's already, with a department that is not.
     async fn insert_outdated(&self, person: &Value) -> Result<(), Failure> {
-        let settings = world::settings(&self.config)?;
+        let settings = world::settings_of_files(&self.config)?;
         let connector = world::connect(&settings, world::find_connection(&settings, "app")?)?;
         let Some(target) = connector.target() else { return Ok(()) };
         let slots = [text(person, "userPrincipalName"), text(person, "displayName"), "Old department"].map(Slot::text);
@@ -177,7 +177,7 @@ impl Demo {
     }
 
     async fn plan(&self, limit: usize) -> Result<(), Failure> {
-        let settings = world::settings(&self.config)?;
+        let settings = world::settings_of_files(&self.config)?;
         let sync = world::find_sync(&settings, "staff")?;
         let state = world::state(&settings).await?;
         let progress = Arc::new(Progress::new(true));
@@ -189,7 +189,7 @@ impl Demo {
     }
 
     async fn sync(&self) -> Result<(), Failure> {
-        let settings = world::settings(&self.config)?;
+        let settings = world::settings_of_files(&self.config)?;
         let sync = world::find_sync(&settings, "staff")?;
         let state = world::state(&settings).await?;
         let progress = Arc::new(Progress::new(true));
@@ -223,6 +223,9 @@ fn farewell(folder: &Path, arguments: &DemoArguments, facts: &Facts) {
         arguments.seed, arguments.users
     ));
     line(format!("    muster -c {} plan staff --sql", config.display()));
+    line(
+        "  (the tenant starts anew: it knows nothing of the joiner, the mover and the leaver, so the plan takes them back)",
+    );
     line("");
     line("From here to your own tenant: docs/getting-started.md");
 }

@@ -29,6 +29,12 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
         let configured = settings.sync(&name).is_some();
         rows.push(row(&name, configured, &counts, run.as_ref()));
         waiting.extend(waits(&state, &name, sync).await?);
+        if counts.parked > u64::from(LISTED) {
+            waiting.push(format!(
+                "{name}: … and {} more parked (--output json lists all)",
+                counts.parked - u64::from(LISTED)
+            ));
+        }
         documents.push(document(&state, &name, configured, sync, &counts, run.as_ref()).await?);
     }
     if form == OutputForm::Json {
