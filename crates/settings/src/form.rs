@@ -51,7 +51,7 @@ pub(crate) struct SyncForm {
     from: String,
     /// What is written: the connection's name and the object type, such as `"hrapp:user"`.
     to: String,
-    /// How often the service runs the sync, such as `"5m"`. Without it the sync runs on command only.
+    /// How often the sync is to run, such as `"5m"`. Not used yet: a timer of your system runs `muster sync`.
     every: Option<TimeSpan>,
     /// How an existing target object is recognised: one rule, `[{ source = "[employeeId]", target = "employee_no" }]`.
     /// Needed where the target assigns its own keys.
@@ -190,7 +190,7 @@ pub struct RemovalSettings {
 }
 
 /// How many changes of a dangerous kind are let through without asking; above its limit all changes of the kind wait
-/// for a person's approval.
+/// for the limit to be raised.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename = "Guard", deny_unknown_fields)]
 pub struct GuardSettings {
