@@ -1,5 +1,7 @@
 //! What differs between engines.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use muster_model::Value;
 
@@ -8,7 +10,7 @@ use crate::error::Failure;
 use crate::statement::{Sql, Stage};
 
 /// A value as the database reads and writes it: its text form, or null.
-pub(crate) type Text = Option<Box<str>>;
+pub(crate) type Text = Option<Arc<str>>;
 
 /// One row for a stage: its number, its group, and its values.
 #[derive(Debug, Clone)]

@@ -289,9 +289,7 @@ impl Session for PostgresSession {
 
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
         let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
-        rows.iter()
-            .map(|row| (0..row.len()).map(|index| Ok(row.try_get::<Option<Box<str>>, _>(index)?)).collect())
-            .collect()
+        rows.iter().map(|row| (0..row.len()).map(|index| Ok(row.try_get::<Text, _>(index)?)).collect()).collect()
     }
 
     async fn savepoint(&mut self) -> Result<(), Failure> {

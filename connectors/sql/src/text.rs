@@ -1,5 +1,7 @@
 //! Values in the text form that databases read and write.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
 use muster_model::{Decimal, Slot, Value, ValueType};
 use uuid::Uuid;
@@ -11,7 +13,7 @@ pub(crate) fn encode(slot: &Slot) -> Text {
     slot.value().map(encode_value)
 }
 
-pub(crate) fn encode_value(value: &Value) -> Box<str> {
+pub(crate) fn encode_value(value: &Value) -> Arc<str> {
     let text = match value {
         Value::Text(text) => return text.clone(),
         Value::Boolean(true) => "1".to_owned(),
@@ -31,7 +33,7 @@ pub(crate) fn encode_value(value: &Value) -> Box<str> {
             value.to_string()
         }
     };
-    text.into_boxed_str()
+    text.into()
 }
 
 /// A value from its text form; the error is what was found.

@@ -35,6 +35,10 @@ pub(crate) struct Sent {
     pub(crate) operation: Operation,
     pub(crate) kind: OperationKind,
     pub(crate) match_value: Option<Value>,
+    /// A create that was not preceded by a look for an object that matches.
+    pub(crate) blind: bool,
+    /// The operation's row, packed once when its batch is noted.
+    pub(crate) packed: Vec<u8>,
     pub(crate) due_at: Option<i64>,
     /// The report has counted the link already.
     pub(crate) counted: bool,
@@ -52,7 +56,8 @@ impl Sent {
             expected_version: None,
             depends_on: Vec::new(),
         };
-        Self { link, operation, kind, match_value: None, due_at: None, counted: false }
+        let (match_value, blind, packed) = (None, false, Vec::new());
+        Self { link, operation, kind, match_value, blind, packed, due_at: None, counted: false }
     }
 
     pub(crate) fn create(compiled: &Compiled, candidate: Candidate) -> Self {
@@ -87,8 +92,11 @@ impl Sent {
         Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())
     }
 
-    /// What the target object's attributes are after a success.
-    pub(crate) fn result(&self, layout: &Layout) -> Result<Row, EngineError> {
+    /// What the target object's attributes are after a success, packed; `set` are values that the target set itself.
+    pub(crate) fn result(&self, layout: &Layout, set: &[(usize, Slot)]) -> Result<Vec<u8>, EngineError> {
+        if self.kind == OperationKind::Create && set.is_empty() && !self.packed.is_empty() {
+            return Ok(self.packed.clone());
+        }
         let mut row = match (&self.kind, &self.link.written) {
             (OperationKind::Create, _) | (_, None) => Row::unknown(layout.target.len()),
             (_, Some(written)) => unpack_row(&layout.target, written)?,
@@ -98,7 +106,12 @@ impl Sent {
                 *slot = new.clone();
             }
         }
-        Ok(row)
+        for (position, value) in set {
+            if let Some(slot) = row.0.get_mut(*position) {
+                slot.clone_from(value);
+            }
+        }
+        Ok(pack_row(&layout.target, &row))
     }
 
     /// Whether it takes access away, whatever else it does.
@@ -106,13 +119,14 @@ impl Sent {
         self.operation.enabling == Some(false)
     }
 
-    fn member(&self, layout: &Layout) -> BatchMember {
+    fn member(&mut self, layout: &Layout) -> BatchMember {
+        self.packed = pack_row(&layout.target, &self.operation.row);
         BatchMember {
             operation: self.operation.id.0,
             link: self.link.id,
             kind: self.kind,
             revision: self.link.dirty,
-            content: content_hash(layout, &self.operation.row),
+            content: hash(&self.packed),
         }
     }
 }
@@ -125,8 +139,12 @@ pub(crate) fn creators_key(compiled: &Compiled, row: &Row) -> Option<Key> {
 
 /// Recognises the values of an operation at the target without keeping them.
 pub(crate) fn content_hash(layout: &Layout, row: &Row) -> [u8; 16] {
+    hash(&pack_row(&layout.target, row))
+}
+
+fn hash(packed: &[u8]) -> [u8; 16] {
     let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(&pack_row(&layout.target, row)).as_bytes()[..16]);
+    short.copy_from_slice(&blake3::hash(packed).as_bytes()[..16]);
     short
 }
 
@@ -175,7 +193,7 @@ impl Engine {
     pub(crate) async fn ship(
         &self,
         prepared: &Prepared,
-        shipment: Shipment,
+        mut shipment: Shipment,
         flying: &mut JoinSet<Landed>,
     ) -> Result<(), EngineError> {
         let side = &prepared.target;
@@ -186,7 +204,7 @@ impl Engine {
             epoch: (side.epoch.incarnation, side.epoch.counter),
             host: self.host.clone(),
             sent_at: self.clock.now(),
-            members: shipment.sent.iter().map(|sent| sent.member(&prepared.layout)).collect(),
+            members: shipment.sent.iter_mut().map(|sent| sent.member(&prepared.layout)).collect(),
         };
         let batch = self.store.open_batch(&record).await?;
         self.observer.passed(CommitPoint::BatchOpened);

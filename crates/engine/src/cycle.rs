@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use muster_connector::Connector;
 use muster_model::Key;
 use muster_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::error::EngineError;
+use crate::import::{Handing, MERGED_TOGETHER};
 use crate::pass::{Pass, Progress, joined};
 use crate::prepare::Prepared;
 use crate::report::Report;
@@ -34,6 +35,8 @@ pub struct Engine {
     pub host: String,
     /// Rung by the import after each page.
     pub(crate) imported: Arc<Notify>,
+    /// Entries merged in one transaction.
+    pub(crate) merged_together: usize,
 }
 
 impl std::fmt::Debug for Engine {
@@ -80,7 +83,8 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
-        Self { store, connections, syncs, clock, observer, host, imported: Arc::new(Notify::new()) }
+        let imported = Arc::new(Notify::new());
+        Self { store, connections, syncs, clock, observer, host, imported, merged_together: MERGED_TOGETHER }
     }
 
     /// Runs one cycle of a sync. The caller holds the right to write the state.
@@ -142,7 +146,9 @@ impl Engine {
         }
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
-        let importer = self.importer(&prepared.source);
+        let (to, mut handed) = mpsc::channel(1);
+        let handing = options.only.is_none().then_some(Handing { sync: prepared.sync, to });
+        let importer = self.importer(&prepared.source, handing);
         let finished = Finished { done: Arc::clone(&done), imported: Arc::clone(&self.imported) };
         let full = options.full;
         let mut importing = JoinSet::new();
@@ -154,7 +160,12 @@ impl Engine {
         let evaluated = if options.only.is_some() {
             Ok(())
         } else {
-            self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await
+            let arriving = self.arriving(prepared, &mut handed, &mut progress, report).await;
+            drop(handed);
+            match arriving {
+                Ok(()) => self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await,
+                Err(error) => Err(error),
+            }
         };
         let read = match importing.join_next().await {
             Some(read) => joined(read)?,

@@ -1,21 +1,39 @@
 //! Import: reading the source page by page and committing each merged page with its cursor.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_connector::page::{Next, Position};
-use muster_connector::{Change, ChangePage, Cursor, Entry, Error as ConnectorError, Expired, Watermark};
-use muster_store::{PageCommit, Round, RoundWrite, SourceType, Store};
-use tokio::sync::Notify;
+use muster_connector::{
+    Change, Connector, Cursor, Entry, Error as ConnectorError, Expired, ReadPage, ReadRequest, Watermark,
+};
+use muster_store::{
+    LinkId, LinkState, LinkView, ObjectId, ObjectWrite, Origin, PageCommit, PageSummary, Round, RoundWrite, SourceType,
+    Store, SyncId,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::merge::{MergeContext, merge};
+use crate::merge::{MergeContext, ReferenceAttribute, merge};
+use crate::pass::joined;
 use crate::prepare::SourceSide;
 
 /// How often a round may start again within one cycle before a person should look.
 const MAX_RESTARTS: u32 = 5;
+
+/// Entries merged in one transaction, when they come fast: a few pages at a time were measured best.
+pub(crate) const MERGED_TOGETHER: usize = 4_000;
+
+/// How long pages that are here wait for the next one.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long the import waits for the evaluation of what it hands over.
+const PATIENCE_WITH_EVALUATION: Duration = Duration::from_secs(5);
 
 /// Reads one source type. It shares nothing with evaluation but the state, so that it can run beside it.
 pub(crate) struct Importer {
@@ -25,125 +43,251 @@ pub(crate) struct Importer {
     /// Rung after each page.
     pub(crate) imported: Arc<Notify>,
     pub(crate) side: Arc<SourceSide>,
+    /// Who evaluates new objects straight away.
+    pub(crate) handing: Option<Handing>,
+    pub(crate) merged_together: usize,
 }
 
 impl Engine {
-    pub(crate) fn importer(&self, side: &Arc<SourceSide>) -> Importer {
+    pub(crate) fn importer(&self, side: &Arc<SourceSide>, handing: Option<Handing>) -> Importer {
         Importer {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
             imported: Arc::clone(&self.imported),
             side: Arc::clone(side),
+            handing,
+            merged_together: self.merged_together,
         }
     }
 }
 
 impl Importer {
     /// Reads until the round is complete. Returns how many entries came.
-    pub(crate) async fn run(&self, full: bool) -> Result<u64, EngineError> {
-        let side = self.side.as_ref();
-        let Some(source) = side.connector.source() else {
+    ///
+    /// The next page is on its way while the last ones are merged, and pages that come fast are merged together.
+    pub(crate) async fn run(mut self, full: bool) -> Result<u64, EngineError> {
+        let side = Arc::clone(&self.side);
+        if side.connector.source().is_none() {
             return Err(side.error(ConnectorError::Unsupported("reading".to_owned())));
-        };
+        }
         let capabilities = side.object_type.source.clone();
         let changes = capabilities.as_ref().and_then(|capabilities| capabilities.changes.clone());
         let starts_full = changes.as_ref().is_some_and(|changes| changes.starts_full);
         let has_changes = changes.is_some();
         let mut standing = self.store.source_type(side.connection, &side.object_type.name).await?;
         let (request, ids, grown) = side.request(self.store.as_ref(), &standing).await?;
-        let references: Vec<_> = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
         if grown || (standing.round == Round::Idle && (full || standing.watermark.is_none() || !has_changes)) {
             standing = fresh_round(&standing);
         } else if standing.round == Round::Idle {
             standing.round = Round::Delta;
             standing.cursor = None;
         }
-        standing.attributes.clone_from(&ids);
+        standing.attributes = ids;
+        let references = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
+        let mut reading =
+            Reading { connector: Arc::clone(&side.connector), request, starts_full, next: JoinSet::new() };
+        let mut pages = Pages { entries: Vec::new(), references };
+        let mut cursors = HashSet::new();
         let mut entries = 0;
         let mut restarts = 0;
+        reading.ask(&standing);
         loop {
-            let answer = if standing.round == Round::Full && !starts_full {
-                let cursor = standing.cursor.clone().map(Cursor);
-                source.read(&request, cursor.as_ref()).await.map(|page| {
-                    // Taken before the first page, good once the last one is here.
-                    if let Some(Watermark(taken)) = &page.watermark {
-                        standing.watermark = Some(taken.clone());
+            let next = match pages.entries.is_empty() {
+                true => reading.next.join_next().await,
+                false => match tokio::time::timeout(PATIENCE, reading.next.join_next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.commit(&standing, &mut pages, false).await?;
+                        continue;
                     }
-                    whole_page(page, standing.watermark.clone())
-                })
-            } else {
-                source.changes(&request, &position(&standing)).await
+                },
             };
-            let page = match answer {
-                Ok(page) => page,
-                Err(ConnectorError::Expired { expired }) if restarts < MAX_RESTARTS => {
-                    restarts += 1;
-                    standing = restarted(&standing, expired);
-                    continue;
+            let answer = match next {
+                Some(answer) => joined(answer)?,
+                None => return Err(EngineError::Stopped),
+            };
+            // A page that was there before would lead round in a circle.
+            let answer = match answer {
+                Ok(Fetched { next: Next::Page(cursor), .. }) if !cursors.insert(cursor.clone().0) => {
+                    Err(ConnectorError::Expired { expired: Expired::Cursor })
                 }
-                Err(error) => return Err(side.error(error)),
+                answer => answer,
             };
-            entries += page.entries.len() as u64;
-            self.observer.read(page.entries.len() as u64);
-            let done = self.commit(&mut standing, &page, &ids, &references).await?;
-            if done {
-                return Ok(entries);
+            match answer {
+                Ok(page) => {
+                    entries += page.entries.len() as u64;
+                    self.observer.read(page.entries.len() as u64);
+                    let is_idle = page.entries.is_empty() && pages.entries.is_empty() && standing.cursor.is_none();
+                    let before = standing.watermark.clone();
+                    let done = advance(&mut standing, &page, starts_full);
+                    if done && is_idle && standing.round == Round::Delta && standing.watermark == before {
+                        // Nothing new at all: not even the state is written.
+                        return Ok(entries);
+                    }
+                    if !done {
+                        reading.ask(&standing);
+                    }
+                    pages.entries.extend(page.entries);
+                    if done || pages.entries.len() >= self.merged_together {
+                        self.commit(&standing, &mut pages, done).await?;
+                    }
+                    if done {
+                        return Ok(entries);
+                    }
+                }
+                Err(error) => {
+                    if !pages.entries.is_empty() {
+                        self.commit(&standing, &mut pages, false).await?;
+                    }
+                    match error {
+                        ConnectorError::Expired { expired } if restarts < MAX_RESTARTS => {
+                            restarts += 1;
+                            cursors.clear();
+                            standing = restarted(&standing, expired);
+                            reading.ask(&standing);
+                        }
+                        error => return Err(side.error(error)),
+                    }
+                }
             }
         }
     }
 
-    /// Merges and commits one page. Returns whether the round is complete.
-    async fn commit(
-        &self,
-        standing: &mut SourceType,
-        page: &ChangePage,
-        ids: &[muster_model::AttributeId],
-        references: &[Option<crate::merge::ReferenceAttribute>],
-    ) -> Result<bool, EngineError> {
-        let done = match &page.next {
-            Next::Done(Watermark(watermark)) => {
-                // Nothing new at all: not even the state is written.
-                if page.entries.is_empty()
-                    && standing.round == Round::Delta
-                    && standing.cursor.is_none()
-                    && standing.watermark.as_ref() == Some(watermark)
-                {
-                    return Ok(true);
-                }
-                standing.watermark = Some(watermark.clone());
-                standing.cursor = None;
-                true
-            }
-            Next::Page(Cursor(cursor)) => {
-                standing.cursor = Some(cursor.clone());
-                false
-            }
-        };
-        let mut anchors: Vec<Vec<u8>> = page.entries.iter().map(|entry| entry.key.encode()).collect();
+    /// Merges pages and commits them with the round's standing after them.
+    async fn commit(&mut self, standing: &SourceType, pages: &mut Pages, done: bool) -> Result<(), EngineError> {
+        let entries = std::mem::take(&mut pages.entries);
+        let mut anchors: Vec<Vec<u8>> = entries.iter().map(|entry| entry.key.encode()).collect();
         anchors.sort_unstable();
         anchors.dedup();
         let stored = self.store.objects(self.side.id, &anchors).await?;
         let full = (standing.round == Round::Full).then_some(standing.generation);
-        let context = MergeContext { ids, references, full, now: self.clock.now() };
-        let merged = merge(&context, &page.entries, &stored)?;
-        if done {
-            standing.unswept |= standing.round == Round::Full;
-            standing.round = Round::Idle;
-        }
+        let context =
+            MergeContext { ids: &standing.attributes, references: &pages.references, full, now: self.clock.now() };
+        let merged = merge(&context, &entries, &stored)?;
+        drop(entries);
         let round = RoundWrite {
-            round: standing.round,
+            round: if done { Round::Idle } else { standing.round },
             generation: standing.generation,
-            unswept: standing.unswept,
+            unswept: standing.unswept || (done && standing.round == Round::Full),
             watermark: standing.watermark.clone(),
             cursor: standing.cursor.clone(),
-            attributes: ids.to_vec(),
+            attributes: standing.attributes.clone(),
         };
         let commit = PageCommit { source_type: self.side.id, objects: merged.objects, edges: merged.edges, round };
-        self.store.commit_page(&commit).await?;
+        let summary = self.store.commit_page(&commit).await?;
         self.observer.passed(if done { CommitPoint::RoundFinished } else { CommitPoint::PageMerged });
         self.imported.notify_one();
-        Ok(done)
+        if let Some(handing) = self.handing.take().filter(|_| standing.round == Round::Full) {
+            self.handing = handing.hand(commit.objects, &summary).await;
+        }
+        Ok(())
+    }
+}
+
+/// Pages that are here and not merged yet.
+struct Pages {
+    entries: Vec<Entry>,
+    references: Vec<Option<ReferenceAttribute>>,
+}
+
+/// What is asked of the source, one page ahead.
+struct Reading {
+    connector: Arc<dyn Connector>,
+    request: ReadRequest,
+    starts_full: bool,
+    next: JoinSet<Result<Fetched, ConnectorError>>,
+}
+
+/// A page of a round, whichever way it was read.
+struct Fetched {
+    entries: Vec<Entry>,
+    next: Next,
+    /// A watermark that was taken before the first page of a full read.
+    taken: Option<Vec<u8>>,
+}
+
+impl Reading {
+    /// Asks for the page at which a round stands.
+    fn ask(&mut self, standing: &SourceType) {
+        let (connector, request) = (Arc::clone(&self.connector), self.request.clone());
+        let whole = standing.round == Round::Full && !self.starts_full;
+        let cursor = standing.cursor.clone().map(Cursor);
+        let position = position(standing);
+        self.next.spawn(async move {
+            let Some(source) = connector.source() else {
+                return Err(ConnectorError::Unsupported("reading".to_owned()));
+            };
+            if whole {
+                source.read(&request, cursor.as_ref()).await.map(whole_page)
+            } else {
+                let page = source.changes(&request, &position).await?;
+                Ok(Fetched { entries: page.entries, next: page.next, taken: None })
+            }
+        });
+    }
+}
+
+/// Moves a round on by a page. Returns whether it is complete.
+fn advance(standing: &mut SourceType, page: &Fetched, starts_full: bool) -> bool {
+    if let Some(taken) = &page.taken {
+        standing.watermark = Some(taken.clone());
+    }
+    match &page.next {
+        Next::Done(Watermark(watermark)) => {
+            // A full read's own watermark was taken before its first page and is good now that the last one is here.
+            if starts_full || standing.round != Round::Full {
+                standing.watermark = Some(watermark.clone());
+            }
+            standing.cursor = None;
+            true
+        }
+        Next::Page(Cursor(cursor)) => {
+            standing.cursor = Some(cursor.clone());
+            false
+        }
+    }
+}
+
+/// Passes new objects on to their evaluation while they are in memory, as long as it keeps up.
+pub(crate) struct Handing {
+    pub(crate) sync: SyncId,
+    pub(crate) to: mpsc::Sender<Vec<LinkView>>,
+}
+
+impl Handing {
+    /// Hands over the new objects of a page. `None` ends it for this cycle: what is not handed over is found in
+    /// the state, where it is marked.
+    async fn hand(self, objects: Vec<ObjectWrite>, summary: &PageSummary) -> Option<Self> {
+        let (_, first) = summary.first_links.iter().find(|(sync, _)| *sync == self.sync)?;
+        let known = objects.len() as u64 - summary.new;
+        // Mostly known objects are looked for in the state, which is the quicker for it.
+        if known > summary.new {
+            return None;
+        }
+        let fresh = objects.into_iter().filter(|object| object.known.is_none());
+        let views = (0..).zip(fresh).map(|(position, object)| LinkView {
+            id: LinkId(first.0 + position),
+            object: ObjectId(summary.first_object.0 + position),
+            anchor: object.anchor,
+            source: object.state,
+            removed: object.removed,
+            removed_since: object.removed_since,
+            state: LinkState::Candidate,
+            origin: Origin::None,
+            target_key: None,
+            written: None,
+            sticky: None,
+            dirty: 1,
+            attempts: 0,
+            due_at: None,
+            parked: false,
+        });
+        // A target that is slow must not keep the import waiting: page tokens die in minutes.
+        match tokio::time::timeout(PATIENCE_WITH_EVALUATION, self.to.send(views.collect())).await {
+            Ok(Ok(())) => Some(self),
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 }
 
@@ -175,15 +319,15 @@ fn position(standing: &SourceType) -> Position {
 }
 
 /// A page of a full read in the form of a page of changes.
-fn whole_page(page: muster_connector::ReadPage, taken: Option<Vec<u8>>) -> ChangePage {
+fn whole_page(page: ReadPage) -> Fetched {
     let next = match page.next {
         Some(cursor) => Next::Page(cursor),
-        None => Next::Done(Watermark(taken.unwrap_or_default())),
+        None => Next::Done(Watermark(Vec::new())),
     };
     let entries = page
         .objects
         .into_iter()
         .map(|object| Entry { key: object.key, change: Change::Whole(object.row), edges: object.edges })
         .collect();
-    ChangePage { entries, next, source_time: page.source_time }
+    Fetched { entries, next, taken: page.watermark.map(|Watermark(taken)| taken) }
 }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use muster_model::pack::pack_row;
-use muster_model::{Row, Slot, Value};
-use muster_store::{LinkUpdate, LinkView, OperationKind, Removed};
+use muster_model::{Once, Row, Slot, Value};
+use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind, Removed};
 
 use crate::apply::Sent;
+use crate::compile::{Compiled, Matching};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
@@ -23,6 +24,41 @@ pub(crate) struct Candidate {
     pub(crate) link: LinkView,
     pub(crate) row: Row,
     pub(crate) match_value: Option<Value>,
+}
+
+/// Whether creates may go out without a look for objects that match. A create never overwrites, so where the target
+/// itself keeps the matched attribute unique, an object that is there refuses the create and is found then. That is
+/// cheaper as long as there are next to none.
+#[derive(Debug, Default)]
+pub(crate) struct Blind {
+    allowed: bool,
+    /// Links whose create met an object that is there.
+    met: HashSet<LinkId>,
+}
+
+/// So many must have been looked for in vain.
+const LOOKED_FOR: usize = 500;
+
+impl Blind {
+    /// A blind create met something: that link, and whoever comes next, is looked for.
+    pub(crate) fn no_more(&mut self, link: LinkId) {
+        self.allowed = false;
+        self.met.insert(link);
+    }
+
+    fn learned(&mut self, asked: usize, found: usize) {
+        if asked >= LOOKED_FOR {
+            self.allowed = found == 0;
+        }
+    }
+
+    fn may(&self, compiled: &Compiled, matching: &Matching, link: &LinkView) -> bool {
+        self.allowed
+            && compiled.capabilities.once != Once::None
+            && compiled.columns.get(matching.target).is_some_and(|column| column.attribute.unique)
+            && link.attempts == 0
+            && !self.met.contains(&link.id)
+    }
 }
 
 impl Engine {
@@ -51,6 +87,10 @@ impl Engine {
                     // Its twin's create is on its way; what came of it shows when this link's turn comes again.
                     progress.unsettled(&candidate.link);
                 }
+                Some(value) if progress.blind.may(compiled, matching, &candidate.link) => {
+                    progress.creating.insert(value.clone());
+                    sending.push(Sent { blind: true, ..Sent::create(compiled, candidate) });
+                }
                 Some(value) => {
                     progress.creating.insert(value.clone());
                     asked.push((value.clone(), candidate));
@@ -70,6 +110,7 @@ impl Engine {
             }
         }
         let found = self.find(prepared, matching.target, asked.iter().map(|(value, _)| value.clone())).await?;
+        progress.blind.learned(found.len(), found.iter().filter(|objects| !objects.is_empty()).count());
         let keys: Vec<Vec<u8>> = found.iter().flatten().map(|object| object.key.encode()).collect();
         let owners = if keys.is_empty() {
             std::collections::HashMap::new()
@@ -105,7 +146,8 @@ impl Engine {
                 if rule == SECOND_CLAIMANT && candidate.link.attempts == 0 {
                     // Perhaps its owner is giving the value up in this very cycle: the second pass knows.
                     progress.unsettled(&candidate.link);
-                    settled.push(LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(&candidate.link) });
+                    let attempts = i64::from(!progress.arriving);
+                    settled.push(LinkUpdate { evaluated: 0, attempts, ..unchanged(&candidate.link) });
                     continue;
                 }
                 let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_model::Value;
-use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason};
+use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason, StoreError};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::apply::{Landed, Sent, Shipment};
@@ -13,9 +14,9 @@ use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
-use crate::matching::Candidate;
+use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
-use crate::record::look_again;
+use crate::record::{closed, look_again};
 use crate::report::Report;
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
@@ -47,13 +48,31 @@ pub(crate) struct Progress {
     pub(crate) disables: Vec<LinkId>,
     /// Match values of creates on their way: one in flight for each.
     pub(crate) creating: HashSet<Value>,
+    /// Whether creates may go out without a look for what matches.
+    pub(crate) blind: Blind,
+    /// New objects are being evaluated while others are still to be read.
+    pub(crate) arriving: bool,
     /// Links that failed to find peace in this cycle, to bound repeated attempts.
     pub(crate) attempts: HashMap<LinkId, u32>,
+}
+
+/// What is on its way: batches at the target, and outcomes being recorded. Tasks of their own all of them, so that
+/// none keeps what another waits for.
+#[derive(Default)]
+struct Fleet {
+    flying: JoinSet<Landed>,
+    closing: JoinSet<Result<(), StoreError>>,
 }
 
 impl Progress {
     pub(crate) fn new(open: HashSet<LinkId>) -> Self {
         Self { open, ..Self::default() }
+    }
+
+    /// Those of these links that this cycle has not left as they are.
+    fn unvisited(&self, mut links: Vec<LinkView>) -> Vec<LinkView> {
+        links.retain(|link| !self.open.contains(&link.id) && self.left.get(&link.id) != Some(&link.dirty));
+        links
     }
 
     /// Notes that a link stays dirty; after a few rounds it is left for the next cycle, so that a cycle ends.
@@ -98,8 +117,7 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let mut flying: JoinSet<Landed> = JoinSet::new();
-        let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
+        let mut fleet = Fleet::default();
         let mut after = LinkId(0);
         let mut given = match pass {
             Pass::Free { .. } => [].as_slice(),
@@ -118,7 +136,7 @@ impl Engine {
             };
             if links.is_empty() {
                 // All that is at the target must be recorded before the same links may be looked at again.
-                self.land_all(prepared, &mut flying, progress, report).await?;
+                self.land_all(prepared, &mut fleet, progress, report).await?;
                 if !matches!(pass, Pass::Free { .. }) || (over && !moved) {
                     return Ok(());
                 }
@@ -130,46 +148,102 @@ impl Engine {
                 continue;
             }
             after = links.last().map_or(after, |link| link.id);
-            let links: Vec<LinkView> = links
-                .into_iter()
-                .filter(|link| !progress.open.contains(&link.id) && progress.left.get(&link.id) != Some(&link.dirty))
-                .collect();
+            let links = progress.unvisited(links);
             if links.is_empty() {
                 continue;
             }
             moved = true;
-            let shipments = self.slice(prepared, links, matches!(pass, Pass::Approved(_)), progress, report).await?;
-            for shipment in shipments {
-                while flying.len() >= most {
-                    if let Some(sent) = flying.join_next().await
-                        && let Err(error) = self.landed(prepared, joined(sent)?, progress, report).await
-                    {
-                        // What is on its way still lands, so that no more than necessary is unknown.
-                        self.land_all(prepared, &mut flying, progress, report).await.ok();
+            let approved = matches!(pass, Pass::Approved(_));
+            self.visit(prepared, links, approved, &mut fleet, progress, report).await?;
+        }
+    }
+
+    /// Evaluates new objects as the import hands them over, until it ends or evaluation falls too far behind. What
+    /// was not handed over is dirty in the state.
+    pub(crate) async fn arriving(
+        &self,
+        prepared: &Prepared,
+        handed: &mut mpsc::Receiver<Vec<LinkView>>,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let mut fleet = Fleet::default();
+        progress.arriving = true;
+        loop {
+            let links = tokio::select! {
+                biased;
+                Some(sent) = fleet.flying.join_next() => {
+                    if let Err(error) = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await {
+                        self.land_all(prepared, &mut fleet, progress, report).await.ok();
                         return Err(error);
                     }
+                    continue;
                 }
-                self.ship(prepared, shipment, &mut flying).await?;
+                links = handed.recv() => links,
+            };
+            let Some(mut links) = links else {
+                let landed = self.land_all(prepared, &mut fleet, progress, report).await;
+                progress.arriving = false;
+                return landed;
+            };
+            while !links.is_empty() {
+                let rest = links.split_off(links.len().min(SLICE as usize));
+                let links = progress.unvisited(std::mem::replace(&mut links, rest));
+                self.visit(prepared, links, false, &mut fleet, progress, report).await?;
             }
         }
+    }
+
+    /// Evaluates links and sends what they call for.
+    async fn visit(
+        &self,
+        prepared: &Prepared,
+        links: Vec<LinkView>,
+        approved: bool,
+        fleet: &mut Fleet,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
+        let shipments = match self.slice(prepared, links, approved, progress, report).await {
+            Ok(shipments) => shipments,
+            Err(error) => {
+                self.land_all(prepared, fleet, progress, report).await.ok();
+                return Err(error);
+            }
+        };
+        for shipment in shipments {
+            while fleet.flying.len() >= most {
+                if let Some(sent) = fleet.flying.join_next().await
+                    && let Err(error) = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await
+                {
+                    // What is on its way still lands, so that no more than necessary is unknown.
+                    self.land_all(prepared, fleet, progress, report).await.ok();
+                    return Err(error);
+                }
+            }
+            self.ship(prepared, shipment, &mut fleet.flying).await?;
+        }
+        Ok(())
     }
 
     /// Records everything that is on its way, and then the first error.
     async fn land_all(
         &self,
         prepared: &Prepared,
-        flying: &mut JoinSet<Landed>,
+        fleet: &mut Fleet,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
         let mut result = Ok(());
-        while let Some(sent) = flying.join_next().await {
-            let landed = self.landed(prepared, joined(sent)?, progress, report).await;
+        while let Some(sent) = fleet.flying.join_next().await {
+            let landed = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await;
             if result.is_ok() {
                 result = landed;
             }
         }
-        result
+        let recorded = closed(&mut fleet.closing, 0).await;
+        result.and(recorded)
     }
 
     /// Evaluates a slice, records what needs no operation, and returns what must be sent.

@@ -98,7 +98,7 @@ impl Engine {
         let mut plan = Plan::default();
         plan.report.sync.clone_from(&rules.name);
         plan.report.notes.clone_from(&prepared.notes);
-        plan.report.read = self.importer(&prepared.source).run(full).await?;
+        plan.report.read = self.importer(&prepared.source, None).run(full).await?;
         self.sweep(&prepared, &mut plan.report).await?;
         let mut planner =
             Planner { prepared: &prepared, plan, limit, guarded: [Vec::new(), Vec::new()], listed: Vec::new() };

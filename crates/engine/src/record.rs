@@ -1,16 +1,18 @@
 //! Recording: what each outcome means for its link. What a link last wrote changes only on a confirmed outcome.
 
+use std::sync::Arc;
+
 use muster_connector::{Effect, Outcome, RetryScope};
-use muster_model::pack::pack_row;
 use muster_model::{Key, Slot, Value};
-use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason};
+use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
+use tokio::task::JoinSet;
 
 use crate::apply::{Landed, Sent, content_hash};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::guard::{DELETE, DISABLE};
-use crate::pass::{Progress, linked_state, unchanged};
+use crate::pass::{Progress, joined, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
 
@@ -26,6 +28,7 @@ impl Engine {
         &self,
         prepared: &Prepared,
         landed: Landed,
+        closing: &mut JoinSet<Result<(), StoreError>>,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
@@ -49,7 +52,10 @@ impl Engine {
                     nothing_sent: true,
                 });
             }
-            match self.judge(prepared, &sent, outcome, now, report)? {
+            if sent.blind && is_taken(outcome) {
+                progress.blind.no_more(sent.link.id);
+            }
+            match self.judge(prepared, &sent, outcome, now, progress.arriving, report)? {
                 Some(update) => {
                     if matches!(outcome, Outcome::Applied(_)) {
                         match sent.kind {
@@ -78,8 +84,15 @@ impl Engine {
                 }
             }
         }
-        self.store.close_batch(landed.batch, prepared.sync, &updates, &guarded, &open, now).await?;
-        self.observer.passed(CommitPoint::BatchClosed);
+        // One at a time, so that no more than two batches of outcomes are in memory.
+        closed(closing, 0).await?;
+        let (store, observer, sync, batch) =
+            (Arc::clone(&self.store), Arc::clone(&self.observer), prepared.sync, landed.batch);
+        closing.spawn(async move {
+            store.close_batch(batch, sync, &updates, &guarded, &open, now).await?;
+            observer.passed(CommitPoint::BatchClosed);
+            Ok(())
+        });
         match error {
             Some(error) => Err(EngineError::connection(&prepared.target.name, error)),
             None => Ok(()),
@@ -93,6 +106,7 @@ impl Engine {
         sent: &Sent,
         outcome: &Outcome,
         now: i64,
+        arriving: bool,
         report: &mut Report,
     ) -> Result<Option<LinkUpdate>, EngineError> {
         let link = &sent.link;
@@ -107,6 +121,8 @@ impl Engine {
             due_at: Some(now + look_again(sent.disables() || sent.kind == OperationKind::Delete)),
             ..unchanged(link)
         };
+        // Before everything is read, a refusal may be over by the end of the cycle and costs no chance.
+        let second_chance = LinkUpdate { evaluated: 0, attempts: i64::from(!arriving), ..unchanged(link) };
         let again = |pause: i64| LinkUpdate {
             evaluated: 0,
             attempts: link.attempts + 1,
@@ -138,9 +154,7 @@ impl Engine {
                 ..unchanged(link)
             },
             // The match rule may find it now; if it did not the first time around, it never will.
-            Outcome::Exists { .. } if prepared.compiled.matching.is_some() && link.attempts == 0 => {
-                LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(link) }
-            }
+            Outcome::Exists { .. } if prepared.compiled.matching.is_some() && link.attempts == 0 => second_chance,
             Outcome::Exists { key } => {
                 report.parked += 1;
                 let names = prepared.compiled.target.anchor.attributes.join(", ");
@@ -160,9 +174,7 @@ impl Engine {
                 again(i64::try_from(after.as_millis()).unwrap_or(LONGEST_PAUSE))
             }
             // Perhaps its holder is giving the value up in this very cycle: the second pass knows.
-            Outcome::Rejected { rule, .. } if rule == UNIQUE && link.attempts == 0 => {
-                LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(link) }
-            }
+            Outcome::Rejected { rule, .. } if rule == UNIQUE && link.attempts == 0 => second_chance,
             Outcome::Rejected { attribute, rule, message } => {
                 report.parked += 1;
                 parked(rule, attribute.as_deref(), message.clone())
@@ -177,6 +189,25 @@ impl Engine {
             }
         };
         Ok(Some(update))
+    }
+}
+
+/// Waits until at most so many batches are being recorded.
+pub(crate) async fn closed(closing: &mut JoinSet<Result<(), StoreError>>, at_most: usize) -> Result<(), EngineError> {
+    while closing.len() > at_most {
+        if let Some(closed) = closing.join_next().await {
+            joined(closed)??;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a create was refused because of what is there already.
+fn is_taken(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Exists { .. } => true,
+        Outcome::Rejected { rule, .. } => rule == UNIQUE,
+        _ => false,
     }
 }
 
@@ -212,27 +243,33 @@ pub(crate) fn success(prepared: &Prepared, sent: &Sent, effect: &Effect) -> Resu
             ..unchanged(link)
         });
     }
-    let mut row = sent.result(&prepared.layout)?;
-    for (name, value) in &effect.values {
-        let position = prepared.compiled.target_attributes.iter().position(|attribute| attribute == name);
-        if let Some(slot) = position.and_then(|position| row.0.get_mut(position)) {
-            *slot = value.clone();
-        }
-    }
+    let names = &prepared.compiled.target_attributes;
+    let position = |name: &String| names.iter().position(|attribute| attribute == name);
+    let set: Vec<(usize, Slot)> =
+        effect.values.iter().filter_map(|(name, value)| Some((position(name)?, value.clone()))).collect();
+    let written = sent.result(&prepared.layout, &set)?;
     let created = sent.kind == OperationKind::Create;
     let renamed = match &sent.operation.kind {
         muster_connector::Kind::Rename { to } => Some(to),
         _ => None,
     };
     let key = effect.key.as_ref().or(renamed).or(sent.operation.key.as_ref()).map(Key::encode);
-    let off = Slot::One(Value::Boolean(false));
-    let disabled = prepared.compiled.enabling.is_some_and(|position| *row.slot(position) == off);
+    let disabled = match prepared.compiled.enabling {
+        None => false,
+        Some(position) => {
+            let set = set.iter().rev().find(|(other, _)| *other == position).map(|(_, value)| value);
+            match set.unwrap_or_else(|| sent.operation.row.slot(position)) {
+                Slot::Unknown => link.state == LinkState::Disabled,
+                slot => *slot == Slot::One(Value::Boolean(false)),
+            }
+        }
+    };
     Ok(LinkUpdate {
         state: linked_state(disabled),
         origin: if created { Origin::Created } else { link.origin },
         target_key: key,
         fresh_key: created && prepared.compiled.anchor.is_none(),
-        written: Some(pack_row(&prepared.layout.target, &row)),
+        written: Some(written),
         due_at: sent.due_at,
         ..unchanged(link)
     })

@@ -120,7 +120,7 @@ fn parse_text(rest: &str, lead: usize) -> Result<Expression, ExpressionError> {
             '"' => {
                 let used = rest.get(..position).unwrap_or("").chars().count();
                 refuse_rest(rest.get(position + 1..).unwrap_or(""), lead + used + 2)?;
-                return Ok(Expression::Constant(Value::Text(text.into_boxed_str())));
+                return Ok(Expression::Constant(Value::Text(text.into())));
             }
             other => text.push(other),
         }

@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
         }
         let value = match self.byte()? {
             tag::TEXT => Value::Text(self.text()?.into()),
-            tag::UUID_TEXT => Value::Text(self.uuid()?.hyphenated().to_string().into_boxed_str()),
+            tag::UUID_TEXT => Value::Text(self.uuid()?.hyphenated().to_string().into()),
             tag::INTEGER => Value::Integer(unzigzag(self.number()?)),
             tag::DECIMAL => Value::Decimal(Decimal::parse(self.text()?).ok_or(self.damaged())?),
             tag::FALSE => Value::Boolean(false),

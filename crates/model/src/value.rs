@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -161,7 +162,7 @@ pub struct Reference {
 #[serde(rename_all = "snake_case")]
 pub enum Value {
     /// See [`ValueType::Text`].
-    Text(Box<str>),
+    Text(Arc<str>),
     /// See [`ValueType::Integer`].
     Integer(i64),
     /// See [`ValueType::Decimal`].

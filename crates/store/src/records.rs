@@ -9,7 +9,7 @@ use uuid::Uuid;
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(pub i64);
     )*};
 }
@@ -214,12 +214,16 @@ pub struct PageCommit {
 }
 
 /// What a page's merge did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageSummary {
     /// Objects not seen before.
     pub new: u64,
     /// References added or removed.
     pub edges: u64,
+    /// The first new object; the others have the ids after it, in the order of the page.
+    pub first_object: ObjectId,
+    /// For each sync that reads the type the first new object's link; the others have the ids after it, in that order.
+    pub first_links: Vec<(SyncId, LinkId)>,
 }
 
 /// The state of a link.

@@ -484,6 +484,8 @@ pub(super) struct World {
     pub(super) killer: Arc<Killer>,
     pub(super) rules: SyncRules,
     pub(super) folder: TempDir,
+    /// One page is committed alone, unless a test says otherwise.
+    pub(super) merged_together: usize,
 }
 
 pub(super) fn mapping(target: &str, value: &str) -> MappingRule {
@@ -519,6 +521,7 @@ impl World {
             killer: Arc::default(),
             rules,
             folder: tempfile::tempdir().unwrap(),
+            merged_together: 1,
         }
     }
 
@@ -531,7 +534,10 @@ impl World {
         connections.insert("hr".to_owned(), self.source.clone());
         connections.insert("app".to_owned(), self.target.clone());
         let store: Arc<dyn Store> = self.store().await;
-        Engine::new(store, connections, vec![self.rules.clone()], self.clock.clone(), self.killer.clone())
+        let mut engine =
+            Engine::new(store, connections, vec![self.rules.clone()], self.clock.clone(), self.killer.clone());
+        engine.merged_together = self.merged_together;
+        engine
     }
 
     pub(super) async fn cycle(&self) -> Result<Report, EngineError> {

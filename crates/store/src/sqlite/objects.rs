@@ -9,7 +9,8 @@ use super::edges::{drop_edges, write_edges};
 use super::{Doing as _, pack, types};
 use crate::error::StoreError;
 use crate::records::{
-    ObjectId, ObjectWrite, ObjectsByAnchor, PageCommit, PageSummary, Removed, RoundWrite, SourceTypeId, StoredObject,
+    LinkId, ObjectId, ObjectWrite, ObjectsByAnchor, PageCommit, PageSummary, Removed, RoundWrite, SourceTypeId,
+    StoredObject, SyncId,
 };
 
 pub(super) fn removed_number(removed: Removed) -> i64 {
@@ -67,12 +68,12 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
     let (known, fresh): (Vec<&ObjectWrite>, Vec<&ObjectWrite>) =
         page.objects.iter().partition(|object| object.known.is_some());
     update_objects(&mut transaction, page.round.generation, &known).await?;
-    let new = insert_objects(&mut transaction, page, &fresh, newest).await?;
+    insert_objects(&mut transaction, page, &fresh, newest).await?;
     let is = |wanted: fn(&ObjectWrite) -> bool| {
         let ids = known.iter().filter(move |object| wanted(object)).filter_map(|object| object.known);
         ids.map(|id| id.0).collect::<Vec<i64>>()
     };
-    let mut summary = PageSummary { new, edges: 0 };
+    let mut summary = PageSummary { new: fresh.len() as u64, ..PageSummary::default() };
     let mut dirty = is(|object| object.changed);
     if !page.edges.is_empty() {
         let ids = ids(&mut transaction, page).await?;
@@ -84,14 +85,18 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
     dirty.sort_unstable();
     dirty.dedup();
     mark_dirty(&mut transaction, page.source_type, &dirty).await?;
-    link_new(&mut transaction, page.source_type, newest).await?;
+    if !fresh.is_empty() {
+        summary.first_object = ObjectId(newest + 1);
+        summary.first_links = link_new(&mut transaction, page.source_type, newest, fresh.len()).await?;
+    }
     write_round(&mut transaction, page.source_type, &page.round).await?;
     transaction.commit().await.doing(COMMIT)?;
     Ok(summary)
 }
 
+/// The greatest id that an object ever had.
 async fn newest_object(transaction: &mut Transaction<'_, Sqlite>) -> Result<i64, StoreError> {
-    let row = sqlx::query("SELECT coalesce(max(id), 0) FROM source_object")
+    let row = sqlx::query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'source_object'")
         .fetch_one(&mut **transaction)
         .await
         .doing(COMMIT)?;
@@ -132,15 +137,15 @@ async fn update_objects(
     Ok(())
 }
 
-/// Writes objects that were not stored when the page was merged. Returns how many they are.
+/// Writes objects that were not stored when the page was merged, with the ids after `newest`, in their order.
 async fn insert_objects(
     transaction: &mut Transaction<'_, Sqlite>,
     page: &PageCommit,
     objects: &[&ObjectWrite],
     newest: i64,
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     if objects.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let mut rows = pack::Rows::new();
     for object in objects {
@@ -152,8 +157,8 @@ async fn insert_objects(
     }
     let (blob, json) = rows.finish();
     sqlx::query(
-        "INSERT INTO source_object (source_type, anchor, generation, removed, removed_since, state) \
-         SELECT ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
+        "INSERT INTO source_object (id, source_type, anchor, generation, removed, removed_since, state) \
+         SELECT ?5 + key, ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
                 CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
          FROM json_each(?2)",
     )
@@ -161,15 +166,11 @@ async fn insert_objects(
     .bind(json)
     .bind(page.source_type.0)
     .bind(page.round.generation)
+    .bind(newest + 1)
     .execute(&mut **transaction)
     .await
     .doing(COMMIT)?;
-    let row = sqlx::query("SELECT count(*) FROM source_object WHERE id > ?")
-        .bind(newest)
-        .fetch_one(&mut **transaction)
-        .await
-        .doing(COMMIT)?;
-    Ok(row.try_get::<i64, _>(0).doing(COMMIT)? as u64)
+    Ok(())
 }
 
 /// The ids of the page's objects.
@@ -193,25 +194,39 @@ async fn ids(
         .collect::<Result<_, StoreError>>()
 }
 
-/// Gives the objects that came with this transaction their links.
+/// Gives the objects that came with this transaction their links. Returns for each sync the first of its links,
+/// which are as many as the objects and in the same order.
 async fn link_new(
     transaction: &mut Transaction<'_, Sqlite>,
     source_type: SourceTypeId,
     newest: i64,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT OR IGNORE INTO link (sync, object, target_type) \
-         SELECT sync.id, source_object.id, sync.target_type FROM source_object \
-         CROSS JOIN sync ON sync.source_type = source_object.source_type \
-         WHERE source_object.id > ?1 AND source_object.source_type = ?2 AND source_object.state IS NOT NULL \
-         AND sync.retired = 0 ORDER BY source_object.id",
-    )
-    .bind(newest)
-    .bind(source_type.0)
-    .execute(&mut **transaction)
-    .await
-    .doing(COMMIT)?;
-    Ok(())
+    objects: usize,
+) -> Result<Vec<(SyncId, LinkId)>, StoreError> {
+    let rows = sqlx::query("SELECT id, (SELECT coalesce(max(id), 0) FROM link) FROM sync WHERE source_type = ? AND retired = 0 ORDER BY id")
+        .bind(source_type.0)
+        .fetch_all(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+    let mut first_links = Vec::with_capacity(rows.len());
+    for (position, row) in rows.iter().enumerate() {
+        let sync: i64 = row.try_get(0).doing(COMMIT)?;
+        let first = row.try_get::<i64, _>(1).doing(COMMIT)? + 1 + (position * objects) as i64;
+        sqlx::query(
+            "INSERT INTO link (id, sync, object, target_type) \
+             SELECT ?4 + source_object.id - ?1 - 1, sync.id, source_object.id, sync.target_type \
+             FROM sync CROSS JOIN source_object WHERE sync.id = ?3 AND source_object.id > ?1 \
+             AND source_object.id <= ?1 + ?2 AND source_object.state IS NOT NULL",
+        )
+        .bind(newest)
+        .bind(objects as i64)
+        .bind(sync)
+        .bind(first)
+        .execute(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
+        first_links.push((SyncId(sync), LinkId(first)));
+    }
+    Ok(first_links)
 }
 
 /// Marks the links of known objects dirty, and makes those of placeholders that became objects.

@@ -1,5 +1,7 @@
 //! Batches on their way, and what becomes of links when outcomes are known.
 
+use std::collections::BTreeMap;
+
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 use uuid::Uuid;
@@ -168,58 +170,90 @@ async fn write_updates(
     updates: &[LinkUpdate],
     now: i64,
 ) -> Result<(), StoreError> {
-    const ACTION: &str = "given link states";
     if updates.is_empty() {
         return Ok(());
     }
     release_stale_keys(transaction, sync, updates).await?;
-    let mut rows = pack::Rows::new();
-    let mut values = pack::Rows::new();
-    let mut any_values = false;
+    // Most updates of a batch end alike, and what is the same for all need not be packed for each.
+    let mut alike: BTreeMap<Ending, Vec<&LinkUpdate>> = BTreeMap::new();
     for update in updates {
-        rows.row()
-            .number(update.link.0)
-            .number(state_number(update.state))
-            .number(origin_number(update.origin))
-            .number(update.evaluated)
-            .number(i64::from(update.dirty_again))
-            .number(update.attempts)
-            .optional_number(update.not_before)
-            .optional_number(update.due_at)
-            .bytes(update.target_key.as_deref());
-        if let Some(written) = &update.written {
-            values.row().number(update.link.0).bytes(Some(written));
-            any_values = true;
+        alike.entry(Ending::of(update)).or_default().push(update);
+    }
+    for (ending, updates) in alike {
+        write_alike(transaction, &ending, &updates).await?;
+    }
+    write_parked(transaction, sync, updates, now).await
+}
+
+/// What an update writes, apart from the target key and the values.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ending {
+    state: i64,
+    origin: i64,
+    evaluated: i64,
+    dirty_again: bool,
+    attempts: i64,
+    not_before: Option<i64>,
+    due_at: Option<i64>,
+    has_values: bool,
+}
+
+impl Ending {
+    fn of(update: &LinkUpdate) -> Self {
+        Self {
+            state: state_number(update.state),
+            origin: origin_number(update.origin),
+            evaluated: update.evaluated,
+            dirty_again: update.dirty_again,
+            attempts: update.attempts,
+            not_before: update.not_before,
+            due_at: update.due_at,
+            has_values: update.written.is_some(),
         }
+    }
+}
+
+async fn write_alike(
+    transaction: &mut Transaction<'_, Sqlite>,
+    ending: &Ending,
+    updates: &[&LinkUpdate],
+) -> Result<(), StoreError> {
+    const ACTION: &str = "given link states";
+    let mut rows = pack::Rows::new();
+    for update in updates {
+        rows.row().number(update.link.0).bytes(update.target_key.as_deref()).bytes(update.written.as_deref());
     }
     let (blob, json) = rows.finish();
     sqlx::query(
-        "UPDATE link SET state = new.value ->> 1, origin = new.value ->> 2, \
-             evaluated = max(evaluated, new.value ->> 3), dirty = dirty + (new.value ->> 4), \
-             attempts = new.value ->> 5, not_before = new.value ->> 6, due_at = new.value ->> 7, \
-             target_key = CASE WHEN new.value ->> 8 IS NULL THEN NULL \
-                          ELSE substr(?1, new.value ->> 8, new.value ->> 9) END \
+        "UPDATE link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
+             not_before = ?8, due_at = ?9, target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
          FROM json_each(?2) AS new WHERE link.id = new.value ->> 0",
     )
-    .bind(blob)
-    .bind(json)
+    .bind(&blob)
+    .bind(&json)
+    .bind(ending.state)
+    .bind(ending.origin)
+    .bind(ending.evaluated)
+    .bind(i64::from(ending.dirty_again))
+    .bind(ending.attempts)
+    .bind(ending.not_before)
+    .bind(ending.due_at)
     .execute(&mut **transaction)
     .await
     .doing(ACTION)?;
-    if any_values {
-        let (blob, json) = values.finish();
+    if ending.has_values {
         sqlx::query(
             "INSERT INTO link_values (link, written) \
-             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2) WHERE true \
+             SELECT value ->> 0, substr(?1, value ->> 3, value ->> 4) FROM json_each(?2) WHERE true \
              ON CONFLICT (link) DO UPDATE SET written = excluded.written",
         )
-        .bind(blob)
-        .bind(json)
+        .bind(&blob)
+        .bind(&json)
         .execute(&mut **transaction)
         .await
         .doing(ACTION)?;
     }
-    write_parked(transaction, sync, updates, now).await
+    Ok(())
 }
 
 /// A key that the target assigned just now cannot belong to another object any more (row numbers come back
@@ -255,13 +289,20 @@ async fn write_parked(
     now: i64,
 ) -> Result<(), StoreError> {
     const ACTION: &str = "told what is parked";
-    let healed = pack::numbers(updates.iter().filter(|update| update.parked.is_none()).map(|update| update.link.0));
-    for statement in [
-        "DELETE FROM operation WHERE state = 2 AND link IN \
-         (SELECT parked.link FROM json_each(?) CROSS JOIN parked ON parked.link = json_each.value)",
-        "DELETE FROM parked WHERE link IN (SELECT value FROM json_each(?))",
-    ] {
-        sqlx::query(statement).bind(&healed).execute(&mut **transaction).await.doing(ACTION)?;
+    let any = sqlx::query("SELECT EXISTS (SELECT 1 FROM parked WHERE sync = ?)")
+        .bind(sync.0)
+        .fetch_one(&mut **transaction)
+        .await
+        .doing(ACTION)?;
+    if any.try_get(0).doing(ACTION)? {
+        let healed = pack::numbers(updates.iter().filter(|update| update.parked.is_none()).map(|update| update.link.0));
+        for statement in [
+            "DELETE FROM operation WHERE state = 2 AND link IN \
+             (SELECT parked.link FROM json_each(?) CROSS JOIN parked ON parked.link = json_each.value)",
+            "DELETE FROM parked WHERE link IN (SELECT value FROM json_each(?))",
+        ] {
+            sqlx::query(statement).bind(&healed).execute(&mut **transaction).await.doing(ACTION)?;
+        }
     }
     for update in updates {
         let Some(reason) = &update.parked else { continue };
