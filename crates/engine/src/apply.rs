@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// Objects blamed one by one within a batch before the rest is left for later: by then the fault is no object's.
 const MAX_BLAMED: usize = 20;
 
-/// One operation on its way, with what recording its outcome needs.
+/// One operation on its way, with what recording its outcome needs. Its row leaves with the batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) link: LinkView,
@@ -37,8 +37,12 @@ pub(crate) struct Sent {
     pub(crate) match_value: Option<Value>,
     /// A create that was not preceded by a look for an object that matches.
     pub(crate) blind: bool,
-    /// The operation's row, packed once when its batch is noted.
-    pub(crate) packed: Vec<u8>,
+    /// What recognises the operation's values, once it has left.
+    pub(crate) content: [u8; 16],
+    /// What the target object's attributes are after a success, packed, once it has left.
+    pub(crate) after: Vec<u8>,
+    /// Whether the object is disabled after a success, where the operation says so.
+    pub(crate) disabled_after: Option<bool>,
     pub(crate) due_at: Option<i64>,
     /// The report has counted the link already.
     pub(crate) counted: bool,
@@ -56,8 +60,18 @@ impl Sent {
             expected_version: None,
             depends_on: Vec::new(),
         };
-        let (match_value, blind, packed) = (None, false, Vec::new());
-        Self { link, operation, kind, match_value, blind, packed, due_at: None, counted: false }
+        Self {
+            link,
+            operation,
+            kind,
+            match_value: None,
+            blind: false,
+            content: [0; 16],
+            after: Vec::new(),
+            disabled_after: None,
+            due_at: None,
+            counted: false,
+        }
     }
 
     pub(crate) fn create(compiled: &Compiled, candidate: Candidate) -> Self {
@@ -92,42 +106,43 @@ impl Sent {
         Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())
     }
 
-    /// What the target object's attributes are after a success, packed; `set` are values that the target set itself.
-    pub(crate) fn result(&self, layout: &Layout, set: &[(usize, Slot)]) -> Result<Vec<u8>, EngineError> {
-        if self.kind == OperationKind::Create && set.is_empty() && !self.packed.is_empty() {
-            return Ok(self.packed.clone());
-        }
-        let mut row = match (&self.kind, &self.link.written) {
-            (OperationKind::Create, _) | (_, None) => Row::unknown(layout.target.len()),
-            (_, Some(written)) => unpack_row(&layout.target, written)?,
+    /// What leaves, and what is noted of it. What recording needs is kept packed, and nothing else: a batch is in
+    /// memory from its evaluation until its outcomes are recorded.
+    fn depart(&mut self, prepared: &Prepared) -> Result<(Operation, BatchMember), EngineError> {
+        let layout = &prepared.layout;
+        let row = std::mem::take(&mut self.operation.row);
+        let packed = pack_row(&layout.target, &row);
+        self.content = hash(&packed);
+        self.after = match (self.kind, self.link.written.take()) {
+            (OperationKind::Create, _) | (_, None) => packed,
+            (_, Some(written)) => {
+                let mut after = unpack_row(&layout.target, &written)?;
+                for (slot, new) in after.0.iter_mut().zip(&row.0) {
+                    if !new.is_unknown() {
+                        slot.clone_from(new);
+                    }
+                }
+                pack_row(&layout.target, &after)
+            }
         };
-        for (slot, new) in row.0.iter_mut().zip(&self.operation.row.0) {
-            if !new.is_unknown() {
-                *slot = new.clone();
-            }
-        }
-        for (position, value) in set {
-            if let Some(slot) = row.0.get_mut(*position) {
-                slot.clone_from(value);
-            }
-        }
-        Ok(pack_row(&layout.target, &row))
+        self.disabled_after = prepared.compiled.enabling.and_then(|position| match row.slot(position) {
+            Slot::Unknown => None,
+            slot => Some(*slot == Slot::One(Value::Boolean(false))),
+        });
+        self.link.source = None;
+        let member = BatchMember {
+            operation: self.operation.id.0,
+            link: self.link.id,
+            kind: self.kind,
+            revision: self.link.dirty,
+            content: self.content,
+        };
+        Ok((Operation { row, ..self.operation.clone() }, member))
     }
 
     /// Whether it takes access away, whatever else it does.
     pub(crate) fn disables(&self) -> bool {
         self.operation.enabling == Some(false)
-    }
-
-    fn member(&mut self, layout: &Layout) -> BatchMember {
-        self.packed = pack_row(&layout.target, &self.operation.row);
-        BatchMember {
-            operation: self.operation.id.0,
-            link: self.link.id,
-            kind: self.kind,
-            revision: self.link.dirty,
-            content: hash(&self.packed),
-        }
     }
 }
 
@@ -197,6 +212,13 @@ impl Engine {
         flying: &mut JoinSet<Landed>,
     ) -> Result<(), EngineError> {
         let side = &prepared.target;
+        let mut operations = Vec::with_capacity(shipment.sent.len());
+        let mut members = Vec::with_capacity(shipment.sent.len());
+        for sent in &mut shipment.sent {
+            let (operation, member) = sent.depart(prepared)?;
+            operations.push(operation);
+            members.push(member);
+        }
         let record = BatchRecord {
             id: BatchId(0),
             sync: prepared.sync,
@@ -204,7 +226,7 @@ impl Engine {
             epoch: (side.epoch.incarnation, side.epoch.counter),
             host: self.host.clone(),
             sent_at: self.clock.now(),
-            members: shipment.sent.iter_mut().map(|sent| sent.member(&prepared.layout)).collect(),
+            members,
         };
         let batch = self.store.open_batch(&record).await?;
         self.observer.passed(CommitPoint::BatchOpened);
@@ -216,7 +238,6 @@ impl Engine {
         };
         flying.spawn(async move {
             let mut outcomes = HashMap::with_capacity(shipment.sent.len());
-            let operations = shipment.sent.iter().map(|sent| sent.operation.clone()).collect();
             let error = carrier.send(operations, &mut outcomes).await;
             carrier.observer.passed(CommitPoint::BatchAnswered);
             carrier.observer.applied(outcomes.len() as u64);

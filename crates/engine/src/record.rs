@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use muster_connector::{Effect, Outcome, RetryScope};
+use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Slot, Value};
 use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
 use tokio::task::JoinSet;
 
-use crate::apply::{Landed, Sent, content_hash};
+use crate::apply::{Landed, Sent};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -79,7 +80,7 @@ impl Engine {
                         link: sent.link.id,
                         kind: sent.kind,
                         revision: sent.link.dirty,
-                        content: content_hash(&prepared.layout, &sent.operation.row),
+                        content: sent.content,
                     });
                 }
             }
@@ -247,22 +248,30 @@ pub(crate) fn success(prepared: &Prepared, sent: &Sent, effect: &Effect) -> Resu
     let position = |name: &String| names.iter().position(|attribute| attribute == name);
     let set: Vec<(usize, Slot)> =
         effect.values.iter().filter_map(|(name, value)| Some((position(name)?, value.clone()))).collect();
-    let written = sent.result(&prepared.layout, &set)?;
+    let written = match set.as_slice() {
+        [] => sent.after.clone(),
+        set => {
+            let mut after = unpack_row(&prepared.layout.target, &sent.after)?;
+            for (position, value) in set {
+                if let Some(slot) = after.0.get_mut(*position) {
+                    slot.clone_from(value);
+                }
+            }
+            pack_row(&prepared.layout.target, &after)
+        }
+    };
     let created = sent.kind == OperationKind::Create;
     let renamed = match &sent.operation.kind {
         muster_connector::Kind::Rename { to } => Some(to),
         _ => None,
     };
     let key = effect.key.as_ref().or(renamed).or(sent.operation.key.as_ref()).map(Key::encode);
-    let disabled = match prepared.compiled.enabling {
-        None => false,
-        Some(position) => {
-            let set = set.iter().rev().find(|(other, _)| *other == position).map(|(_, value)| value);
-            match set.unwrap_or_else(|| sent.operation.row.slot(position)) {
-                Slot::Unknown => link.state == LinkState::Disabled,
-                slot => *slot == Slot::One(Value::Boolean(false)),
-            }
-        }
+    let off = Slot::One(Value::Boolean(false));
+    let set_off = set.iter().rev().find(|(position, _)| prepared.compiled.enabling == Some(*position));
+    let disabled = match (set_off, sent.disabled_after) {
+        (Some((_, slot)), _) => *slot == off,
+        (None, Some(disabled)) => disabled,
+        (None, None) => !created && link.state == LinkState::Disabled,
     };
     Ok(LinkUpdate {
         state: linked_state(disabled),

@@ -28,7 +28,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(std::time::Duration::from_secs(10))
-        .pragma("cache_size", "-4000")
+        .pragma("cache_size", "-16000")
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
         // Rows come from a thread of the driver's own; with the usual 50 at a time most of reading is waiting for each other.
@@ -37,7 +37,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) fn reader_options(path: &Path) -> SqliteConnectOptions {
-    options(path).pragma("query_only", "true")
+    options(path).pragma("query_only", "true").pragma("cache_size", "-4000")
 }
 
 /// Opens the writer's connection, making or upgrading the file.
