@@ -48,7 +48,7 @@ async fn a_killed_process_comes_to_the_same_end() {
         program.write("muster.toml", &format!("{}{SYNC}", entra(&sandbox.facts())));
         // An unknown batch exists only after a kill, so that point is passed in a second run.
         let kills = match point {
-            CommitPoint::PageMerged => vec!["page_merged:2".to_owned()],
+            CommitPoint::PageMerged => vec!["page_merged:1".to_owned()],
             CommitPoint::UnknownResolved => vec!["batch_answered:1".to_owned(), "unknown_resolved:1".to_owned()],
             other => vec![format!("{other}:1")],
         };

@@ -273,7 +273,10 @@ impl Session for PostgresSession {
         let create = sql!("CREATE TEMPORARY TABLE {stage} ({}) ON COMMIT DROP", stage.columns_with_types());
         self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
         let mut copy = self.transaction.copy_in_raw(sql!("COPY {stage} FROM STDIN").text()).await?;
-        copy.send(copy_text(rows)).await?;
+        // In pieces, so that a large batch is not in memory twice.
+        for rows in rows.chunks(COPIED_TOGETHER) {
+            copy.send(copy_text(rows)).await?;
+        }
         copy.finish().await?;
         Ok(())
     }
@@ -304,6 +307,9 @@ impl Session for PostgresSession {
         Ok(self.transaction.commit().await?)
     }
 }
+
+/// Rows in one message of `COPY`.
+const COPIED_TOGETHER: usize = 500;
 
 /// The text format of `COPY` (PostgreSQL documentation, COPY, "Text Format").
 fn copy_text(rows: &[StageRow]) -> Vec<u8> {

@@ -76,7 +76,9 @@ impl Sent {
 
     pub(crate) fn create(compiled: &Compiled, candidate: Candidate) -> Self {
         let key = creators_key(compiled, &candidate.row);
-        let sent = Self::new(candidate.link, OperationKind::Create, Kind::Create, key, candidate.row);
+        // Evaluated, so its source state has said all that it has to say; a batch is in memory for a while.
+        let link = LinkView { source: None, ..candidate.link };
+        let sent = Self::new(link, OperationKind::Create, Kind::Create, key, candidate.row);
         Self { match_value: candidate.match_value, ..sent }
     }
 

@@ -9,8 +9,8 @@ use muster_connector::{
     Change, Connector, Cursor, Entry, Error as ConnectorError, Expired, ReadPage, ReadRequest, Watermark,
 };
 use muster_store::{
-    LinkId, LinkState, LinkView, ObjectId, ObjectWrite, Origin, PageCommit, PageSummary, Round, RoundWrite, SourceType,
-    Store, SyncId,
+    LinkId, LinkState, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Origin, PageCommit, PageSummary, Round,
+    RoundWrite, SourceType, Store, SyncId,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::merge::{MergeContext, ReferenceAttribute, merge};
+use crate::merge::{MergeContext, Merged, ReferenceAttribute, merge};
 use crate::pass::joined;
 use crate::prepare::SourceSide;
 
@@ -27,7 +27,10 @@ use crate::prepare::SourceSide;
 const MAX_RESTARTS: u32 = 5;
 
 /// Entries merged in one transaction, when they come fast: a few pages at a time were measured best.
-pub(crate) const MERGED_TOGETHER: usize = 4_000;
+pub(crate) const MERGED_TOGETHER: usize = 1_500;
+
+/// Pages that are here before they are needed.
+const PAGES_AHEAD: usize = 1;
 
 /// How long pages that are here wait for the next one.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -65,7 +68,7 @@ impl Engine {
 impl Importer {
     /// Reads until the round is complete. Returns how many entries came.
     ///
-    /// The next page is on its way while the last ones are merged, and pages that come fast are merged together.
+    /// The next pages are on their way while the last ones are merged, and pages that come fast are merged together.
     pub(crate) async fn run(mut self, full: bool) -> Result<u64, EngineError> {
         let side = Arc::clone(&self.side);
         if side.connector.source().is_none() {
@@ -85,27 +88,24 @@ impl Importer {
         }
         standing.attributes = ids;
         let references = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
-        let mut reading =
-            Reading { connector: Arc::clone(&side.connector), request, starts_full, next: JoinSet::new() };
-        let mut pages = Pages { entries: Vec::new(), references };
+        let (connector, pages) = (Arc::clone(&side.connector), mpsc::channel(1).1);
+        let mut reading = Reading { connector, request, starts_full, task: JoinSet::new(), pages };
+        let all_new = !self.store.has_objects(side.id).await?;
+        let mut unmerged = Pages { entries: Vec::new(), all_new, references };
         let mut cursors = HashSet::new();
         let mut entries = 0;
         let mut restarts = 0;
-        reading.ask(&standing);
+        reading.start(&standing);
         loop {
-            let next = match pages.entries.is_empty() {
-                true => reading.next.join_next().await,
-                false => match tokio::time::timeout(PATIENCE, reading.next.join_next()).await {
-                    Ok(next) => next,
+            let answer = match unmerged.entries.is_empty() {
+                true => reading.next().await?,
+                false => match tokio::time::timeout(PATIENCE, reading.next()).await {
+                    Ok(answer) => answer?,
                     Err(_) => {
-                        self.commit(&standing, &mut pages, false).await?;
+                        self.commit(&standing, &mut unmerged, false).await?;
                         continue;
                     }
                 },
-            };
-            let answer = match next {
-                Some(answer) => joined(answer)?,
-                None => return Err(EngineError::Stopped),
             };
             // A page that was there before would lead round in a circle.
             let answer = match answer {
@@ -118,34 +118,31 @@ impl Importer {
                 Ok(page) => {
                     entries += page.entries.len() as u64;
                     self.observer.read(page.entries.len() as u64);
-                    let is_idle = page.entries.is_empty() && pages.entries.is_empty() && standing.cursor.is_none();
+                    let is_idle = page.entries.is_empty() && unmerged.entries.is_empty() && standing.cursor.is_none();
                     let before = standing.watermark.clone();
                     let done = advance(&mut standing, &page, starts_full);
                     if done && is_idle && standing.round == Round::Delta && standing.watermark == before {
                         // Nothing new at all: not even the state is written.
                         return Ok(entries);
                     }
-                    if !done {
-                        reading.ask(&standing);
-                    }
-                    pages.entries.extend(page.entries);
-                    if done || pages.entries.len() >= self.merged_together {
-                        self.commit(&standing, &mut pages, done).await?;
+                    unmerged.entries.extend(page.entries);
+                    if done || unmerged.entries.len() >= self.merged_together {
+                        self.commit(&standing, &mut unmerged, done).await?;
                     }
                     if done {
                         return Ok(entries);
                     }
                 }
                 Err(error) => {
-                    if !pages.entries.is_empty() {
-                        self.commit(&standing, &mut pages, false).await?;
+                    if !unmerged.entries.is_empty() {
+                        self.commit(&standing, &mut unmerged, false).await?;
                     }
                     match error {
                         ConnectorError::Expired { expired } if restarts < MAX_RESTARTS => {
                             restarts += 1;
                             cursors.clear();
                             standing = restarted(&standing, expired);
-                            reading.ask(&standing);
+                            reading.start(&standing);
                         }
                         error => return Err(side.error(error)),
                     }
@@ -157,25 +154,35 @@ impl Importer {
     /// Merges pages and commits them with the round's standing after them.
     async fn commit(&mut self, standing: &SourceType, pages: &mut Pages, done: bool) -> Result<(), EngineError> {
         let entries = std::mem::take(&mut pages.entries);
-        let mut anchors: Vec<Vec<u8>> = entries.iter().map(|entry| entry.key.encode()).collect();
-        anchors.sort_unstable();
-        anchors.dedup();
-        let stored = self.store.objects(self.side.id, &anchors).await?;
         let full = (standing.round == Round::Full).then_some(standing.generation);
+        let ends_full = done && full.is_some();
         let context =
             MergeContext { ids: &standing.attributes, references: &pages.references, full, now: self.clock.now() };
-        let merged = merge(&context, &entries, &stored)?;
-        drop(entries);
         let round = RoundWrite {
             round: if done { Round::Idle } else { standing.round },
             generation: standing.generation,
-            unswept: standing.unswept || (done && standing.round == Round::Full),
+            unswept: standing.unswept || ends_full,
             watermark: standing.watermark.clone(),
             cursor: standing.cursor.clone(),
             attributes: standing.attributes.clone(),
         };
-        let commit = PageCommit { source_type: self.side.id, objects: merged.objects, edges: merged.edges, round };
-        let summary = self.store.commit_page(&commit).await?;
+        let (commit, summary) = loop {
+            let stored = match pages.all_new {
+                true => ObjectsByAnchor::new(),
+                false => self.store.objects(self.side.id, &anchors(&entries)).await?,
+            };
+            let Merged { objects, edges } = merge(&context, &entries, &stored)?;
+            // Where nothing was known before, nothing can be missing.
+            let unswept = round.unswept && !pages.all_new;
+            let round = RoundWrite { unswept, ..round.clone() };
+            let commit = PageCommit { source_type: self.side.id, objects, edges, round };
+            let summary = self.store.commit_page(&commit).await?;
+            if !summary.collided {
+                break (commit, summary);
+            }
+            pages.all_new = false;
+        };
+        drop(entries);
         self.observer.passed(if done { CommitPoint::RoundFinished } else { CommitPoint::PageMerged });
         self.imported.notify_one();
         if let Some(handing) = self.handing.take().filter(|_| standing.round == Round::Full) {
@@ -185,18 +192,28 @@ impl Importer {
     }
 }
 
+fn anchors(entries: &[Entry]) -> Vec<Vec<u8>> {
+    let mut anchors: Vec<Vec<u8>> = entries.iter().map(|entry| entry.key.encode()).collect();
+    anchors.sort_unstable();
+    anchors.dedup();
+    anchors
+}
+
 /// Pages that are here and not merged yet.
 struct Pages {
     entries: Vec<Entry>,
+    /// No object of the type was stored, so that looking for them would be in vain.
+    all_new: bool,
     references: Vec<Option<ReferenceAttribute>>,
 }
 
-/// What is asked of the source, one page ahead.
+/// Reads pages ahead of their merging: a task of its own, which ends when this is dropped.
 struct Reading {
     connector: Arc<dyn Connector>,
     request: ReadRequest,
     starts_full: bool,
-    next: JoinSet<Result<Fetched, ConnectorError>>,
+    task: JoinSet<()>,
+    pages: mpsc::Receiver<Result<Fetched, ConnectorError>>,
 }
 
 /// A page of a round, whichever way it was read.
@@ -208,24 +225,61 @@ struct Fetched {
 }
 
 impl Reading {
-    /// Asks for the page at which a round stands.
-    fn ask(&mut self, standing: &SourceType) {
+    /// Reads on from where a round stands.
+    fn start(&mut self, standing: &SourceType) {
         let (connector, request) = (Arc::clone(&self.connector), self.request.clone());
         let whole = standing.round == Round::Full && !self.starts_full;
-        let cursor = standing.cursor.clone().map(Cursor);
-        let position = position(standing);
-        self.next.spawn(async move {
-            let Some(source) = connector.source() else {
-                return Err(ConnectorError::Unsupported("reading".to_owned()));
-            };
-            if whole {
-                source.read(&request, cursor.as_ref()).await.map(whole_page)
-            } else {
-                let page = source.changes(&request, &position).await?;
-                Ok(Fetched { entries: page.entries, next: page.next, taken: None })
+        let mut position = position(standing);
+        let (to, pages) = mpsc::channel(PAGES_AHEAD);
+        self.pages = pages;
+        self.task = JoinSet::new();
+        self.task.spawn(async move {
+            loop {
+                let answer = fetch(connector.as_ref(), &request, whole, &position).await;
+                let next = match &answer {
+                    Ok(Fetched { next: Next::Page(cursor), .. }) => Some(Position::Page(cursor.clone())),
+                    _ => None,
+                };
+                if to.send(answer).await.is_err() {
+                    return;
+                }
+                match next {
+                    Some(next) => position = next,
+                    None => return,
+                }
             }
         });
     }
+
+    async fn next(&mut self) -> Result<Result<Fetched, ConnectorError>, EngineError> {
+        if let Some(answer) = self.pages.recv().await {
+            return Ok(answer);
+        }
+        while let Some(ended) = self.task.join_next().await {
+            joined(ended)?;
+        }
+        Err(EngineError::Stopped)
+    }
+}
+
+async fn fetch(
+    connector: &dyn Connector,
+    request: &ReadRequest,
+    whole: bool,
+    position: &Position,
+) -> Result<Fetched, ConnectorError> {
+    let Some(source) = connector.source() else {
+        return Err(ConnectorError::Unsupported("reading".to_owned()));
+    };
+    if whole {
+        let cursor = match position {
+            Position::Page(cursor) => Some(cursor),
+            Position::Start(_) => None,
+        };
+        return source.read(request, cursor).await.map(whole_page);
+    }
+    let page = source.changes(request, position).await?;
+    Ok(Fetched { entries: page.entries, next: page.next, taken: None })
 }
 
 /// Moves a round on by a page. Returns whether it is complete.
@@ -266,6 +320,8 @@ impl Handing {
             return None;
         }
         let fresh = objects.into_iter().filter(|object| object.known.is_none());
+        // Room is waited for first, so that one page at most is ready and waiting.
+        let room = tokio::time::timeout(PATIENCE_WITH_EVALUATION, self.to.clone().reserve_owned()).await;
         let views = (0..).zip(fresh).map(|(position, object)| LinkView {
             id: LinkId(first.0 + position),
             object: ObjectId(summary.first_object.0 + position),
@@ -284,10 +340,9 @@ impl Handing {
             parked: false,
         });
         // A target that is slow must not keep the import waiting: page tokens die in minutes.
-        match tokio::time::timeout(PATIENCE_WITH_EVALUATION, self.to.send(views.collect())).await {
-            Ok(Ok(())) => Some(self),
-            Ok(Err(_)) | Err(_) => None,
-        }
+        let Ok(Ok(room)) = room else { return None };
+        room.send(views.collect());
+        Some(self)
     }
 }
 

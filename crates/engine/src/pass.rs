@@ -20,7 +20,7 @@ use crate::record::{closed, look_again};
 use crate::report::Report;
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
-pub(crate) const SLICE: u32 = 2_500;
+pub(crate) const SLICE: u32 = 2_000;
 
 /// Which links a pass visits, and what it may send.
 #[derive(Clone, Copy)]

@@ -1,5 +1,10 @@
 //! The program: commands, one file each, and the one list of connectors.
 
+/// Batches of rows come and go; the usual allocator keeps half as much memory again for them. Its settings are in
+/// `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod cli;
 mod commands;
 mod connectors;

@@ -14,9 +14,9 @@ mod contract;
 pub use error::StoreError;
 pub use records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HoldRecord, LinkId,
-    LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, OperationKind, Origin, Owner, PageCommit, PageSummary,
-    ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType, SourceTypeId, StoreFacts, StoredObject,
-    Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, OperationKind, Origin, Owner, PageCommit,
+    PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType, SourceTypeId, StoreFacts,
+    StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
 };
 pub use sqlite::{SqliteStore, StateLock};
 pub use store::Store;

@@ -216,6 +216,8 @@ pub struct PageCommit {
 /// What a page's merge did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageSummary {
+    /// An object that was written as new is stored already, so nothing was written at all.
+    pub collided: bool,
     /// Objects not seen before.
     pub new: u64,
     /// References added or removed.

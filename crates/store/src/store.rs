@@ -52,10 +52,14 @@ pub trait Store: Send + std::marker::Sync {
     /// Returns whether more remain.
     async fn fill_candidates(&self, sync: SyncId, limit: u32) -> Result<bool, StoreError>;
 
+    /// Whether anything of a source type is stored, placeholders included.
+    async fn has_objects(&self, source_type: SourceTypeId) -> Result<bool, StoreError>;
+
     /// The stored objects among these encoded anchors.
     async fn objects(&self, source_type: SourceTypeId, anchors: &[Vec<u8>]) -> Result<ObjectsByAnchor, StoreError>;
 
     /// Commits a merged page: objects, references, links of new objects, dirty marks and the round's standing.
+    /// Writes nothing when an object that is written as new is stored already.
     async fn commit_page(&self, page: &PageCommit) -> Result<PageSummary, StoreError>;
 
     /// How many live objects a source type has: (all, those that the current generation saw).

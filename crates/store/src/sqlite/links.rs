@@ -54,41 +54,47 @@ pub(super) async fn fill_candidates(
     limit: u32,
 ) -> Result<bool, StoreError> {
     const ACTION: &str = "given links";
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    // The plus keeps the planner from reading all of the type's anchors, where the last few rows are enough.
     let row = sqlx::query(
-        "SELECT max(id), count(*) FROM (SELECT source_object.id FROM sync \
-         JOIN source_object ON source_object.source_type = sync.source_type \
-         WHERE sync.id = ? AND source_object.id > sync.filled_to ORDER BY source_object.id LIMIT ?)",
+        "SELECT max(id), count(*), (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'source_object'), \
+         (SELECT filled_to FROM sync WHERE id = ?1) FROM (SELECT source_object.id FROM sync \
+         JOIN source_object ON +source_object.source_type = sync.source_type \
+         WHERE sync.id = ?1 AND source_object.id > sync.filled_to ORDER BY source_object.id LIMIT ?2)",
     )
     .bind(sync.0)
     .bind(limit)
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut *writer)
     .await
     .doing(ACTION)?;
     let last: Option<i64> = row.try_get(0).doing(ACTION)?;
     let count: i64 = row.try_get(1).doing(ACTION)?;
-    if let Some(last) = last {
-        sqlx::query(
-            "INSERT OR IGNORE INTO link (sync, object, target_type) \
-             SELECT sync.id, source_object.id, sync.target_type FROM sync \
-             JOIN source_object ON source_object.source_type = sync.source_type \
-             WHERE sync.id = ?1 AND source_object.id > sync.filled_to AND source_object.id <= ?2 \
-             AND source_object.state IS NOT NULL ORDER BY source_object.id",
-        )
+    let newest: i64 = row.try_get(2).doing(ACTION)?;
+    let remain = count >= i64::from(limit);
+    let filled_to = last.filter(|_| remain).unwrap_or(newest);
+    if row.try_get::<i64, _>(3).doing(ACTION)? >= filled_to {
+        return Ok(false);
+    }
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO link (sync, object, target_type) \
+         SELECT sync.id, source_object.id, sync.target_type FROM sync \
+         JOIN source_object ON +source_object.source_type = sync.source_type \
+         WHERE sync.id = ?1 AND source_object.id > sync.filled_to AND source_object.id <= ?2 \
+         AND source_object.state IS NOT NULL ORDER BY source_object.id",
+    )
+    .bind(sync.0)
+    .bind(filled_to)
+    .execute(&mut *transaction)
+    .await
+    .doing(ACTION)?;
+    sqlx::query("UPDATE sync SET filled_to = ? WHERE id = ?")
+        .bind(filled_to)
         .bind(sync.0)
-        .bind(last)
         .execute(&mut *transaction)
         .await
         .doing(ACTION)?;
-        sqlx::query("UPDATE sync SET filled_to = ? WHERE id = ?")
-            .bind(last)
-            .bind(sync.0)
-            .execute(&mut *transaction)
-            .await
-            .doing(ACTION)?;
-    }
     transaction.commit().await.doing(ACTION)?;
-    Ok(count >= i64::from(limit))
+    Ok(remain)
 }
 
 pub(super) async fn mark_due(writer: &mut SqliteConnection, sync: SyncId, now: i64) -> Result<u64, StoreError> {

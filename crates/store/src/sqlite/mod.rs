@@ -120,6 +120,10 @@ impl Store for SqliteStore {
         links::fill_candidates(&mut *self.writer().await, sync, limit).await
     }
 
+    async fn has_objects(&self, source_type: SourceTypeId) -> Result<bool, StoreError> {
+        objects::has_objects(&self.readers, source_type).await
+    }
+
     async fn objects(&self, source_type: SourceTypeId, anchors: &[Vec<u8>]) -> Result<ObjectsByAnchor, StoreError> {
         objects::objects(&self.readers, source_type, anchors).await
     }

@@ -30,6 +30,15 @@ pub(super) fn read_removed(number: i64) -> Result<Removed, StoreError> {
     }
 }
 
+pub(super) async fn has_objects(readers: &SqlitePool, source_type: SourceTypeId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM source_object WHERE source_type = ?)")
+        .bind(source_type.0)
+        .fetch_one(readers)
+        .await
+        .doing("read")?;
+    row.try_get(0).doing("read")
+}
+
 pub(super) async fn objects(
     readers: &SqlitePool,
     source_type: SourceTypeId,
@@ -68,7 +77,10 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
     let (known, fresh): (Vec<&ObjectWrite>, Vec<&ObjectWrite>) =
         page.objects.iter().partition(|object| object.known.is_some());
     update_objects(&mut transaction, page.round.generation, &known).await?;
-    insert_objects(&mut transaction, page, &fresh, newest).await?;
+    if !insert_objects(&mut transaction, page, &fresh, newest).await? {
+        transaction.rollback().await.doing(COMMIT)?;
+        return Ok(PageSummary { collided: true, ..PageSummary::default() });
+    }
     let is = |wanted: fn(&ObjectWrite) -> bool| {
         let ids = known.iter().filter(move |object| wanted(object)).filter_map(|object| object.known);
         ids.map(|id| id.0).collect::<Vec<i64>>()
@@ -137,15 +149,16 @@ async fn update_objects(
     Ok(())
 }
 
-/// Writes objects that were not stored when the page was merged, with the ids after `newest`, in their order.
+/// Writes objects that were not stored when the page was merged, with the ids after `newest`, in their order. Returns
+/// false when one of them is stored by now.
 async fn insert_objects(
     transaction: &mut Transaction<'_, Sqlite>,
     page: &PageCommit,
     objects: &[&ObjectWrite],
     newest: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     if objects.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let mut rows = pack::Rows::new();
     for object in objects {
@@ -156,7 +169,7 @@ async fn insert_objects(
             .bytes(object.state.as_deref());
     }
     let (blob, json) = rows.finish();
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO source_object (id, source_type, anchor, generation, removed, removed_since, state) \
          SELECT ?5 + key, ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
                 CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
@@ -168,9 +181,11 @@ async fn insert_objects(
     .bind(page.round.generation)
     .bind(newest + 1)
     .execute(&mut **transaction)
-    .await
-    .doing(COMMIT)?;
-    Ok(())
+    .await;
+    match inserted {
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+        inserted => inserted.doing(COMMIT).map(|_| true),
+    }
 }
 
 /// The ids of the page's objects.
@@ -224,6 +239,14 @@ async fn link_new(
         .execute(&mut **transaction)
         .await
         .doing(COMMIT)?;
+        // Where every earlier object has its link already, there is nothing left to fill.
+        sqlx::query("UPDATE sync SET filled_to = ?1 WHERE id = ?2 AND filled_to >= ?3")
+            .bind(newest + objects as i64)
+            .bind(sync)
+            .bind(newest)
+            .execute(&mut **transaction)
+            .await
+            .doing(COMMIT)?;
         first_links.push((SyncId(sync), LinkId(first)));
     }
     Ok(first_links)

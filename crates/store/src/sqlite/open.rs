@@ -28,7 +28,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(std::time::Duration::from_secs(10))
-        .pragma("cache_size", "-16000")
+        .pragma("cache_size", "-5000")
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
         // Rows come from a thread of the driver's own; with the usual 50 at a time most of reading is waiting for each other.
