@@ -46,7 +46,11 @@ async fn a_killed_process_comes_to_the_same_end() {
             &format!("INSERT INTO app_user (login, full_name, is_active) VALUES ('{login}', 'Old', true)"),
         );
         program.write("muster.toml", &format!("{}{SYNC}", entra(&sandbox.facts())));
-        // An unknown batch exists only after a kill, so that point is passed in a second run.
+        // Nothing can be missing from the first read of all, so that point is passed in a second run.
+        if point == CommitPoint::Swept {
+            program.sync(&["staff"]);
+        }
+        // An unknown batch exists only after a kill, so that point is passed in a second run too.
         let kills = match point {
             CommitPoint::PageMerged => vec!["page_merged:1".to_owned()],
             CommitPoint::UnknownResolved => vec!["batch_answered:1".to_owned(), "unknown_resolved:1".to_owned()],
