@@ -3,6 +3,7 @@
 use muster_model::{AttributeId, Key, Multiplicity, Row, Slot, ValueType, pack};
 use uuid::Uuid;
 
+pub(crate) use crate::contract_service::*;
 use crate::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
     ObjectWrite, OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store,
@@ -39,7 +40,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn sync(&self, name: &str, rules: u8) -> Sync {
+    pub(crate) async fn sync(&self, name: &str, rules: u8) -> Sync {
         let definition = SyncDefinition {
             name: name.to_owned(),
             source_type: self.source,
@@ -59,6 +60,12 @@ impl<'a> World<'a> {
             removed_since: None,
             changed: true,
         }
+    }
+
+    /// These people, new at the source.
+    pub(crate) async fn joiners(&self, keys: &[&str]) {
+        let objects = keys.iter().map(|key| self.object(key, "mail")).collect();
+        self.page(objects, Vec::new(), self.round(Round::Idle, 1)).await;
     }
 
     fn round(&self, round: Round, generation: i64) -> RoundWrite {
@@ -440,6 +447,10 @@ macro_rules! contract_tests {
             pauses_and_due_dates_hide_and_wake_links
             holds_are_replaced
             runs_and_epochs_are_kept
+            requests_and_pauses_are_seen_by_one_query
+            reconciliation_is_required_of_all_and_ends_for_one
+            the_clocks_mark_never_falls
+            what_is_due_next_is_known
         }
     };
 }

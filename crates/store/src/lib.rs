@@ -10,13 +10,15 @@ pub mod store;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_service;
 
 pub use error::StoreError;
 pub use records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HoldRecord, LinkId,
     LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, OperationKind, Origin, Owner, PageCommit,
     PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType, SourceTypeId, StoreFacts,
-    StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
-pub use sqlite::{SqliteStore, StateLock};
+pub use sqlite::{Restored, SqliteStore, StateLock};
 pub use store::Store;

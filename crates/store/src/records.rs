@@ -38,6 +38,8 @@ pub struct StoreFacts {
     pub incarnation: Uuid,
     /// When the incarnation was made: the first part of every epoch.
     pub created_at: i64,
+    /// The latest time that was ever confirmed.
+    pub clock_high_water: i64,
 }
 
 /// A connection as the state knows it.
@@ -121,6 +123,23 @@ pub struct Sync {
     pub rules_changed: bool,
     /// Why a person or the engine paused it.
     pub paused: Option<String>,
+    /// Its linked target objects must be read again before anything is sent.
+    pub reconcile: bool,
+}
+
+/// How a sync stands between cycles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncStanding {
+    /// Its id.
+    pub id: SyncId,
+    /// Its name.
+    pub name: String,
+    /// Why a person or the engine paused it.
+    pub paused: Option<String>,
+    /// A person asked for a cycle: when, and higher for every further request.
+    pub wake_at: Option<i64>,
+    /// Its linked target objects must be read again before anything is sent.
+    pub reconcile: bool,
 }
 
 /// How far a source object is gone.

@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
     LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
-    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 
 /// The state of one Muster. Every method is one transaction unless it says otherwise.
@@ -147,4 +147,29 @@ pub trait Store: Send + std::marker::Sync {
 
     /// The store's incarnation is replaced by a new one, as after a restore.
     async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError>;
+
+    /// How all syncs stand that are not retired. One cheap query, which writes nothing: a service asks every second.
+    async fn standings(&self) -> Result<Vec<SyncStanding>, StoreError>;
+
+    /// The first moment after `after` at which a link becomes dirty by itself, or a dirty one's pause ends. Costs
+    /// the same however many links there are.
+    async fn next_due(&self, sync: SyncId, after: i64) -> Result<Option<i64>, StoreError>;
+
+    /// Asks whoever runs the sync for a cycle soon.
+    async fn request_cycle(&self, sync: SyncId, now: i64) -> Result<(), StoreError>;
+
+    /// A request made until `seen` is being served; a later one stays.
+    async fn clear_request(&self, sync: SyncId, seen: i64) -> Result<(), StoreError>;
+
+    /// Pauses a sync for a reason, or ends its pause.
+    async fn set_paused(&self, sync: SyncId, reason: Option<&str>) -> Result<(), StoreError>;
+
+    /// Every sync's linked target objects are to be read again before anything is sent, as after a restore.
+    async fn require_reconciliation(&self) -> Result<(), StoreError>;
+
+    /// A sync's linked target objects have been read again.
+    async fn reconciled(&self, sync: SyncId) -> Result<(), StoreError>;
+
+    /// Raises the high-water mark of confirmed time; it never falls.
+    async fn raise_clock_mark(&self, mark: i64) -> Result<(), StoreError>;
 }

@@ -1,5 +1,6 @@
 //! The state in one SQLite file: a writer's connection and a few readers, in WAL mode with full sync.
 
+mod backup;
 mod edges;
 mod links;
 mod lock;
@@ -8,8 +9,11 @@ mod open;
 mod operations;
 mod pack;
 mod reports;
+mod service;
 mod types;
 
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +26,14 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+pub use backup::Restored;
 pub use lock::StateLock;
 
 use crate::error::StoreError;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
     LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
-    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, TargetType, TargetTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
 
@@ -66,6 +71,18 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes the log back into the file and closes it, so that nothing of it lies anywhere else.
+    ///
+    /// # Errors
+    /// The disk is full, or the file was damaged.
+    pub async fn close(self) -> Result<(), StoreError> {
+        const ACTION: &str = "closed";
+        self.readers.close().await;
+        let mut writer = self.writer.into_inner();
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await.doing(ACTION)?;
+        sqlx::Connection::close(writer).await.doing(ACTION)
     }
 
     async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
@@ -244,5 +261,37 @@ impl Store for SqliteStore {
 
     async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError> {
         types::renew_incarnation(&mut *self.writer().await, incarnation, now).await
+    }
+
+    async fn standings(&self) -> Result<Vec<SyncStanding>, StoreError> {
+        service::standings(&self.readers).await
+    }
+
+    async fn next_due(&self, sync: SyncId, after: i64) -> Result<Option<i64>, StoreError> {
+        service::next_due(&self.readers, sync, after).await
+    }
+
+    async fn request_cycle(&self, sync: SyncId, now: i64) -> Result<(), StoreError> {
+        service::request_cycle(&mut *self.writer().await, sync, now).await
+    }
+
+    async fn clear_request(&self, sync: SyncId, seen: i64) -> Result<(), StoreError> {
+        service::clear_request(&mut *self.writer().await, sync, seen).await
+    }
+
+    async fn set_paused(&self, sync: SyncId, reason: Option<&str>) -> Result<(), StoreError> {
+        service::set_paused(&mut *self.writer().await, sync, reason).await
+    }
+
+    async fn require_reconciliation(&self) -> Result<(), StoreError> {
+        service::set_reconcile(&mut *self.writer().await, None, true).await
+    }
+
+    async fn reconciled(&self, sync: SyncId) -> Result<(), StoreError> {
+        service::set_reconcile(&mut *self.writer().await, Some(sync), false).await
+    }
+
+    async fn raise_clock_mark(&self, mark: i64) -> Result<(), StoreError> {
+        service::raise_clock_mark(&mut *self.writer().await, mark).await
     }
 }

@@ -13,12 +13,15 @@ use crate::error::StoreError;
 const APPLICATION_ID: i64 = 0x4d73_7472;
 
 /// One script a version; never edited once released.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_records.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_records.sql"),
+    include_str!("../../migrations/sqlite/0003_service.sql"),
+];
 
 /// Above this size the whole-file check at start would be felt.
 const CHECKED_SIZE: u64 = 64 << 20;
 
-fn opening(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+pub(super) fn opening(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Open { path: path.to_owned(), source: source.into() }
 }
 
@@ -101,7 +104,7 @@ async fn fill(fresh: &Path, now: i64) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     let mut header = [0_u8; 100];
     let mut file = std::fs::File::open(path).map_err(|error| opening(path, error))?;
     let length = file.metadata().map_err(|error| opening(path, error))?.len();

@@ -17,10 +17,14 @@ use crate::records::{
 };
 
 pub(super) async fn facts(readers: &SqlitePool) -> Result<StoreFacts, StoreError> {
-    let row = sqlx::query("SELECT incarnation, created_at FROM store").fetch_one(readers).await.doing("read")?;
+    let row = sqlx::query("SELECT incarnation, created_at, clock_high_water FROM store")
+        .fetch_one(readers)
+        .await
+        .doing("read")?;
     let incarnation: Vec<u8> = row.try_get(0).doing("read")?;
     let incarnation = Uuid::from_slice(&incarnation).map_err(|_| StoreError::Record { what: "incarnation" })?;
-    Ok(StoreFacts { incarnation, created_at: row.try_get(1).doing("read")? })
+    let (created_at, clock_high_water) = (row.try_get(1).doing("read")?, row.try_get(2).doing("read")?);
+    Ok(StoreFacts { incarnation, created_at, clock_high_water })
 }
 
 pub(super) async fn renew_incarnation(
@@ -236,7 +240,7 @@ pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinit
         .execute(&mut *transaction)
         .await
         .doing(ACTION)?;
-    let row = sqlx::query("SELECT id, fingerprint, paused, source_type, target_type FROM sync WHERE name = ?")
+    let row = sqlx::query("SELECT id, fingerprint, paused, source_type, target_type, reconcile FROM sync WHERE name = ?")
         .bind(&definition.name)
         .fetch_one(&mut *transaction)
         .await
@@ -263,8 +267,9 @@ pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinit
             .doing(ACTION)?;
     }
     let paused = row.try_get(2).doing(ACTION)?;
+    let reconcile = row.try_get(5).doing(ACTION)?;
     transaction.commit().await.doing(ACTION)?;
-    Ok(Sync { id: SyncId(id), rules_changed, paused })
+    Ok(Sync { id: SyncId(id), rules_changed, paused, reconcile })
 }
 
 pub(super) async fn sync_names(readers: &SqlitePool) -> Result<Vec<(String, SyncId)>, StoreError> {
