@@ -84,6 +84,9 @@ pub trait Observer: Send + Sync {
 
     /// Operations were answered.
     fn applied(&self, _operations: u64) {}
+
+    /// A cycle ended, well or not, and this is what it did.
+    fn ended(&self, _report: &crate::report::Report) {}
 }
 
 /// Follows nothing.

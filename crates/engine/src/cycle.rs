@@ -1,12 +1,12 @@
 //! One pass of a sync, from the source's news to the target's outcomes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_connector::Connector;
 use muster_model::Key;
-use muster_store::Store;
+use muster_store::{LinkId, Store};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -18,6 +18,7 @@ use crate::pass::{Pass, Progress, joined};
 use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::rules::SyncRules;
+use crate::stop::Stop;
 
 /// Everything that cycles work with.
 pub struct Engine {
@@ -31,6 +32,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// Who follows.
     pub observer: Arc<dyn Observer>,
+    /// Asks running cycles to end.
+    pub stop: Stop,
     /// This host's name, for records.
     pub host: String,
     /// Rung by the import after each page.
@@ -69,6 +72,11 @@ impl Drop for Finished {
     }
 }
 
+/// Said while the machine's clock is not believed.
+const DOUBTFUL: &str = "this machine's clock is more than 24 hours ahead of the last time that was confirmed; nothing is \
+    done for the sake of time alone (due deletions, final removals) until the source's clock confirms it, or \
+    `muster resume` does";
+
 /// Links made for a new sync in one transaction.
 const FILL: u32 = 10_000;
 
@@ -84,7 +92,8 @@ impl Engine {
     ) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
         let imported = Arc::new(Notify::new());
-        Self { store, connections, syncs, clock, observer, host, imported, merged_together: MERGED_TOGETHER }
+        let stop = Stop::default();
+        Self { store, connections, syncs, clock, observer, stop, host, imported, merged_together: MERGED_TOGETHER }
     }
 
     /// Runs one cycle of a sync. The caller holds the right to write the state.
@@ -96,6 +105,7 @@ impl Engine {
         let prepared = match self.prepare(rules, true).await {
             Ok(prepared) => prepared,
             Err(error) => {
+                self.import_in_spite_of(rules, &error).await;
                 self.note_failure(rules, &error).await?;
                 return Err(error);
             }
@@ -104,12 +114,19 @@ impl Engine {
         let mut report = Report { sync: rules.name.clone(), notes: prepared.notes.clone(), ..Report::default() };
         let result = self.stages(&prepared, options, &mut report).await;
         report.seconds = started.elapsed().as_secs_f64();
+        if self.clock.is_doubtful() {
+            report.notes.push(DOUBTFUL.to_owned());
+        }
         let outcome = match &result {
             Ok(()) => "ok".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => error.summary(),
         };
         let text = serde_json::to_string(&report).unwrap_or_default();
         self.store.finish_run(run, self.clock.now(), &outcome, &text).await?;
+        if let Some(mark) = self.clock.take_mark() {
+            self.store.raise_clock_mark(mark).await?;
+        }
+        self.observer.ended(&report);
         self.observer.passed(CommitPoint::RunFinished);
         result.map(|()| report)
     }
@@ -120,7 +137,7 @@ impl Engine {
         if let Some((_, sync)) = known {
             let now = self.clock.now();
             let run = self.store.begin_run(sync, now).await?;
-            self.store.finish_run(run, now, &error.to_string(), "").await?;
+            self.store.finish_run(run, now, &error.summary(), "").await?;
         }
         Ok(())
     }
@@ -131,19 +148,13 @@ impl Engine {
         options: &CycleOptions,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let open = self.resolve_open_batches(prepared, report).await?;
-        while self.store.fill_candidates(prepared.sync, FILL).await? {
-            self.observer.passed(CommitPoint::CandidatesFilled);
-        }
-        self.observer.passed(CommitPoint::CandidatesFilled);
-        self.store.mark_due(prepared.sync, self.clock.now()).await?;
-        if options.full {
-            self.store.retry_parked(prepared.sync).await?;
-        }
-
-        if options.reconcile {
-            self.reconcile(prepared, &open, report).await?;
-        }
+        let open = match self.look_first(prepared, options, report).await {
+            Ok(open) => open,
+            Err(error) => {
+                self.import_in_spite_of(&prepared.compiled.rules, &error).await;
+                return Err(error);
+            }
+        };
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
         let (to, mut handed) = mpsc::channel(1);
@@ -187,6 +198,38 @@ impl Engine {
         self.guarded(prepared, &mut progress, report).await?;
         swept?;
         read.map(drop)
+    }
+
+    /// What must be known of the target and the links before anything new is read or sent. Returns the links whose
+    /// operations are still open.
+    async fn look_first(
+        &self,
+        prepared: &Prepared,
+        options: &CycleOptions,
+        report: &mut Report,
+    ) -> Result<HashSet<LinkId>, EngineError> {
+        if prepared.reconcile {
+            // The target may be ahead of the state: first catch up with the source, so that nobody is made anew whose
+            // removal is among its news.
+            self.importer(&prepared.source, None).run(options.full).await?;
+        }
+        let open = self.resolve_open_batches(prepared, report).await?;
+        while self.store.fill_candidates(prepared.sync, FILL).await? {
+            self.observer.passed(CommitPoint::CandidatesFilled);
+            self.stop.check()?;
+        }
+        self.observer.passed(CommitPoint::CandidatesFilled);
+        self.store.mark_due(prepared.sync, self.clock.lifecycle()).await?;
+        if options.full {
+            self.store.retry_parked(prepared.sync).await?;
+        }
+        if options.reconcile || prepared.reconcile {
+            self.reconcile(prepared, &open, report).await?;
+            if prepared.reconcile {
+                self.store.reconciled(prepared.sync).await?;
+            }
+        }
+        Ok(open)
     }
 
     async fn only(

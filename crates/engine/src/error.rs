@@ -66,7 +66,90 @@ pub enum EngineError {
     Damaged(#[from] PackError),
 }
 
+/// What kind of trouble it is, and so who can end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// A setting must be changed.
+    Configuration,
+    /// A system refuses who we are or what we may do.
+    Credentials,
+    /// A system cannot be reached, or asks for patience. It passes by itself.
+    Unreachable,
+    /// The state cannot be used.
+    State,
+    /// A person paused it.
+    Paused,
+    /// The process is ending.
+    Stopped,
+    /// A system or connector does what it never should.
+    Unexpected,
+}
+
+impl ErrorClass {
+    /// The class's name in `snake_case`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Credentials => "credentials",
+            Self::Unreachable => "unreachable",
+            Self::State => "state",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Unexpected => "unexpected",
+        }
+    }
+}
+
 impl EngineError {
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Rules { .. }
+            | Self::NoConnection(_)
+            | Self::OtherSystem { .. }
+            | Self::NoObject { .. }
+            | Self::Store(StoreError::OtherTypes { .. })
+            | Self::Connection { source: ConnectorError::Configuration { .. }, .. } => ErrorClass::Configuration,
+            Self::Connection { source: ConnectorError::Credentials { .. }, .. } => ErrorClass::Credentials,
+            Self::Connection {
+                source:
+                    ConnectorError::Unreachable { .. } | ConnectorError::Throttled { .. } | ConnectorError::Expired { .. },
+                ..
+            } => ErrorClass::Unreachable,
+            Self::Connection { .. } => ErrorClass::Unexpected,
+            Self::Paused { .. } => ErrorClass::Paused,
+            Self::Stopped => ErrorClass::Stopped,
+            Self::Store(_) | Self::Damaged(_) => ErrorClass::State,
+        }
+    }
+
+    /// The message as it may stand in logs and records of runs: where a system's own words could repeat an object's
+    /// values, they are left out.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Connection { connection, source } => match source {
+                ConnectorError::Refused { .. } => {
+                    format!("connection {connection:?}: the system refused a whole batch, and no object in it is to blame")
+                }
+                ConnectorError::Bug(_) => format!(
+                    "connection {connection:?}: the system answered what its connector does not understand; \
+                     `muster sync` shows its own words"
+                ),
+                _ => self.to_string(),
+            },
+            Self::Rules { findings, .. } => {
+                let first = findings.first().map(|finding| {
+                    format!("; {}: {}; {}", finding.setting, finding.problem, finding.fix)
+                });
+                format!("{self}{}", first.unwrap_or_default())
+            }
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn connection(connection: &str, source: ConnectorError) -> Self {
         Self::Connection { connection: connection.to_owned(), source }
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use muster_connector::page::{Next, Position};
 use muster_connector::{
     Change, Connector, Cursor, Entry, Error as ConnectorError, Expired, ReadPage, ReadRequest, Watermark,
@@ -22,6 +23,7 @@ use crate::error::EngineError;
 use crate::merge::{MergeContext, Merged, ReferenceAttribute, merge};
 use crate::pass::joined;
 use crate::prepare::SourceSide;
+use crate::stop::Stop;
 
 /// How often a round may start again within one cycle before a person should look.
 const MAX_RESTARTS: u32 = 5;
@@ -49,6 +51,7 @@ pub(crate) struct Importer {
     /// Who evaluates new objects straight away.
     pub(crate) handing: Option<Handing>,
     pub(crate) merged_together: usize,
+    pub(crate) stop: Stop,
 }
 
 impl Engine {
@@ -61,6 +64,7 @@ impl Engine {
             side: Arc::clone(side),
             handing,
             merged_together: self.merged_together,
+            stop: self.stop.clone(),
         }
     }
 }
@@ -98,7 +102,11 @@ impl Importer {
         reading.start(&standing);
         loop {
             let answer = match unmerged.entries.is_empty() {
-                true => reading.next().await?,
+                true => tokio::select! {
+                    biased;
+                    () = self.stop.asked() => return Err(EngineError::Stopped),
+                    answer = reading.next() => answer?,
+                },
                 false => match tokio::time::timeout(PATIENCE, reading.next()).await {
                     Ok(answer) => answer?,
                     Err(_) => {
@@ -118,6 +126,9 @@ impl Importer {
                 Ok(page) => {
                     entries += page.entries.len() as u64;
                     self.observer.read(page.entries.len() as u64);
+                    if let Some(time) = page.source_time {
+                        self.clock.heard(time.timestamp_millis());
+                    }
                     let is_idle = page.entries.is_empty() && unmerged.entries.is_empty() && standing.cursor.is_none();
                     let before = standing.watermark.clone();
                     let done = advance(&mut standing, &page, starts_full);
@@ -220,6 +231,7 @@ struct Reading {
 struct Fetched {
     entries: Vec<Entry>,
     next: Next,
+    source_time: Option<DateTime<Utc>>,
     /// A watermark that was taken before the first page of a full read.
     taken: Option<Vec<u8>>,
 }
@@ -279,7 +291,7 @@ async fn fetch(
         return source.read(request, cursor).await.map(whole_page);
     }
     let page = source.changes(request, position).await?;
-    Ok(Fetched { entries: page.entries, next: page.next, taken: None })
+    Ok(Fetched { entries: page.entries, next: page.next, source_time: page.source_time, taken: None })
 }
 
 /// Moves a round on by a page. Returns whether it is complete.
@@ -384,5 +396,6 @@ fn whole_page(page: ReadPage) -> Fetched {
         .into_iter()
         .map(|object| Entry { key: object.key, change: Change::Whole(object.row), edges: object.edges })
         .collect();
-    Fetched { entries, next, taken: page.watermark.map(|Watermark(taken)| taken) }
+    let source_time = page.source_time;
+    Fetched { entries, next, source_time, taken: page.watermark.map(|Watermark(taken)| taken) }
 }

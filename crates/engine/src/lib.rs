@@ -15,7 +15,9 @@ pub mod merge;
 pub mod plan;
 pub mod report;
 pub mod rules;
+pub mod stop;
 
+mod alone;
 mod apply;
 mod guard;
 mod import;
@@ -30,11 +32,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, LifecycleClock, SystemClock};
 pub use commit::{CommitPoint, Observer, Unobserved};
 pub use compile::{Compiled, RuleFinding, compile};
 pub use cycle::{CycleOptions, Engine};
-pub use error::EngineError;
+pub use error::{EngineError, ErrorClass};
 pub use plan::{Plan, PlannedChange, PlannedKind};
 pub use report::Report;
 pub use rules::{GuardRules, Limit, MappingRule, MatchRule, Removal, RemovalRules, SyncRules, When};
+pub use stop::Stop;

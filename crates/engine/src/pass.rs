@@ -126,6 +126,10 @@ impl Engine {
         .chunks(SLICE as usize);
         let mut moved = false;
         loop {
+            if self.stop.is_asked() {
+                self.land_all(prepared, &mut fleet, progress, report).await?;
+                return Err(EngineError::Stopped);
+            }
             let over = matches!(pass, Pass::Free { until } if until.load(Ordering::Acquire));
             let links = match pass {
                 Pass::Free { .. } => self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?,
@@ -141,7 +145,10 @@ impl Engine {
                     return Ok(());
                 }
                 if !moved {
-                    self.imported.notified().await;
+                    tokio::select! {
+                        () = self.imported.notified() => {}
+                        () = self.stop.asked() => {}
+                    }
                 }
                 after = LinkId(0);
                 moved = false;
@@ -179,6 +186,7 @@ impl Engine {
                     }
                     continue;
                 }
+                () = self.stop.asked() => None,
                 links = handed.recv() => links,
             };
             let Some(mut links) = links else {
@@ -255,13 +263,13 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<Vec<Shipment>, EngineError> {
-        let now = self.clock.now();
+        let (now, lifecycle) = (self.clock.now(), self.clock.lifecycle());
         self.observer.evaluated(links.len() as u64);
         let mut settled = Vec::new();
         let mut candidates = Vec::new();
         let mut sending = Vec::new();
         for link in links {
-            let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, now)?;
+            let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, lifecycle)?;
             match evaluation.wanted {
                 Wanted::Nothing(state) => {
                     report.unchanged += 1;

@@ -127,7 +127,7 @@ impl Engine {
         let prepared = planner.prepared;
         let mut candidates = Vec::new();
         for link in links {
-            let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.now())?;
+            let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
             match evaluation.wanted {
                 Wanted::Nothing(_) | Wanted::NotYet => planner.plan.report.unchanged += 1,
                 Wanted::Park(reason) => {

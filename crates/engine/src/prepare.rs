@@ -9,6 +9,7 @@ use muster_store::{
     AttributeSpec, ConnectionId, SourceType, SourceTypeId, Store, StoreFacts, SyncDefinition, SyncId, TargetTypeId,
 };
 
+use crate::alone::named;
 use crate::compile::{Compiled, compile};
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -24,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) source: Arc<SourceSide>,
     pub(crate) target: TargetSide,
     pub(crate) notes: Vec<String>,
+    /// Before anything is sent, the target is to be looked at again.
+    pub(crate) reconcile: bool,
 }
 
 /// The side that is read.
@@ -65,7 +68,7 @@ impl Engine {
         let source_connection = self.identified(&rules.source_connection, &source_schema).await?;
         let target_connection = self.identified(&rules.target_connection, &target_schema).await?;
 
-        let wanted = self.wanted_attributes(&compiled, &source_schema, &target_schema).await?;
+        let wanted = self.wanted_attributes(&compiled);
         let source_type = self.store.source_type(source_connection, &compiled.source.name).await?;
         let target_type = self.store.target_type(target_connection, &compiled.target.name).await?;
         let definition = SyncDefinition {
@@ -87,6 +90,7 @@ impl Engine {
         let references = self.reference_types(source_connection, &wanted).await?;
         Ok(Prepared {
             sync: sync.id,
+            reconcile: sync.reconcile,
             source: Arc::new(SourceSide {
                 name: rules.source_connection.clone(),
                 connector: source_connector,
@@ -123,7 +127,7 @@ impl Engine {
     }
 
     /// Makes sure that the system behind a connection is the one that the links were made with.
-    async fn identified(&self, name: &str, schema: &Schema) -> Result<ConnectionId, EngineError> {
+    pub(crate) async fn identified(&self, name: &str, schema: &Schema) -> Result<ConnectionId, EngineError> {
         let known = self.store.connection(name).await?;
         match known.identity {
             Some(before) if before != schema.identity => {
@@ -137,35 +141,21 @@ impl Engine {
         }
     }
 
-    /// The union over all syncs that read the same type, so that one reading serves them all.
-    async fn wanted_attributes(
-        &self,
-        compiled: &Compiled,
-        source_schema: &Schema,
-        target_schema: &Schema,
-    ) -> Result<Vec<Attribute>, EngineError> {
+    /// The union over all syncs that read the same type, so that one reading serves them all. The others' targets are
+    /// not asked: what their rules name is wanted whether they can run just now or not.
+    fn wanted_attributes(&self, compiled: &Compiled) -> Vec<Attribute> {
+        let rules = &compiled.rules;
         let mut names: BTreeSet<String> = compiled.source_attributes.iter().cloned().collect();
-        names.extend(compiled.rules.also_read.iter().cloned());
+        names.extend(rules.also_read.iter().cloned());
         for other in &self.syncs {
-            let same = other.source_connection == compiled.rules.source_connection
-                && other.source_type == compiled.rules.source_type
-                && other.name != compiled.rules.name;
-            if !same {
-                continue;
-            }
-            let theirs = if other.target_connection == compiled.rules.target_connection {
-                compile(other, source_schema, target_schema)
-            } else {
-                let Ok((_, schema)) = self.open(&other.target_connection).await else { continue };
-                compile(other, source_schema, &schema)
-            };
-            // A sync that cannot run must not keep the others from running.
-            if let Ok((theirs, _)) = theirs {
-                names.extend(theirs.source_attributes);
-                names.extend(other.also_read.iter().cloned());
+            let same = other.source_connection == rules.source_connection
+                && other.source_type == rules.source_type
+                && other.name != rules.name;
+            if same {
+                names.extend(named(other, &compiled.source));
             }
         }
-        Ok(names.iter().filter_map(|name| compiled.source.attribute(name).cloned()).collect())
+        names.iter().filter_map(|name| compiled.source.attribute(name).cloned()).collect()
     }
 
     pub(crate) async fn ids(
@@ -178,7 +168,7 @@ impl Engine {
         Ok(self.store.attribute_ids(connection, &object_type.name, &specs).await?)
     }
 
-    async fn reference_types(
+    pub(crate) async fn reference_types(
         &self,
         connection: ConnectionId,
         wanted: &[Attribute],

@@ -28,6 +28,7 @@ impl Engine {
         let mut after = LinkId(0);
         let mut drifted = 0;
         loop {
+            self.stop.check()?;
             let links = self.store.linked(prepared.sync, after, SLICE).await?;
             let Some(last) = links.last() else { break };
             after = last.id;

@@ -85,7 +85,7 @@ impl Engine {
         if let Some(key) = &view.target_key {
             return Ok(Probe::Key(Key::decode(key)?));
         }
-        let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.now())?;
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
             Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
                 (Some(key), _) => Probe::Key(key),
@@ -100,7 +100,7 @@ impl Engine {
     /// As [`Self::probe`], for a source object that was removed after its create was sent.
     fn probe_gone(&self, prepared: &Prepared, view: &LinkView) -> Result<Probe, EngineError> {
         let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
-        let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.now())?;
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
             Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
                 (Some(key), _) => Probe::Key(key),

@@ -20,7 +20,7 @@ impl Engine {
         };
         let mut sharing: Vec<&SyncRules> = self.syncs.iter().filter(shares).collect();
         sharing.push(rules);
-        let now = self.clock.now();
+        let (now, lifecycle) = (self.clock.now(), self.clock.lifecycle());
         let source = &prepared.source;
         let standing = self.store.source_type(source.connection, &source.object_type.name).await?;
         if standing.unswept && standing.round == muster_store::Round::Idle {
@@ -36,6 +36,7 @@ impl Engine {
                 ));
             } else {
                 while self.store.sweep(source.id, now, SLICE).await? > 0 {
+                    self.stop.check()?;
                     self.observer.passed(CommitPoint::Swept);
                 }
                 self.observer.passed(CommitPoint::Swept);
@@ -44,7 +45,7 @@ impl Engine {
         let recycle_bin = source.object_type.source.as_ref().is_none_or(|source| source.recycle_bin);
         let absent_for = sharing.iter().map(|rules| rules.removal.absent_for).max().unwrap_or(0);
         let wait = if recycle_bin { absent_for } else { 0 };
-        self.store.harden_removals(source.id, now.saturating_sub(wait), now).await?;
+        self.store.harden_removals(source.id, lifecycle.saturating_sub(wait), now).await?;
         Ok(())
     }
 }

@@ -2,4 +2,5 @@
 
 mod kills;
 mod scenarios;
+mod service;
 mod world;
