@@ -216,8 +216,11 @@ impl<'a> Checker<'a> {
                 self.value(schema, &entry.node, &path);
             } else if closed {
                 let free: Vec<&str> = known.iter().copied().filter(|name| table.get(name).is_none()).collect();
-                meant.extend(nearest(&entry.key, free.iter().copied()));
-                let fix = did_you_mean(&entry.key, if free.is_empty() { &known } else { &free }, "remove it");
+                let near = nearest(&entry.key, free.iter().copied());
+                meant.extend(near);
+                // A slip in a name that stands here already is still a slip.
+                let repeats = near.is_none() && nearest(&entry.key, known.iter().copied()).is_some();
+                let fix = did_you_mean(&entry.key, if free.is_empty() || repeats { &known } else { &free }, "remove it");
                 self.problems.push(Problem::new(&entry.place, &path, "unknown setting", fix));
             }
         }

@@ -16,6 +16,10 @@ pub(crate) struct ConfigurationForm {
     /// The file that holds Muster's state. A relative path starts at the configuration file's folder.
     #[schemars(default = "default_state")]
     state: Option<String>,
+    /// The service, `muster run`.
+    service: Option<ServiceForm>,
+    /// What is logged, and how.
+    log: Option<LogSettings>,
     /// The systems that are read and written, by a name of your choice.
     connections: BTreeMap<String, ConnectionForm>,
     /// What flows from where to where, by a name of your choice.
@@ -27,6 +31,70 @@ pub(crate) const DEFAULT_STATE: &str = "muster.state.db";
 
 fn default_state() -> &'static str {
     DEFAULT_STATE
+}
+
+/// The service, `muster run`.
+#[derive(JsonSchema)]
+#[schemars(rename = "Service", deny_unknown_fields)]
+#[expect(dead_code, reason = "the form for the schema; it is read piece by piece, so that no mistake hides another")]
+pub(crate) struct ServiceForm {
+    /// Where `/health` and `/metrics` are answered: an address and a port, or `"off"`. `"127.0.0.1:9750"` by default;
+    /// there is neither sign-in nor encryption, so that other addresses belong behind a proxy or a firewall.
+    listen: Option<String>,
+}
+
+/// Where health and metrics are answered where the configuration does not say.
+pub(crate) const DEFAULT_LISTEN: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9750);
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename = "Log", deny_unknown_fields)]
+pub struct LogSettings {
+    /// How `muster run` writes its log to standard error: `"text"` by default. The variable `MUSTER_LOG_FORMAT` counts
+    /// more, for all commands.
+    pub format: Option<LogFormat>,
+    /// How much `muster run` logs: `"info"` by default. The variable `MUSTER_LOG` counts more, for all commands.
+    pub level: Option<LogLevel>,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what was done: no names, mails or keys.
+    #[default]
+    Info,
+    /// And how; may hold keys of objects.
+    Debug,
+}
+
+impl LogLevel {
+    /// The level's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
 }
 
 /// Stands for the connectors' own settings until they are known.
@@ -51,8 +119,12 @@ pub(crate) struct SyncForm {
     from: String,
     /// What is written: the connection's name and the object type, such as `"hrapp:user"`.
     to: String,
-    /// How often the sync is to run, such as `"5m"`. Not used yet: a timer of your system runs `muster sync`.
+    /// How often `muster run` runs the sync, such as `"5m"`. With neither `every` nor `schedule` it runs on command
+    /// only.
     every: Option<TimeSpan>,
+    /// When `muster run` runs the sync, instead of `every`: the five fields of cron, such as `"*/15 6-20 * * 1-5"`, in
+    /// this machine's time zone (the service's variable `TZ` names another).
+    schedule: Option<String>,
     /// How an existing target object is recognised: one rule, `[{ source = "[employeeId]", target = "employee_no" }]`.
     /// Needed where the target assigns its own keys.
     r#match: Option<Vec<MatchForm>>,

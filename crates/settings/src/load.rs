@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::check::check;
 use crate::environment::{self, Environment};
-use crate::form::DEFAULT_STATE;
+use crate::form::{DEFAULT_LISTEN, DEFAULT_STATE};
 use crate::layers;
 use crate::place::{Place, Problem, Problems, child};
 use crate::schema::{ConnectorSchema, schema};
 use crate::secrets;
-use crate::settings::{ConnectionSettings, Settings};
+use crate::settings::{ConnectionSettings, ServiceSettings, Settings};
 use crate::syncs;
 use crate::tree::{Data, Node};
 use crate::view::{View, kind_of};
@@ -44,12 +44,35 @@ pub fn load(path: &Path, environment: &Environment, connectors: &[ConnectorSchem
     let folder = absolute_folder(path);
     let connections = connections(view, &root, &folder, &mut problems);
     let syncs = syncs::read(&root, &mut problems);
+    let service = service(&root, &mut problems);
+    let log = root.table().and_then(|table| table.get("log"));
+    // What has not the right form has been reported.
+    let log = log.and_then(|node| serde_json::from_value(node.to_json()).ok()).unwrap_or_default();
     Problems::refuse(in_order(problems, &layers.files))?;
 
     let state = root.table().and_then(|table| table.get("state")).and_then(Node::text).unwrap_or(DEFAULT_STATE);
     let mut places = BTreeMap::new();
     root.places("", &mut places);
-    Ok(Settings { state: folder.join(state), folder, connections, syncs, places })
+    Ok(Settings { state: folder.join(state), folder, service, log, connections, syncs, places })
+}
+
+fn service(root: &Node, problems: &mut Vec<Problem>) -> ServiceSettings {
+    let node = root.table().and_then(|table| table.get("service")).and_then(Node::table);
+    let Some(listen) = node.and_then(|table| table.get("listen")) else {
+        return ServiceSettings { listen: Some(DEFAULT_LISTEN) };
+    };
+    let listen = match listen.text() {
+        Some("off") | None => None,
+        Some(text) => match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                let fix = "write an IP address and a port, such as \"127.0.0.1:9750\", or \"off\"";
+                problems.push(Problem::new(&listen.place, "service.listen", "this is no address to listen on", fix));
+                None
+            }
+        },
+    };
+    ServiceSettings { listen }
 }
 
 fn absolute_folder(path: &Path) -> PathBuf {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use muster_expression::Expression;
 use secrecy::SecretString;
 
 use crate::environment::Environment;
-use crate::form::{GuardSettings, RemovalSettings, When};
+use crate::form::{GuardSettings, LogSettings, RemovalSettings, When};
 use crate::place::{Place, Problems};
+use crate::schedule::Schedule;
 use crate::secrets::{self, SecretReference};
 use crate::span::TimeSpan;
 
@@ -22,9 +24,20 @@ pub struct Settings {
     pub state: PathBuf,
     /// The connections by name.
     pub connections: BTreeMap<String, ConnectionSettings>,
+    /// The service.
+    pub service: ServiceSettings,
+    /// The log.
+    pub log: LogSettings,
     /// The syncs in the order of the file.
     pub syncs: Vec<SyncSettings>,
     pub(crate) places: BTreeMap<String, Place>,
+}
+
+/// The service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Where health and metrics are answered; nowhere when `None`.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -93,8 +106,10 @@ pub struct SyncSettings {
     pub from: Endpoint,
     /// What is written.
     pub to: Endpoint,
-    /// How often the service runs it; on command only when `None`.
+    /// How often the service runs it.
     pub every: Option<TimeSpan>,
+    /// When the service runs it, instead of `every`. With neither it runs on command only.
+    pub schedule: Option<Schedule>,
     /// How an existing target object is recognised.
     pub matching: Option<MatchSettings>,
     /// What flows where, in the order of the file. Never empty.

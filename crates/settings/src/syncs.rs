@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::form::{GuardSettings, LimitSettings, MappingForm, MatchForm, RemovalSettings};
 use crate::load::check_name;
 use crate::place::{Place, Problem, child};
+use crate::schedule::{SCHEDULE_FORM, Schedule};
 use crate::settings::{Endpoint, MappingSettings, MatchSettings, SyncSettings};
 use crate::span::{TIME_SPAN_FORM, TimeSpan};
 use crate::tree::{Entry, Node, Table};
@@ -54,6 +55,7 @@ impl Reader<'_> {
             self.add(&entry.place, &path, "it is read and written at once", "name another connection or object type");
         }
         let every = self.every();
+        let schedule = self.schedule(every.is_some());
         let matching = self.matching();
         let map = self.mappings();
         // Before the tables they stand in are read as a whole, so that the very setting is named.
@@ -65,6 +67,7 @@ impl Reader<'_> {
             from: from?,
             to: to?,
             every,
+            schedule,
             matching,
             map,
             read: self.setting("read").unwrap_or_default(),
@@ -144,6 +147,23 @@ impl Reader<'_> {
             self.add(&node.place, &path, "this pause is out of range", "write 1s to 366d, or remove it");
         }
         Some(span)
+    }
+
+    fn schedule(&mut self, is_periodic: bool) -> Option<Schedule> {
+        let table = self.table;
+        let node = table.get("schedule")?;
+        let text = node.text()?;
+        let path = child(&self.path, "schedule");
+        if is_periodic {
+            self.add(&node.place, &path, "`every` stands here too, and only one of them can count", "remove one of them");
+        }
+        match Schedule::parse(text) {
+            Ok(schedule) => Some(schedule),
+            Err(problem) => {
+                self.add(&node.place, &path, format!("this is no schedule: {problem}"), SCHEDULE_FORM);
+                None
+            }
+        }
     }
 
     /// A length of time; one of the right form may still be too long to count with.

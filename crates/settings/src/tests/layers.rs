@@ -38,7 +38,7 @@ fn problems_name_the_file_they_stand_in() {
     ]);
     let expected = [
         r#"muster.toml:20: syncs.staff.evry: unknown setting; did you mean "every"?"#,
-        r#"conf.d/10.toml:3: connections.entra.tenent: unknown setting; known here are "certificate", "cloud", "extension_attributes", "keys", "page_size", "timeout" and "verbose""#,
+        r#"conf.d/10.toml:3: connections.entra.tenent: unknown setting; did you mean "tenant"?"#,
         r#"conf.d/10.toml:5: syncs.staff.from: there is no connection "nowhere"; add [connections.nowhere], or use one of "entra" and "hrapp""#,
     ];
     assert_eq!(files.load(&[]).unwrap_err(), expected);

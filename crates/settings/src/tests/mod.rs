@@ -5,6 +5,7 @@ mod layers;
 mod messages;
 mod mutations;
 mod secrets;
+mod service;
 mod values;
 
 use std::path::{Path, PathBuf};
