@@ -7,5 +7,8 @@ mod demo;
 mod guard;
 mod kills;
 mod messages;
+mod init;
 mod postgresql;
+mod running;
+mod service;
 mod support;

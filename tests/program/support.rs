@@ -44,12 +44,22 @@ impl Program {
 
     /// Runs the program in the folder, with none of this process's own `MUSTER_…` variables.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Self::ran(self.command(arguments).output().unwrap())
+    }
+
+    /// The program in the folder, with none of this process's own `MUSTER_…` variables.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
         command.current_dir(self.folder.path()).args(arguments);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MUSTER_")) {
             command.env_remove(name);
         }
-        let Output { status, stdout, stderr } = command.envs(&self.environment).output().unwrap();
+        command.envs(&self.environment);
+        command
+    }
+
+    pub(crate) fn ran(output: Output) -> Ran {
+        let Output { status, stdout, stderr } = output;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ran { code: status.code(), out: text(stdout), err: text(stderr) }
     }

@@ -9,6 +9,7 @@ use muster_model::Key;
 use muster_store::{LinkId, Store};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
@@ -101,6 +102,11 @@ impl Engine {
     /// # Errors
     /// Why it could not go on. What was recorded until then stands, and the next cycle goes on from there.
     pub async fn cycle(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
+        let span = tracing::info_span!("cycle", sync = rules.name);
+        self.whole_cycle(rules, options).instrument(span).await
+    }
+
+    async fn whole_cycle(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
         let started = std::time::Instant::now();
         let prepared = match self.prepare(rules, true).await {
             Ok(prepared) => prepared,
@@ -163,10 +169,11 @@ impl Engine {
         let finished = Finished { done: Arc::clone(&done), imported: Arc::clone(&self.imported) };
         let full = options.full;
         let mut importing = JoinSet::new();
-        importing.spawn(async move {
+        let reading = async move {
             let _finished = finished;
             importer.run(full).await
-        });
+        };
+        importing.spawn(reading.in_current_span());
         let mut progress = Progress::new(open);
         let evaluated = if options.only.is_some() {
             Ok(())
@@ -209,6 +216,7 @@ impl Engine {
         report: &mut Report,
     ) -> Result<HashSet<LinkId>, EngineError> {
         if prepared.reconcile {
+            tracing::info!("the state was restored: the target is read again before anything is sent");
             // The target may be ahead of the state: first catch up with the source, so that nobody is made anew whose
             // removal is among its news.
             self.importer(&prepared.source, None).run(options.full).await?;

@@ -51,6 +51,7 @@ impl Engine {
                 }
                 Some(hold) => {
                     report.held += hold.wanted;
+                    tracing::warn!(kind, wanted = hold.wanted, allowed = hold.allowed, "held by the guard");
                     report.notes.push(format!(
                         "held: {} would {kind} {} of {base} objects, and {} may in 24 hours. Nothing of it was sent; \
                          if it is right, raise syncs.{}.guard.{kind} and run again",

@@ -91,6 +91,9 @@ impl Importer {
             standing.cursor = None;
         }
         standing.attributes = ids;
+        if standing.round == Round::Full && standing.cursor.is_none() {
+            tracing::info!(generation = standing.generation, "a full read begins");
+        }
         let references = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
         let (connector, pages) = (Arc::clone(&side.connector), mpsc::channel(1).1);
         let mut reading = Reading { connector, request, starts_full, task: JoinSet::new(), pages };
@@ -151,6 +154,7 @@ impl Importer {
                     match error {
                         ConnectorError::Expired { expired } if restarts < MAX_RESTARTS => {
                             restarts += 1;
+                            tracing::info!(%expired, "the source begins again");
                             cursors.clear();
                             standing = restarted(&standing, expired);
                             reading.start(&standing);
@@ -194,6 +198,7 @@ impl Importer {
             pages.all_new = false;
         };
         drop(entries);
+        tracing::debug!(new = summary.new, round_is_complete = done, "pages are merged");
         self.observer.passed(if done { CommitPoint::RoundFinished } else { CommitPoint::PageMerged });
         self.imported.notify_one();
         if let Some(handing) = self.handing.take().filter(|_| standing.round == Round::Full) {

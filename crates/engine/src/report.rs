@@ -38,6 +38,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Links that the cycle evaluated.
+    #[must_use]
+    pub fn visited(&self) -> u64 {
+        self.created
+            + self.adopted
+            + self.updated
+            + self.enabled
+            + self.disabled
+            + self.deleted
+            + self.unchanged
+            + self.parked
+            + self.held
+            + self.waiting
+            + self.unknown
+    }
+
     /// Whether the target was changed.
     #[must_use]
     pub fn changed_target(&self) -> bool {

@@ -35,6 +35,11 @@ impl Engine {
         let mut still_open = HashSet::new();
         for batch in self.store.open_batches(prepared.sync).await? {
             let open = self.resolve(prepared, &batch, report).await?;
+            tracing::info!(
+                operations = batch.members.len(),
+                open = open.len(),
+                "what became of operations in doubt was looked up"
+            );
             still_open.extend(open.iter().map(|member| member.link));
             report.unknown += open.len() as u64;
             self.observer.passed(CommitPoint::UnknownResolved);

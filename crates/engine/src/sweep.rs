@@ -35,6 +35,9 @@ impl Engine {
                     rules.name
                 ));
             } else {
+                if missing > 0 {
+                    tracing::info!(missing, "what a full read did not see is removed");
+                }
                 while self.store.sweep(source.id, now, SLICE).await? > 0 {
                     self.stop.check()?;
                     self.observer.passed(CommitPoint::Swept);

@@ -41,6 +41,16 @@ pub(crate) enum Command {
     Plan(PlanArguments),
     /// Runs a sync once, now.
     Sync(SyncArguments),
+    /// Runs all syncs, each at its time, until it is ended: the service.
+    Run,
+    /// Keeps a sync from sending anything; its source is read all the same.
+    Pause(PauseArguments),
+    /// Ends a pause, and runs the sync soon where the service runs.
+    Resume(ResumeArguments),
+    /// Copies Muster's own state, and takes a copy back.
+    State(StateArguments),
+    /// Writes a configuration to start from, by asking a few questions.
+    Init(InitArguments),
     /// Says how the syncs stand and what waits for a person.
     Status,
     /// Runs an Entra ID tenant on this machine, to try things against.
@@ -90,6 +100,9 @@ pub(crate) struct PlanArguments {
     /// How many changes of each kind are listed.
     #[arg(long, default_value_t = 10, value_name = "NUMBER")]
     pub(crate) limit: usize,
+    /// Wait for whoever runs syncs on this state to end: so long (such as `5m`), or for ever.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "36500d", value_parser = time_span)]
+    pub(crate) wait: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +119,76 @@ pub(crate) struct SyncArguments {
     /// Evaluate only the source object with this key.
     #[arg(long, value_name = "KEY")]
     pub(crate) only: Option<String>,
+    /// Wait for whoever runs syncs on this state to end: so long (such as `5m`), or for ever.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "36500d", value_parser = time_span)]
+    pub(crate) wait: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PauseArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// Why, for whoever looks at it later.
+    #[arg(long, default_value = "paused by hand", value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArguments {
+    #[command(subcommand)]
+    pub(crate) action: StateAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateAction {
+    /// Writes a copy of the state to a new file, while syncs go on.
+    Backup {
+        /// The file, which must not exist yet.
+        file: PathBuf,
+    },
+    /// Puts a copy in the place of the state. The former state is kept beside it.
+    Restore {
+        /// The file that `muster state backup` wrote.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The Entra tenant: its id, or one of its verified domains.
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// The application (client) id of the app registration.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// The environment variable that holds the client secret.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret_env: Option<String>,
+    /// A file that holds the client secret.
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// A file that holds the database's address, such as `postgres://user:password@host:5432/database`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// The database's address where it holds no password, such as `sqlite:app.db`.
+    #[arg(long, value_name = "URL", conflicts_with = "database_url_file")]
+    pub(crate) database_url: Option<String>,
+    /// The table of the users.
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+}
+
+/// A length of time as the configuration writes it.
+fn time_span(text: &str) -> Result<std::time::Duration, String> {
+    let span = muster_settings::TimeSpan::parse(text)
+        .ok_or("write a number with its unit, such as \"90s\", \"5m\" or \"12h\"")?;
+    Ok(std::time::Duration::from_millis(u64::try_from(span.milliseconds()).unwrap_or(0)))
 }
 
 #[derive(Debug, Args)]

@@ -9,13 +9,18 @@ mod cli;
 mod commands;
 mod connectors;
 mod exit;
+mod log;
 mod output;
 mod progress;
+mod proposal;
+mod service;
 mod world;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
+use muster_settings::Settings;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -23,19 +28,30 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     muster_tls::install_provider();
-    start_log();
+    let settings = match &cli.command {
+        // The service's log follows its configuration, so that this is read first.
+        Command::Run => match world::settings(&cli.config) {
+            Ok(settings) => Some(settings),
+            Err(failure) => return failure.print(),
+        },
+        _ => None,
+    };
+    log::start(settings.as_ref().map(|settings| settings.log));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::unexpected(format!("cannot start: {error}")).print(),
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli, settings));
+    // What still waits for a name to be resolved must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    match ended {
         Ok(()) if output::was_lost() => Failure::unexpected("the result cannot be written to standard output").print(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.print(),
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run(cli: Cli, settings: Option<Settings>) -> Result<(), Failure> {
     let Cli { config, output, command } = cli;
     match command {
         Command::Demo(arguments) => commands::demo::run(&arguments).await,
@@ -43,14 +59,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Schema(arguments) => commands::schema::run(&config, output, &arguments).await,
         Command::Plan(arguments) => commands::plan::run(&config, output, &arguments).await,
         Command::Sync(arguments) => commands::sync::run(&config, output, &arguments).await,
+        Command::Run => match settings {
+            Some(settings) => service::run(&config, settings).await,
+            None => Ok(()),
+        },
+        Command::Pause(arguments) => commands::pause::pause(&config, &arguments).await,
+        Command::Resume(arguments) => commands::pause::resume(&config, &arguments).await,
+        Command::State(arguments) => commands::state::run(&config, &arguments).await,
+        Command::Init(arguments) => commands::init::run(&config, &arguments).await,
         Command::Status => commands::status::run(&config, output).await,
         Command::Sandbox(arguments) => commands::sandbox::run(output, &arguments).await,
     }
-}
-
-/// Logs go to standard error; what they hold follows `MUSTER_LOG`, such as `info` or `muster_engine=debug`.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MUSTER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

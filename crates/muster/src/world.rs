@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
-    Clock as _, Engine, GuardRules, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules, SyncRules,
+    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules, SyncRules,
     SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
-use muster_store::{SqliteStore, StateLock, Store};
+use muster_store::{SqliteStore, StateLock, Store, StoreError};
 
 use crate::exit::Failure;
 use crate::{connectors, output};
@@ -87,25 +88,61 @@ pub(crate) struct State {
 
 /// Opens the state to write it, which one process at a time may do.
 pub(crate) async fn state(settings: &Settings) -> Result<State, Failure> {
+    let lock = lock(settings)?;
+    let store = SqliteStore::open(&settings.state, SystemClock.now()).await?;
+    Ok(State { store: Arc::new(store), _lock: Some(lock) })
+}
+
+/// The same, after waiting for whoever has it; `None` waits for nobody.
+pub(crate) async fn state_after(settings: &Settings, wait: Option<Duration>) -> Result<State, Failure> {
+    let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+    loop {
+        match lock(settings) {
+            Ok(lock) => {
+                let store = SqliteStore::open(&settings.state, SystemClock.now()).await?;
+                return Ok(State { store: Arc::new(store), _lock: Some(lock) });
+            }
+            Err(StoreError::Held { .. }) if wait.is_some() && until.is_none_or(|until| Instant::now() < until) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error @ StoreError::Held { .. }) => {
+                let hint = if wait.is_some() { "it did not end in time" } else { "--wait waits for it" };
+                return Err(Failure::state(format!("{error} ({hint})")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The right to run syncs on the state.
+pub(crate) fn lock(settings: &Settings) -> Result<StateLock, StoreError> {
     let now = SystemClock.now();
     let since =
         chrono::DateTime::from_timestamp_millis(now).map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string());
     let holder = format!("on {}, process {}, since {}", host(), std::process::id(), since.unwrap_or_default());
-    let lock = StateLock::take(&settings.state, &holder)?;
-    let store = SqliteStore::open(&settings.state, now).await?;
-    Ok(State { store: Arc::new(store), _lock: Some(lock) })
+    StateLock::take(&settings.state, &holder)
+}
+
+/// The machine's clock, held against the latest time that the state knows to be confirmed.
+pub(crate) async fn clock(state: &State) -> Result<Arc<LifecycleClock>, Failure> {
+    let mark = state.store.facts().await?.clock_high_water;
+    Ok(Arc::new(LifecycleClock::new(Arc::new(SystemClock), mark)))
 }
 
 /// Opens the state to look at it, beside whatever runs.
 pub(crate) async fn state_to_read(settings: &Settings) -> Result<State, Failure> {
+    Ok(State { store: Arc::new(store_beside(settings).await?), _lock: None })
+}
+
+/// The state's file, opened beside whatever runs.
+pub(crate) async fn store_beside(settings: &Settings) -> Result<SqliteStore, Failure> {
     if !settings.state.exists() {
         return Err(Failure::state(format!(
             "there is no state yet at {}; the first `muster sync` makes it",
             settings.state.display()
         )));
     }
-    let store = SqliteStore::open(&settings.state, SystemClock.now()).await?;
-    Ok(State { store: Arc::new(store), _lock: None })
+    Ok(SqliteStore::open(&settings.state, SystemClock.now()).await?)
 }
 
 /// This machine's name.
@@ -117,22 +154,20 @@ pub(crate) fn host() -> String {
         .unwrap_or_else(|| "this host".to_owned())
 }
 
-/// An engine for one sync: its two connections, and those of syncs that read the same type.
-pub(crate) fn engine(
+/// An engine for one sync, over its two connections.
+pub(crate) async fn engine(
     settings: &Settings,
     sync: &SyncSettings,
     state: &State,
     observer: Arc<dyn Observer>,
 ) -> Result<Engine, Failure> {
-    let mut names: BTreeSet<&str> = [sync.from.connection.as_str(), sync.to.connection.as_str()].into();
-    let sharing = settings.syncs.iter().filter(|other| other.from == sync.from);
-    names.extend(sharing.map(|other| other.to.connection.as_str()));
+    let names: BTreeSet<&str> = [sync.from.connection.as_str(), sync.to.connection.as_str()].into();
     let mut connections: HashMap<String, Arc<dyn Connector>> = HashMap::new();
     for name in names {
         connections.insert(name.to_owned(), connect(settings, find_connection(settings, name)?)?);
     }
     let rules = settings.syncs.iter().map(rules).collect();
-    let mut engine = Engine::new(Arc::clone(&state.store), connections, rules, Arc::new(SystemClock), observer);
+    let mut engine = Engine::new(Arc::clone(&state.store), connections, rules, clock(state).await?, observer);
     engine.host = host();
     Ok(engine)
 }

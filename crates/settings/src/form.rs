@@ -41,6 +41,8 @@ pub(crate) struct ServiceForm {
     /// Where `/health` and `/metrics` are answered: an address and a port, or `"off"`. `"127.0.0.1:9750"` by default;
     /// there is neither sign-in nor encryption, so that other addresses belong behind a proxy or a firewall.
     listen: Option<String>,
+    /// How long a sync may fail before `/health` answers 503: `"15m"` by default.
+    unhealthy_after: Option<TimeSpan>,
 }
 
 /// Where health and metrics are answered where the configuration does not say.

@@ -14,6 +14,7 @@ use crate::place::{Place, Problem, Problems, child};
 use crate::schema::{ConnectorSchema, schema};
 use crate::secrets;
 use crate::settings::{ConnectionSettings, ServiceSettings, Settings};
+use crate::span::TimeSpan;
 use crate::syncs;
 use crate::tree::{Data, Node};
 use crate::view::{View, kind_of};
@@ -58,8 +59,10 @@ pub fn load(path: &Path, environment: &Environment, connectors: &[ConnectorSchem
 
 fn service(root: &Node, problems: &mut Vec<Problem>) -> ServiceSettings {
     let node = root.table().and_then(|table| table.get("service")).and_then(Node::table);
+    let span = node.and_then(|table| table.get("unhealthy_after")).and_then(Node::text).and_then(TimeSpan::parse);
+    let unhealthy_after = span.unwrap_or(TimeSpan::of_minutes(15));
     let Some(listen) = node.and_then(|table| table.get("listen")) else {
-        return ServiceSettings { listen: Some(DEFAULT_LISTEN) };
+        return ServiceSettings { listen: Some(DEFAULT_LISTEN), unhealthy_after };
     };
     let listen = match listen.text() {
         Some("off") | None => None,
@@ -72,7 +75,7 @@ fn service(root: &Node, problems: &mut Vec<Problem>) -> ServiceSettings {
             }
         },
     };
-    ServiceSettings { listen }
+    ServiceSettings { listen, unhealthy_after }
 }
 
 fn absolute_folder(path: &Path) -> PathBuf {

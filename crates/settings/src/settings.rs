@@ -38,6 +38,8 @@ pub struct Settings {
 pub struct ServiceSettings {
     /// Where health and metrics are answered; nowhere when `None`.
     pub listen: Option<SocketAddr>,
+    /// How long a sync may fail before the service is unhealthy.
+    pub unhealthy_after: TimeSpan,
 }
 
 impl Settings {

@@ -29,6 +29,11 @@ impl TimeSpan {
         (milliseconds <= HUNDRED_YEARS).then_some(Self(milliseconds))
     }
 
+    /// So many minutes.
+    pub(crate) const fn of_minutes(minutes: u16) -> Self {
+        Self(minutes as i64 * 60_000)
+    }
+
     /// The length in milliseconds.
     #[must_use]
     pub fn milliseconds(self) -> i64 {

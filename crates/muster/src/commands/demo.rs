@@ -181,7 +181,7 @@ impl Demo {
         let sync = world::find_sync(&settings, "staff")?;
         let state = world::state(&settings).await?;
         let progress = Arc::new(Progress::new(true));
-        let engine = world::engine(&settings, sync, &state, progress.clone())?;
+        let engine = world::engine(&settings, sync, &state, progress.clone()).await?;
         let planned = engine.plan(&world::rules(sync), false, limit, false).await;
         progress.finish();
         output::plan(&planned.map_err(|error| Failure::engine(&error, &settings))?);
@@ -193,7 +193,7 @@ impl Demo {
         let sync = world::find_sync(&settings, "staff")?;
         let state = world::state(&settings).await?;
         let progress = Arc::new(Progress::new(true));
-        let engine = world::engine(&settings, sync, &state, progress.clone())?;
+        let engine = world::engine(&settings, sync, &state, progress.clone()).await?;
         let result = engine.cycle(&world::rules(sync), &CycleOptions::default()).await;
         progress.finish();
         output::report(&result.map_err(|error| Failure::engine(&error, &settings))?);

@@ -14,9 +14,9 @@ use crate::{output, world};
 pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &SyncArguments) -> Result<(), Failure> {
     let settings = world::settings(config)?;
     let sync = world::find_sync(&settings, &arguments.sync)?;
-    let state = world::state(&settings).await?;
+    let state = world::state_after(&settings, arguments.wait).await?;
     let progress = Arc::new(Progress::new(form == OutputForm::Table));
-    let engine = world::engine(&settings, sync, &state, progress.clone())?;
+    let engine = world::engine(&settings, sync, &state, progress.clone()).await?;
     let options = CycleOptions {
         full: arguments.full,
         reconcile: arguments.reconcile,

@@ -24,7 +24,7 @@ fn names() {
         "state = ",
         "colour = ",
         &["muster.toml:2: colour: unknown setting; known here are \"state\""
-            .replace("known here are \"state\"", "only \"state\" is known here")
+            .replace("known here are \"state\"", "known here are \"log\", \"service\" and \"state\"")
             .as_str()],
     );
     check(
@@ -205,7 +205,7 @@ fn types_and_bounds() {
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
         &["muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\""
-            .replace("known here are \"guard\"", "only \"guard\" is known here")
+            .replace("known here are \"guard\"", "known here are \"guard\" and \"schedule\"")
             .as_str()],
     );
 }
