@@ -12,13 +12,8 @@ const TABLE: &str = "CREATE TABLE people (id INTEGER PRIMARY KEY, login TEXT NOT
 async fn a_few_answers_become_a_configuration() {
     let program = Program::new();
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
-    let mut child = program
-        .command(&["init"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        program.command(&["init"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let answers = "contoso.onmicrosoft.com\n11111111-2222-3333-4444-555555555555\n\nsqlite:app.db\npeople\n";
     child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
     let ran = Program::ran(child.wait_with_output().unwrap());

@@ -5,9 +5,9 @@
 
 mod demo;
 mod guard;
+mod init;
 mod kills;
 mod messages;
-mod init;
 mod postgresql;
 mod running;
 mod service;

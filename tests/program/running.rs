@@ -36,9 +36,9 @@ impl Running {
         let mut running = loop {
             let text = std::fs::read_to_string(&log).unwrap();
             let said = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let address = said.filter(|line| line["message"] == "health and metrics").find_map(|line| {
-                line["address"].as_str().map(str::to_owned)
-            });
+            let address = said
+                .filter(|line| line["message"] == "health and metrics")
+                .find_map(|line| line["address"].as_str().map(str::to_owned));
             if let Some(address) = address {
                 break Self { child, log, address };
             }

@@ -27,7 +27,8 @@ async fn configured(databases: &[&str]) -> (Program, Sandbox) {
     let sandbox = tenant(40, 0).await;
     let mut program = Program::new();
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
-    let mut text = format!("service = {{ listen = \"127.0.0.1:0\", unhealthy_after = \"1s\" }}\n{}", entra(&sandbox.facts()));
+    let mut text =
+        format!("service = {{ listen = \"127.0.0.1:0\", unhealthy_after = \"1s\" }}\n{}", entra(&sandbox.facts()));
     for name in databases {
         muster_connector_sql::script::run_script(&program.path(&format!("{name}.db")), TABLE).await.unwrap();
         text.push_str(&sync(name, &format!("\"sqlite:{name}.db\"")));
@@ -89,11 +90,12 @@ async fn joiners_movers_and_leavers_arrive_by_themselves() {
     // Paused, the source is read and nothing is sent.
     program.ok(&["pause", "app", "--reason", "audit"]);
     service.until("it is paused", async |service| service.health().1["syncs"]["app"]["paused"] == "audit").await;
-    service.until("the running cycle is over", async |service| {
-        let (_, health) = service.health();
-        health["syncs"]["app"]["running"] == json!(false)
-    })
-    .await;
+    service
+        .until("the running cycle is over", async |service| {
+            let (_, health) = service.health();
+            health["syncs"]["app"]["running"] == json!(false)
+        })
+        .await;
     let read = service.measured("muster_source_objects_total{connection=\"entra\"}");
     directory.patch_user(&people[2], &json!({ "department": "Elsewhere" })).unwrap();
     service
@@ -178,7 +180,8 @@ async fn while_a_server_is_down_the_source_is_read_and_the_server_not_hammered()
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
     program.set("APP_URL", &direct.replace(&format!(":{port}/"), &format!(":{}/", proxy.port())));
     let listen = "service = { listen = \"127.0.0.1:0\", unhealthy_after = \"1s\" }\n";
-    program.write("muster.toml", &format!("{listen}{}{}", entra(&sandbox.facts()), sync("app", "{ env = \"APP_URL\" }")));
+    program
+        .write("muster.toml", &format!("{listen}{}{}", entra(&sandbox.facts()), sync("app", "{ env = \"APP_URL\" }")));
     let mut service = Running::start(&program, "log").await;
     let rows = || postgres.psql("SELECT count(*) FROM app_user")[0][0].parse::<usize>().unwrap();
     let all = sandbox.directory().users().len();

@@ -132,7 +132,9 @@ impl EngineError {
         match self {
             Self::Connection { connection, source } => match source {
                 ConnectorError::Refused { .. } => {
-                    format!("connection {connection:?}: the system refused a whole batch, and no object in it is to blame")
+                    format!(
+                        "connection {connection:?}: the system refused a whole batch, and no object in it is to blame"
+                    )
                 }
                 ConnectorError::Bug(_) => format!(
                     "connection {connection:?}: the system answered what its connector does not understand; \
@@ -141,9 +143,9 @@ impl EngineError {
                 _ => self.to_string(),
             },
             Self::Rules { findings, .. } => {
-                let first = findings.first().map(|finding| {
-                    format!("; {}: {}; {}", finding.setting, finding.problem, finding.fix)
-                });
+                let first = findings
+                    .first()
+                    .map(|finding| format!("; {}: {}; {}", finding.setting, finding.problem, finding.fix));
                 format!("{self}{}", first.unwrap_or_default())
             }
             _ => self.to_string(),

@@ -11,7 +11,19 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         "userPrincipalName",
         &["userprincipalname", "upn", "login", "loginname", "username", "logon", "logonname", "account", "accountname"],
     ),
-    ("employeeId", &["employeeid", "employeeno", "employeenumber", "personnelno", "personnelnumber", "staffid", "staffno", "empno"]),
+    (
+        "employeeId",
+        &[
+            "employeeid",
+            "employeeno",
+            "employeenumber",
+            "personnelno",
+            "personnelnumber",
+            "staffid",
+            "staffno",
+            "empno",
+        ],
+    ),
     ("mail", &["mail", "email", "emailaddress", "mailaddress"]),
     ("displayName", &["displayname", "fullname", "name"]),
     ("givenName", &["givenname", "firstname", "forename"]),
@@ -57,7 +69,8 @@ impl Proposal {
     /// A proposal for a table.
     pub(crate) fn from_table(table: &ObjectType) -> Self {
         let mut proposal = Self::default();
-        let writable = table.attributes.iter().filter(|attribute| attribute.creatable && attribute.unsupported.is_none());
+        let writable =
+            table.attributes.iter().filter(|attribute| attribute.creatable && attribute.unsupported.is_none());
         let writable: Vec<&Attribute> = writable.collect();
         proposal.enabled = ENABLED.iter().find_map(|name| {
             let fits = |attribute: &&&Attribute| {
@@ -164,7 +177,10 @@ mod tests {
         assert_eq!(proposal.enabled.as_deref(), Some("is_active"));
         assert_eq!(proposal.matching, Some(("userPrincipalName", "LOGIN".to_owned())));
         let lines = proposal.lines();
-        assert_eq!(lines[..3], ["LOGIN = \"[userPrincipalName]\"", "E_Mail = \"[mail]\"", "FirstName = \"[givenName]\""]);
+        assert_eq!(
+            lines[..3],
+            ["LOGIN = \"[userPrincipalName]\"", "E_Mail = \"[mail]\"", "FirstName = \"[givenName]\""]
+        );
         // The second login and what has no meaning are left to a person.
         assert!(lines.contains(&"#user_name = \"[…]\"".to_owned()), "{lines:?}");
         assert!(lines.contains(&"#\"favourite colour\" = \"[…]\"".to_owned()), "{lines:?}");

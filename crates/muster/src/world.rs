@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
-    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules, SyncRules,
-    SystemClock, When,
+    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules,
+    SyncRules, SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};

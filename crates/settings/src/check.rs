@@ -220,7 +220,8 @@ impl<'a> Checker<'a> {
                 meant.extend(near);
                 // A slip in a name that stands here already is still a slip.
                 let repeats = near.is_none() && nearest(&entry.key, known.iter().copied()).is_some();
-                let fix = did_you_mean(&entry.key, if free.is_empty() || repeats { &known } else { &free }, "remove it");
+                let fix =
+                    did_you_mean(&entry.key, if free.is_empty() || repeats { &known } else { &free }, "remove it");
                 self.problems.push(Problem::new(&entry.place, &path, "unknown setting", fix));
             }
         }

@@ -37,5 +37,7 @@ pub use place::{Place, Problem, Problems};
 pub use schedule::Schedule;
 pub use schema::{ConnectorSchema, schema};
 pub use secrets::{SecretReference, SecretSource};
-pub use settings::{ConnectionSettings, Endpoint, MappingSettings, MatchSettings, ServiceSettings, Settings, SyncSettings};
+pub use settings::{
+    ConnectionSettings, Endpoint, MappingSettings, MatchSettings, ServiceSettings, Settings, SyncSettings,
+};
 pub use span::TimeSpan;

@@ -155,7 +155,12 @@ impl Reader<'_> {
         let text = node.text()?;
         let path = child(&self.path, "schedule");
         if is_periodic {
-            self.add(&node.place, &path, "`every` stands here too, and only one of them can count", "remove one of them");
+            self.add(
+                &node.place,
+                &path,
+                "`every` stands here too, and only one of them can count",
+                "remove one of them",
+            );
         }
         match Schedule::parse(text) {
             Ok(schedule) => Some(schedule),

@@ -1,8 +1,8 @@
 //! What a service relies on: reading goes on whatever the target does, ends are orderly, time is doubted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use muster_connector::page::Removal;

@@ -65,7 +65,8 @@ fn answers(arguments: &InitArguments, folder: &Path) -> Result<Answers, Failure>
         (Some(name), _) => format!("{{ env = {} }}", quoted(name)),
         (None, Some(file)) => format!("{{ file = {} }}", quoted(&text(file))),
         (None, None) => {
-            let name = answer(None, "Environment variable with the client secret", "--secret-env", Some("ENTRA_SECRET"))?;
+            let name =
+                answer(None, "Environment variable with the client secret", "--secret-env", Some("ENTRA_SECRET"))?;
             format!("{{ env = {} }}", quoted(&name))
         }
     };
@@ -79,7 +80,8 @@ fn answers(arguments: &InitArguments, folder: &Path) -> Result<Answers, Failure>
             Some("database.url"),
         )?,
     };
-    let is_address = arguments.database_url_file.is_none() && (database.contains("://") || database.starts_with("sqlite:"));
+    let is_address =
+        arguments.database_url_file.is_none() && (database.contains("://") || database.starts_with("sqlite:"));
     let (url, address) = if is_address {
         (quoted(&database), Some((json!(database), None)))
     } else {
@@ -132,7 +134,8 @@ async fn discover(answers: &Answers, folder: &Path) -> Result<ObjectType, String
 }
 
 fn write(config: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::unexpected(format!("{} cannot be written: {error}", config.display()));
+    let failed =
+        |error: std::io::Error| Failure::unexpected(format!("{} cannot be written: {error}", config.display()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(config).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
 }
@@ -186,7 +189,8 @@ fn text(answers: &Answers, proposal: &Proposal) -> String {
 
 /// A TOML key.
 pub(crate) fn key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
+    let is_bare =
+        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-".contains(letter));
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 

@@ -45,7 +45,9 @@ async fn find(settings: &Settings, name: &str) -> Result<(State, SyncId), Failur
         Some((_, sync)) => Ok((state, sync)),
         None => {
             world::find_sync(settings, name)?;
-            Err(Failure::configuration(format!("sync {name:?} has not run yet, so there is nothing to pause or resume")))
+            Err(Failure::configuration(format!(
+                "sync {name:?} has not run yet, so there is nothing to pause or resume"
+            )))
         }
     }
 }

@@ -14,7 +14,8 @@ pub(crate) async fn run(config: &Path, arguments: &StateArguments) -> Result<(),
     match &arguments.action {
         StateAction::Backup { file } => {
             if file.exists() {
-                let problem = format!("{} exists, and a backup never replaces a file; give it another name", file.display());
+                let problem =
+                    format!("{} exists, and a backup never replaces a file; give it another name", file.display());
                 return Err(Failure::configuration(problem));
             }
             let store = world::store_beside(&settings).await?;

@@ -49,7 +49,9 @@ impl Trouble {
         let (connection, pause) = match error {
             EngineError::Connection { connection, source } => {
                 let pause = match source {
-                    muster_connector::Error::Throttled { after, .. } => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+                    muster_connector::Error::Throttled { after, .. } => {
+                        i64::try_from(after.as_millis()).unwrap_or(i64::MAX)
+                    }
                     _ => 0,
                 };
                 (Some(connection.clone()), pause)

@@ -17,7 +17,8 @@ impl Page {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         writeln!(self.0, "{name}{labels} {value}").ok();
     }
@@ -109,7 +110,8 @@ mod tests {
             operations: [("create", 5)].into(),
             ..SyncStanding::default()
         };
-        let mut standing = Standing { syncs: [("a".to_owned(), sync.clone()), ("b".to_owned(), sync)].into(), ..Standing::default() };
+        let mut standing =
+            Standing { syncs: [("a".to_owned(), sync.clone()), ("b".to_owned(), sync)].into(), ..Standing::default() };
         standing.read.insert("entra".to_owned(), (2, 900));
         let text = text(&standing);
         let mut kinds = std::collections::HashSet::new();

@@ -31,8 +31,8 @@ const LANDING: Duration = Duration::from_secs(9);
 
 /// Runs all syncs until the process is asked to end.
 pub(crate) async fn run(config: &Path, settings: Settings) -> Result<(), Failure> {
-    let mut signals = Signals::new()
-        .map_err(|error| Failure::unexpected(format!("cannot wait for signals: {error}")))?;
+    let mut signals =
+        Signals::new().map_err(|error| Failure::unexpected(format!("cannot wait for signals: {error}")))?;
     let listener = match settings.service.listen {
         Some(address) => Some(http::listen(address).await?),
         None => None,

@@ -96,7 +96,9 @@ pub(crate) fn decide<Zone: TimeZone>(plan: &Plan, standing: &Standing, now: i64,
     match held_back {
         None => at(whole, Mode::Whole, now),
         // Until the target is asked again, the source is read on time.
-        Some(until) if after(standing.source_down_until).is_none() && reading.is_some_and(|reading| reading < until) => {
+        Some(until)
+            if after(standing.source_down_until).is_none() && reading.is_some_and(|reading| reading < until) =>
+        {
             at(reading, Mode::Import, now)
         }
         Some(until) => at(whole.map(|whole| whole.max(until)), Mode::Whole, now),

@@ -176,7 +176,10 @@ impl Service {
         let settings = match world::settings(&self.config) {
             Ok(settings) => settings,
             Err(failure) => {
-                tracing::error!(problem = failure.into_message(), "the configuration has a fault; the former one stays in force");
+                tracing::error!(
+                    problem = failure.into_message(),
+                    "the configuration has a fault; the former one stays in force"
+                );
                 return;
             }
         };
@@ -377,11 +380,21 @@ impl Service {
                 });
                 if report.visited() > 0 || ended.is_served {
                     tracing::info!(
-                        sync = ended.sync, read = report.read, created = report.created, adopted = report.adopted,
-                        updated = report.updated, enabled = report.enabled, disabled = report.disabled,
-                        deleted = report.deleted, unchanged = report.unchanged, parked = report.parked,
-                        held = report.held, waiting = report.waiting, unknown = report.unknown,
-                        seconds = (report.seconds * 1_000.0).round() / 1_000.0, "cycle"
+                        sync = ended.sync,
+                        read = report.read,
+                        created = report.created,
+                        adopted = report.adopted,
+                        updated = report.updated,
+                        enabled = report.enabled,
+                        disabled = report.disabled,
+                        deleted = report.deleted,
+                        unchanged = report.unchanged,
+                        parked = report.parked,
+                        held = report.held,
+                        waiting = report.waiting,
+                        unknown = report.unknown,
+                        seconds = (report.seconds * 1_000.0).round() / 1_000.0,
+                        "cycle"
                     );
                 }
                 if sync.notes != report.notes {
@@ -439,7 +452,12 @@ impl Service {
         } else if retry_at.is_some() {
             tracing::warn!(sync = name, class, problem = trouble.problem, "failed, and is tried again by itself");
         } else {
-            tracing::error!(sync = name, class, problem = trouble.problem, "failed, and needs a person; tried again on schedule");
+            tracing::error!(
+                sync = name,
+                class,
+                problem = trouble.problem,
+                "failed, and needs a person; tried again on schedule"
+            );
         }
         self.board.update(name, |board| {
             board.cycles[1] += 1;

@@ -1,6 +1,6 @@
 //! What the service and its log are told.
 
-use super::{SAMPLE, Files, settings};
+use super::{Files, SAMPLE, settings};
 use crate::{LogFormat, LogLevel};
 
 #[test]
@@ -32,11 +32,19 @@ fn a_sync_runs_by_one_calendar_or_period() {
         let found = Files::new(&[("muster.toml", &by(text))]).load(&[]).unwrap_err();
         assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}");
     };
-    refused("every = \"5m\"\nschedule = \"0 6 * * *\"", "muster.toml:21: syncs.staff.schedule: `every` stands here too");
-    refused("schedule = \"0 6 * *\"", "syncs.staff.schedule: this is no schedule: it has 4 fields; write the five fields of cron");
+    refused(
+        "every = \"5m\"\nschedule = \"0 6 * * *\"",
+        "muster.toml:21: syncs.staff.schedule: `every` stands here too",
+    );
+    refused(
+        "schedule = \"0 6 * *\"",
+        "syncs.staff.schedule: this is no schedule: it has 4 fields; write the five fields of cron",
+    );
     let found = Files::new(&[("muster.toml", &format!("service.listen = \"here\"\n{SAMPLE}"))]).load(&[]).unwrap_err();
     assert_eq!(
         found,
-        ["muster.toml:1: service.listen: this is no address to listen on; write an IP address and a port, such as \"127.0.0.1:9750\", or \"off\""]
+        [
+            "muster.toml:1: service.listen: this is no address to listen on; write an IP address and a port, such as \"127.0.0.1:9750\", or \"off\""
+        ]
     );
 }

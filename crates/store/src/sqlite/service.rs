@@ -1,7 +1,7 @@
 //! What a service asks between cycles, and what people ask of it: cheap to read, and read without writing.
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::Doing as _;
 use crate::error::StoreError;

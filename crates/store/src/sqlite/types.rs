@@ -240,11 +240,12 @@ pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinit
         .execute(&mut *transaction)
         .await
         .doing(ACTION)?;
-    let row = sqlx::query("SELECT id, fingerprint, paused, source_type, target_type, reconcile FROM sync WHERE name = ?")
-        .bind(&definition.name)
-        .fetch_one(&mut *transaction)
-        .await
-        .doing(ACTION)?;
+    let row =
+        sqlx::query("SELECT id, fingerprint, paused, source_type, target_type, reconcile FROM sync WHERE name = ?")
+            .bind(&definition.name)
+            .fetch_one(&mut *transaction)
+            .await
+            .doing(ACTION)?;
     let id: i64 = row.try_get(0).doing(ACTION)?;
     let fingerprint: Vec<u8> = row.try_get(1).doing(ACTION)?;
     let types: (i64, i64) = (row.try_get(3).doing(ACTION)?, row.try_get(4).doing(ACTION)?);
