@@ -21,7 +21,6 @@ pub(crate) struct Job {
 /// How it ended.
 pub(crate) struct Ended {
     pub(crate) sync: String,
-    pub(crate) mode: Mode,
     pub(crate) result: Result<Option<Report>, Trouble>,
     /// When a link becomes dirty by itself.
     pub(crate) due: Option<i64>,
@@ -69,7 +68,7 @@ impl Trouble {
 
 /// Runs a cycle to its end, whatever happens in it.
 pub(crate) async fn run(job: Job) -> Ended {
-    let (sync, mode) = (job.rules.name.clone(), job.mode);
+    let sync = job.rules.name.clone();
     let started = job.engine.clock.lifecycle();
     let store = Arc::clone(&job.engine.store);
     let (wants_counts, is_served) = (job.wants_counts, job.request.is_some());
@@ -89,7 +88,7 @@ pub(crate) async fn run(job: Job) -> Ended {
         Err(_) => true,
     };
     let (due, counts) = look(&store, &sync, started, did_something || wants_counts).await;
-    Ended { sync, mode, result, due, counts, is_served }
+    Ended { sync, result, due, counts, is_served }
 }
 
 async fn cycle(job: Job) -> Result<Option<Report>, EngineError> {

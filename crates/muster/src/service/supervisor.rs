@@ -1,6 +1,6 @@
 //! The service's memory and its decisions.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub(crate) struct Service {
     down: BTreeMap<String, (u32, i64)>,
     syncs: BTreeMap<String, Sync>,
     jobs: JoinSet<Ended>,
-    /// What running cycles have to themselves.
-    in_use: HashSet<String>,
+    /// What running cycles have to themselves, and which sync's cycle it is.
+    in_use: HashMap<String, String>,
 }
 
 /// A sync between cycles.
@@ -110,7 +110,7 @@ impl Service {
             down: BTreeMap::new(),
             syncs: BTreeMap::new(),
             jobs: JoinSet::new(),
-            in_use: HashSet::new(),
+            in_use: HashMap::new(),
         };
         service.adopt();
         service.recall().await?;
@@ -216,7 +216,7 @@ impl Service {
 
     fn standing(&self, sync: &Sync) -> Standing {
         let until = |connection: &str| self.down.get(connection).map(|(_, until)| *until);
-        let is_taken = sync.claims(Mode::Whole).iter().any(|claim| self.in_use.contains(claim));
+        let is_taken = sync.claims(Mode::Whole).iter().any(|claim| self.in_use.contains_key(claim));
         Standing {
             is_busy: sync.is_running || is_taken || self.jobs.len() >= MOST_AT_ONCE,
             started: sync.started,
@@ -298,7 +298,7 @@ impl Service {
             }
         };
         let Some(sync) = self.syncs.get_mut(name) else { return };
-        self.in_use.extend(sync.claims(mode));
+        self.in_use.extend(sync.claims(mode).into_iter().map(|claim| (claim, name.to_owned())));
         sync.is_running = true;
         sync.started = Some(now);
         sync.started_wall = SystemClock.now();
@@ -349,12 +349,9 @@ impl Service {
     }
 
     fn ended(&mut self, ended: Ended) {
+        // Also when the sync has left the configuration meanwhile.
+        self.in_use.retain(|_, holder| *holder != ended.sync);
         let Some(sync) = self.syncs.get_mut(&ended.sync) else { return };
-        for claim in sync.claims(Mode::Whole) {
-            if ended.mode == Mode::Whole || claim.starts_with("source ") {
-                self.in_use.remove(&claim);
-            }
-        }
         sync.is_running = false;
         sync.due = ended.due;
         sync.has_counts |= ended.counts.is_some();
@@ -368,7 +365,17 @@ impl Service {
         match ended.result {
             Ok(report) => {
                 self.down.remove(&sync.settings.from.connection);
-                let Some(report) = report else { return };
+                let Some(report) = report else {
+                    // Reading alone heals what only reading, or nothing but reading, can show.
+                    let source = Some(sync.settings.from.connection.as_str());
+                    let heals =
+                        |failed: &mut Failed| sync.paused.is_some() || failed.trouble.connection.as_deref() == source;
+                    if sync.failed.take_if(heals).is_some() {
+                        tracing::info!(sync = ended.sync, "its source is read again");
+                        self.board.update(&ended.sync, |board| board.failing = None);
+                    }
+                    return;
+                };
                 self.down.remove(&sync.settings.to.connection);
                 if sync.failed.take().is_some() {
                     tracing::info!(sync = ended.sync, "runs again");
