@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::error::EngineError;
 use crate::import::{Handing, MERGED_TOGETHER};
+use crate::matching::LOOKED_FOR;
 use crate::pass::{Pass, Progress, joined};
 use crate::prepare::Prepared;
 use crate::report::Report;
@@ -41,6 +42,8 @@ pub struct Engine {
     pub(crate) imported: Arc<Notify>,
     /// Entries merged in one transaction.
     pub(crate) merged_together: usize,
+    /// So many match values must have been looked for in vain before creates go out without a look.
+    pub(crate) blind_after: usize,
 }
 
 impl std::fmt::Debug for Engine {
@@ -94,7 +97,18 @@ impl Engine {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
         let imported = Arc::new(Notify::new());
         let stop = Stop::default();
-        Self { store, connections, syncs, clock, observer, stop, host, imported, merged_together: MERGED_TOGETHER }
+        Self {
+            store,
+            connections,
+            syncs,
+            clock,
+            observer,
+            stop,
+            host,
+            imported,
+            merged_together: MERGED_TOGETHER,
+            blind_after: LOOKED_FOR,
+        }
     }
 
     /// Runs one cycle of a sync. The caller holds the right to write the state.

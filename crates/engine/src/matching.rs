@@ -36,8 +36,8 @@ pub(crate) struct Blind {
     met: HashSet<LinkId>,
 }
 
-/// So many must have been looked for in vain.
-const LOOKED_FOR: usize = 500;
+/// So many must have been looked for in vain before creates go out blindly.
+pub(crate) const LOOKED_FOR: usize = 500;
 
 impl Blind {
     /// A blind create met something: that link, and whoever comes next, is looked for.
@@ -46,8 +46,8 @@ impl Blind {
         self.met.insert(link);
     }
 
-    fn learned(&mut self, asked: usize, found: usize) {
-        if asked >= LOOKED_FOR {
+    fn learned(&mut self, asked: usize, found: usize, enough: usize) {
+        if asked >= enough {
             self.allowed = found == 0;
         }
     }
@@ -110,7 +110,8 @@ impl Engine {
             }
         }
         let found = self.find(prepared, matching.target, asked.iter().map(|(value, _)| value.clone())).await?;
-        progress.blind.learned(found.len(), found.iter().filter(|objects| !objects.is_empty()).count());
+        let met = found.iter().filter(|objects| !objects.is_empty()).count();
+        progress.blind.learned(found.len(), met, self.blind_after);
         let keys: Vec<Vec<u8>> = found.iter().flatten().map(|object| object.key.encode()).collect();
         let owners = if keys.is_empty() {
             std::collections::HashMap::new()

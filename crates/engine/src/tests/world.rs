@@ -486,6 +486,8 @@ pub(super) struct World {
     pub(super) folder: TempDir,
     /// One page is committed alone, unless a test says otherwise.
     pub(super) merged_together: usize,
+    /// As soon as so many were looked for in vain, creates go out without a look.
+    pub(super) blind_after: usize,
 }
 
 pub(super) fn mapping(target: &str, value: &str) -> MappingRule {
@@ -522,6 +524,7 @@ impl World {
             rules,
             folder: tempfile::tempdir().unwrap(),
             merged_together: 1,
+            blind_after: 2,
         }
     }
 
@@ -537,6 +540,7 @@ impl World {
         let mut engine =
             Engine::new(store, connections, vec![self.rules.clone()], self.clock.clone(), self.killer.clone());
         engine.merged_together = self.merged_together;
+        engine.blind_after = self.blind_after;
         engine
     }
 
