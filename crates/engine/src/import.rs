@@ -182,7 +182,9 @@ impl Importer {
             attributes: standing.attributes.clone(),
         };
         let (commit, summary) = loop {
-            let stored = match pages.all_new {
+            // What is written as new by mistake collides; a removal would go by unnoticed, so it is looked for.
+            let removes = entries.iter().any(|entry| matches!(entry.change, Change::Removed(_)));
+            let stored = match pages.all_new && !removes {
                 true => ObjectsByAnchor::new(),
                 false => self.store.objects(self.side.id, &anchors(&entries)).await?,
             };

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt as _;
 use muster_connector::Expired;
 use muster_connector::page::Removal;
-use muster_model::{Slot, Value};
+use muster_model::{Key, Slot, Value};
+use muster_store::Store as _;
 
 use super::world::{DAY, Fault, KILLED, World};
 use crate::rules::Limit;
@@ -288,6 +289,12 @@ impl History {
             if super::world::numbers(&report) == [0; 11] {
                 return;
             }
+        }
+        let store = self.world.store().await;
+        let (_, sync) = store.sync_names().await.unwrap().remove(0);
+        for parked in store.parked(sync, 10).await.unwrap() {
+            let key = Key::decode(&parked.anchor).unwrap();
+            self.tell(format!("{key} is parked: {} {:?} {:?}", parked.rule, parked.attribute, parked.message));
         }
         self.check(false, "everything comes to rest");
     }
