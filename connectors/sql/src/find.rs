@@ -113,7 +113,7 @@ pub(crate) fn column<'a>(table: &'a TableType, name: &str) -> Result<&'a Column,
 }
 
 /// The anchor's columns, then those asked for, with the types that Muster takes them for.
-fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<Vec<(&'a Column, ValueType)>, Error> {
+pub(crate) fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<Vec<(&'a Column, ValueType)>, Error> {
     let names = table.object_type.anchor.attributes.iter().chain(request.attributes.iter());
     names
         .map(|name| {
@@ -124,7 +124,11 @@ fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<Vec<(&'a Co
         .collect()
 }
 
-fn read_object(table: &TableType, wanted: &[(&Column, ValueType)], values: Vec<Text>) -> Result<FoundObject, Failure> {
+pub(crate) fn read_object(
+    table: &TableType,
+    wanted: &[(&Column, ValueType)],
+    values: Vec<Text>,
+) -> Result<FoundObject, Failure> {
     let width = table.object_type.anchor.attributes.len();
     let mut slots = Vec::with_capacity(values.len());
     for (position, ((column, value_type), value)) in wanted.iter().zip(values).enumerate() {

@@ -1,7 +1,7 @@
 //! The target side of the contract.
 
 use async_trait::async_trait;
-use muster_connector::{Batch, Error, FoundObject, OperationId, Outcome, ReadRequest, Target};
+use muster_connector::{Batch, Cursor, Error, FoundObject, FoundPage, OperationId, Outcome, ReadRequest, Target};
 use muster_model::{Key, Value};
 
 use crate::connector::SqlConnector;
@@ -25,6 +25,10 @@ impl Target for SqlConnector {
         values: &[Vec<Value>],
     ) -> Result<Vec<Vec<FoundObject>>, Error> {
         self.look_up(request, by, values).await
+    }
+
+    async fn list(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
+        self.list_page(request, cursor).await
     }
 
     async fn preview(&self, batch: &Batch) -> Result<Vec<String>, Error> {

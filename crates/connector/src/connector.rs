@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::finding::{CheckReport, UsedType};
 use crate::operation::{Batch, OperationId};
 use crate::outcome::{Outcome, Resolution};
-use crate::page::{ChangePage, Cursor, FoundObject, Position, ReadPage, ReadRequest, SourceObject};
+use crate::page::{ChangePage, Cursor, FoundObject, FoundPage, Position, ReadPage, ReadRequest, SourceObject};
 use crate::settings::ConnectorSettings;
 
 /// One kind of connector, as it stands in the host's list.
@@ -94,6 +94,15 @@ pub trait Target: Send + Sync {
         by: &[String],
         values: &[Vec<Value>],
     ) -> Result<Vec<Vec<FoundObject>>, Error>;
+
+    /// A page of all objects of the type, in any order that no object leaves, for the report that says which of them
+    /// belong to nobody. Optional.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where objects cannot be listed.
+    async fn list(&self, _request: &ReadRequest, _cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
+        Err(Error::Unsupported("listing objects".to_owned()))
+    }
 
     /// The exact SQL, LDIF or request of each operation, for a person. Changes nothing.
     ///

@@ -20,7 +20,7 @@ pub use finding::{CheckReport, Finding, Severity, UsedType};
 pub use operation::{Batch, Epoch, Kind, Operation, OperationId, ValueDelta};
 pub use outcome::{Effect, Outcome, Resolution, RetryScope};
 pub use page::{
-    Change, ChangePage, Cursor, EdgeChange, Entry, FoundObject, Next, Position, ReadPage, ReadRequest, Removal,
-    SourceObject, Watermark,
+    Change, ChangePage, Cursor, EdgeChange, Entry, FoundObject, FoundPage, Next, Position, ReadPage, ReadRequest,
+    Removal, SourceObject, Watermark,
 };
 pub use settings::{ConnectorSettings, Secret, SecretString};

@@ -146,3 +146,12 @@ pub struct FoundObject {
     /// Its version, where the type has versions.
     pub version: Option<Vec<u8>>,
 }
+
+/// A page of all objects of a target type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPage {
+    /// The objects.
+    pub objects: Vec<FoundObject>,
+    /// What to ask next with; none after the last page.
+    pub next: Option<Cursor>,
+}

@@ -78,7 +78,44 @@ async fn as_the_column_compares_texts(world: World) {
     assert_eq!(outcomes[0], muster_connector::Outcome::Exists { key: Key::text("Eva") });
 }
 
+/// Every row once, in pages, by keys of one and of two columns.
+async fn all_of_them_page_by_page(world: World) {
+    let (series, value) = world.either(
+        ("generate_series(1, 12000)", "i"),
+        ("json_each('[' || substr(replace(hex(zeroblob(12000)), '00', ',1'), 2) || ']')", "(key + 1)"),
+    );
+    let alias = world.either("(i)", "");
+    world
+        .run(&format!(
+            "INSERT INTO badge (site, number) SELECT 'S' || ({value} % 7), {value} FROM {series} AS s{alias}"
+        ))
+        .await;
+    let connection = world.connect();
+    let request =
+        muster_connector::ReadRequest { object_type: "badge".into(), attributes: vec!["site".to_owned()].into() };
+    let target = connection.0.target().unwrap();
+    let mut keys = std::collections::BTreeSet::new();
+    let mut cursor = None;
+    let mut pages = 0;
+    loop {
+        let page = target.list(&request, cursor.as_ref()).await.unwrap();
+        pages += 1;
+        for object in page.objects {
+            assert_eq!(object.row.0[0], Slot::One(object.key.0[0].clone()));
+            assert!(keys.insert(object.key), "a row came twice");
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!((keys.len(), pages), (12_000, 3));
+    let request = muster_connector::ReadRequest { object_type: "person".into(), attributes: Vec::new().into() };
+    assert!(target.list(&request, None).await.unwrap().objects.is_empty());
+}
+
 on_both!(
+    all_of_them_page_by_page,
     by_key_and_by_value,
     values_that_no_row_can_have_hide_no_others,
     thousands_at_once,

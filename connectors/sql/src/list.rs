@@ -1,0 +1,90 @@
+//! All rows of a table, page by page in the order of their keys.
+
+use muster_connector::{Cursor, Error, FoundPage, ReadRequest};
+use muster_model::Key;
+
+use crate::connector::SqlConnector;
+use crate::database::StageRow;
+use crate::error::Failure;
+use crate::find::{column, read_object, wanted};
+use crate::schema::TableType;
+use crate::statement::{Stage, joined, sql};
+use crate::text::encode_value;
+
+/// Rows in one page.
+const PAGE: usize = 5_000;
+
+impl SqlConnector {
+    pub(crate) async fn list_page(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
+        let table = self.table_type(&request.object_type).await?;
+        let after = match cursor {
+            Some(Cursor(bytes)) => {
+                Some(Key::decode(bytes).map_err(|_| Error::Bug("this is no cursor of a list".to_owned()))?)
+            }
+            None => None,
+        };
+        self.rows_after(&table, request, after).await.map_err(|problem| match problem {
+            Problem::Error(error) => error,
+            Problem::Failure(failure) => self.failed(failure),
+        })
+    }
+
+    async fn rows_after(
+        &self,
+        table: &TableType,
+        request: &ReadRequest,
+        after: Option<Key>,
+    ) -> Result<FoundPage, Problem> {
+        let wanted = wanted(table, request)?;
+        let anchor = &table.object_type.anchor.attributes;
+        let keys = anchor.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?;
+        let texts = joined(
+            wanted
+                .iter()
+                .map(|(column, _)| self.database.read_expression(&format!("t.{}", column.quoted()), &column.native)),
+            ", ",
+        );
+        let order = joined(keys.iter().map(|column| format!("t.{}", column.quoted())), ", ");
+        let mut session = self.database.begin(false).await?;
+        let name = &table.table.name;
+        let query = match after {
+            None => sql!("SELECT {texts} FROM {name} AS t ORDER BY {order} LIMIT {PAGE}"),
+            Some(key) => {
+                let stage = Stage::new(
+                    self.database.temporary_schema(),
+                    keys.iter().map(|column| column.stage_type.clone()).collect(),
+                );
+                let values = key.0.iter().map(|value| Some(encode_value(value))).collect();
+                session.stage(&stage, &[StageRow { number: 0, group: 0, values }]).await?;
+                let last = joined((0..keys.len()).map(|position| format!("s.{}", stage.column(position))), ", ");
+                sql!(
+                    "SELECT {texts} FROM {name} AS t CROSS JOIN {stage} AS s WHERE ({order}) > ({last}) \
+                     ORDER BY {order} LIMIT {PAGE}"
+                )
+            }
+        };
+        let rows = session.query(query).await?;
+        session.commit().await?;
+        let is_full = rows.len() >= PAGE;
+        let objects = rows.into_iter().map(|row| read_object(table, &wanted, row)).collect::<Result<Vec<_>, _>>()?;
+        let next = objects.last().filter(|_| is_full).map(|last| Cursor(last.key.encode()));
+        Ok(FoundPage { objects, next })
+    }
+}
+
+enum Problem {
+    Error(Error),
+    Failure(Failure),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
