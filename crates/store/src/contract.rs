@@ -1,14 +1,18 @@
 //! What every back end must do. Each function is one test; [`contract_tests!`] runs them all on a back end.
 
+mod operator;
+
 use muster_model::{AttributeId, Key, Multiplicity, Row, Slot, ValueType, pack};
 use uuid::Uuid;
 
 pub(crate) use crate::contract_service::*;
 use crate::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
-    ObjectWrite, OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store,
-    Sync, SyncDefinition, SyncId, TargetTypeId,
+    AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, LinkId, LinkState, LinkUpdate, LinkView, ObjectWrite,
+    OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store, Sync,
+    SyncDefinition, SyncId, TargetTypeId,
 };
+
+pub(crate) use operator::*;
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 
@@ -112,6 +116,7 @@ fn keys(links: &[LinkView]) -> Vec<String> {
 pub(crate) fn linked(view: &LinkView, key: &str) -> LinkUpdate {
     LinkUpdate {
         link: view.id,
+        seen: view.dirty,
         evaluated: view.dirty,
         dirty_again: false,
         state: LinkState::Linked,
@@ -291,6 +296,7 @@ fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecor
             revision: view.dirty,
             content: [3; 16],
         }],
+        guarded: vec![(view.id, "disable".to_owned()); 2],
     }
 }
 
@@ -300,12 +306,16 @@ pub(crate) async fn a_batch_is_open_until_its_outcomes_are_recorded(store: &dyn 
     world.page(vec![world.object("a", "1")], vec![], world.round(Round::Full, 1)).await;
     let view = world.dirty(sync).await.remove(0);
     let sent = batch(sync, world.target, &view);
-    let id = store.open_batch(&sent).await.unwrap();
+    let opened = store.open_batch(&sent).await.unwrap();
+    assert!(opened.withdrawn.is_empty());
+    let id = opened.batch;
+    // Counted before it leaves: no end of the process can send what is not counted.
+    assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 2);
     assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent.clone() }]);
-    let guarded = [("disable", 1), ("delete", 0)];
+    let returned = [("disable".to_owned(), 1), ("delete".to_owned(), 0)];
     store.close_batch(id, sync, &[], &[], &sent.members, NOW).await.unwrap();
     assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent }]);
-    store.close_batch(id, sync, &[linked(&view, "k")], &guarded, &[], NOW).await.unwrap();
+    store.close_batch(id, sync, &[linked(&view, "k")], &returned, &[], NOW + 60_000).await.unwrap();
     assert_eq!(store.open_batches(sync).await.unwrap(), []);
     assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 1);
     assert_eq!(store.sent_since(sync, "disable", NOW + 60_000).await.unwrap(), 0);
@@ -382,27 +392,6 @@ pub(crate) async fn pauses_and_due_dates_hide_and_wake_links(store: &dyn Store) 
     assert_eq!(keys(&world.dirty(sync).await), ["a", "b"]);
 }
 
-pub(crate) async fn holds_are_replaced(store: &dyn Store) {
-    let world = World::new(store).await;
-    let sync = world.sync("staff", 1).await.id;
-    let hold = HoldRecord {
-        sync,
-        kind: "delete".to_owned(),
-        digest: [1; 16],
-        created_at: NOW,
-        expires_at: NOW + 1,
-        wanted: 2,
-        allowed: 1,
-        links: vec![LinkId(4), LinkId(9)],
-    };
-    store.set_holds(sync, std::slice::from_ref(&hold)).await.unwrap();
-    store.set_holds(sync, std::slice::from_ref(&hold)).await.unwrap();
-    assert_eq!(store.holds(sync).await.unwrap(), [hold]);
-    assert_eq!(store.counts(sync, NOW).await.unwrap().held, 2);
-    store.set_holds(sync, &[]).await.unwrap();
-    assert_eq!(store.holds(sync).await.unwrap(), []);
-}
-
 pub(crate) async fn runs_and_epochs_are_kept(store: &dyn Store) {
     let world = World::new(store).await;
     let sync = world.sync("staff", 1).await.id;
@@ -445,7 +434,14 @@ macro_rules! contract_tests {
             a_key_given_anew_leaves_its_former_link
             parked_objects_heal_with_their_next_success
             pauses_and_due_dates_hide_and_wake_links
-            holds_are_replaced
+            a_hold_keeps_its_times_until_it_expires
+            an_approval_grants_until_it_is_used_or_expires
+            a_decision_stands_against_what_was_computed_before_it
+            a_link_by_hand_takes_nobodys_object
+            parked_objects_are_tried_again_by_their_reason
+            a_quarantine_and_its_outcomes_are_kept_and_forgotten_together
+            events_are_kept_for_a_while
+            populations_are_counted
             runs_and_epochs_are_kept
             requests_and_pauses_are_seen_by_one_query
             reconciliation_is_required_of_all_and_ends_for_one

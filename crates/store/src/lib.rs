@@ -4,6 +4,7 @@
 //! The store keeps records and keeps them together in one transaction where the design says so; it decides nothing.
 
 pub mod error;
+pub mod operator;
 pub mod records;
 pub mod sqlite;
 pub mod store;
@@ -14,11 +15,15 @@ mod contract;
 mod contract_service;
 
 pub use error::StoreError;
+pub use operator::{
+    Approval, Decided, Decision, EventRecord, Grant, LinkFacts, OperatorStore, QuarantineRecord, Retry,
+};
 pub use records::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HoldRecord, LinkId,
-    LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, OperationKind, Origin, Owner, PageCommit,
-    PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType, SourceTypeId, StoreFacts,
-    StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
+    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HeldChange, HoldRecord,
+    LinkId, LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Opened, OperationKind, Origin,
+    Owner, PageCommit, PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType,
+    SourceTypeId, StoreFacts, StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType,
+    TargetTypeId,
 };
 pub use sqlite::{Restored, SqliteStore, StateLock};
 pub use store::Store;

@@ -260,6 +260,8 @@ pub enum LinkState {
     Gone,
     /// A person separated them; not matched again.
     Released,
+    /// A person said that the source object is to be left alone.
+    Ignored,
 }
 
 /// How a link came to its target object.
@@ -339,6 +341,8 @@ pub struct ParkReason {
 pub struct LinkUpdate {
     /// Which link.
     pub link: LinkId,
+    /// The revision of the link that this was computed from: what a person decided later stands.
+    pub seen: i64,
     /// The revision that is now evaluated.
     pub evaluated: i64,
     /// A difference remains, so the link stays dirty.
@@ -413,6 +417,8 @@ pub struct BatchRecord {
     pub sent_at: i64,
     /// The operations.
     pub members: Vec<BatchMember>,
+    /// The guarded changes among them that no person approved: the link, and the name they are counted under.
+    pub guarded: Vec<(LinkId, String)>,
 }
 
 /// A parked object, for a person.
@@ -432,15 +438,29 @@ pub struct ParkedView {
     pub message: Option<String>,
     /// Since when.
     pub since: i64,
+    /// How often it was refused.
+    pub attempts: i64,
 }
 
-/// Changes that wait for approval.
+/// One change of a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeldChange {
+    /// The link.
+    pub link: LinkId,
+    /// Recognises the object and the value concerned.
+    pub value: [u8; 16],
+}
+
+/// Changes of one kind that wait for approval, all of them or none. The list never changes: another list is another
+/// hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRecord {
     /// The sync.
     pub sync: SyncId,
     /// The kind of change.
     pub kind: String,
+    /// The attribute, where the kind is about one.
+    pub attribute: Option<String>,
     /// A hash of the list.
     pub digest: [u8; 16],
     /// When it was made.
@@ -451,8 +471,22 @@ pub struct HoldRecord {
     pub wanted: u64,
     /// How many would have been let through.
     pub allowed: u64,
-    /// The links concerned.
-    pub links: Vec<LinkId>,
+    /// What the limit is a share of.
+    pub base: u64,
+    /// A person approved it, and the next cycle sends it.
+    pub approved: bool,
+    /// The changes.
+    pub items: Vec<HeldChange>,
+}
+
+/// A batch that was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id.
+    pub batch: BatchId,
+    /// Links that a person decided over since their operations were computed: these must not be sent, and are not
+    /// members of the batch.
+    pub withdrawn: Vec<LinkId>,
 }
 
 /// One pass of a sync.

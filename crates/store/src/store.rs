@@ -7,15 +7,16 @@ use muster_model::AttributeId;
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::operator::OperatorStore;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    LinkView, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
     StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 
 /// The state of one Muster. Every method is one transaction unless it says otherwise.
 #[async_trait]
-pub trait Store: Send + std::marker::Sync {
+pub trait Store: OperatorStore + Send + std::marker::Sync {
     /// The store itself.
     async fn facts(&self) -> Result<StoreFacts, StoreError>;
 
@@ -94,17 +95,18 @@ pub trait Store: Send + std::marker::Sync {
     /// Writes what evaluations decided without an operation.
     async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError>;
 
-    /// Notes a batch before it leaves. The record's own id is ignored; the new one is returned.
-    async fn open_batch(&self, batch: &BatchRecord) -> Result<BatchId, StoreError>;
+    /// Notes a batch before it leaves, and counts the guarded changes in it in the same transaction, so that no end of the process
+    /// sends what is not counted. The record's own id is ignored; the new one is returned.
+    async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError>;
 
-    /// Writes a batch's outcomes. `guarded` are counts of guarded changes by kind; `open` are the members whose
-    /// outcome is still to come, and without any the batch is forgotten.
+    /// Writes a batch's outcomes. `returned` are counts of guarded changes by kind that certainly had no effect;
+    /// `open` are the members whose outcome is still to come, and without any the batch is forgotten.
     async fn close_batch(
         &self,
         batch: BatchId,
         sync: SyncId,
         updates: &[LinkUpdate],
-        guarded: &[(&str, u64)],
+        returned: &[(String, u64)],
         open: &[BatchMember],
         now: i64,
     ) -> Result<(), StoreError>;
@@ -115,10 +117,17 @@ pub trait Store: Send + std::marker::Sync {
     /// Guarded changes of a kind sent since.
     async fn sent_since(&self, sync: SyncId, kind: &str, since: i64) -> Result<u64, StoreError>;
 
-    /// Replaces what a sync holds.
-    async fn set_holds(&self, sync: SyncId, holds: &[HoldRecord]) -> Result<(), StoreError>;
+    /// Replaces what a sync holds of these kinds. A hold that was there before and has not expired keeps its times.
+    /// Returns the holds that are new.
+    async fn set_holds(
+        &self,
+        sync: SyncId,
+        kinds: &[&str],
+        holds: &[HoldRecord],
+        now: i64,
+    ) -> Result<Vec<HoldRecord>, StoreError>;
 
-    /// What a sync holds.
+    /// What a sync holds, expired holds included.
     async fn holds(&self, sync: SyncId) -> Result<Vec<HoldRecord>, StoreError>;
 
     /// Parked objects, oldest first.

@@ -17,6 +17,7 @@ pub(super) fn state_number(state: LinkState) -> i64 {
         LinkState::Disabled => 2,
         LinkState::Gone => 3,
         LinkState::Released => 4,
+        LinkState::Ignored => 5,
     }
 }
 
@@ -27,6 +28,7 @@ fn read_state(number: i64) -> Result<LinkState, StoreError> {
         2 => Ok(LinkState::Disabled),
         3 => Ok(LinkState::Gone),
         4 => Ok(LinkState::Released),
+        5 => Ok(LinkState::Ignored),
         _ => Err(StoreError::Record { what: "link" }),
     }
 }
@@ -191,6 +193,22 @@ pub(super) async fn linked(
     .fetch_all(readers)
     .await
     .doing("read")?;
+    rows.iter().map(read_link).collect()
+}
+
+pub(super) async fn all_links(
+    readers: &SqlitePool,
+    sync: SyncId,
+    after: LinkId,
+    limit: u32,
+) -> Result<Vec<LinkView>, StoreError> {
+    let rows = sqlx::query(select_links!("WHERE link.sync = ? AND link.id > ? ORDER BY link.id LIMIT ?"))
+        .bind(sync.0)
+        .bind(after.0)
+        .bind(limit)
+        .fetch_all(readers)
+        .await
+        .doing("read")?;
     rows.iter().map(read_link).collect()
 }
 

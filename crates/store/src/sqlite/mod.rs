@@ -2,12 +2,15 @@
 
 mod backup;
 mod edges;
+mod holds;
 mod links;
 mod lock;
 mod objects;
 mod open;
 mod operations;
+mod operator;
 mod pack;
+mod quarantine;
 mod reports;
 mod service;
 mod types;
@@ -32,7 +35,7 @@ pub use lock::StateLock;
 use crate::error::StoreError;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectsByAnchor, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    LinkView, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
     StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
@@ -195,7 +198,7 @@ impl Store for SqliteStore {
         operations::settle(&mut *self.writer().await, sync, updates, now).await
     }
 
-    async fn open_batch(&self, batch: &BatchRecord) -> Result<BatchId, StoreError> {
+    async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
         operations::open_batch(&mut *self.writer().await, batch).await
     }
 
@@ -204,11 +207,11 @@ impl Store for SqliteStore {
         batch: BatchId,
         sync: SyncId,
         updates: &[LinkUpdate],
-        guarded: &[(&str, u64)],
+        returned: &[(String, u64)],
         open: &[BatchMember],
         now: i64,
     ) -> Result<(), StoreError> {
-        operations::close_batch(&mut *self.writer().await, batch, sync, updates, guarded, open, now).await
+        operations::close_batch(&mut *self.writer().await, batch, sync, updates, returned, open, now).await
     }
 
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
@@ -219,12 +222,18 @@ impl Store for SqliteStore {
         reports::sent_since(&self.readers, sync, kind, since).await
     }
 
-    async fn set_holds(&self, sync: SyncId, holds: &[HoldRecord]) -> Result<(), StoreError> {
-        reports::set_holds(&mut *self.writer().await, sync, holds).await
+    async fn set_holds(
+        &self,
+        sync: SyncId,
+        kinds: &[&str],
+        holds: &[HoldRecord],
+        now: i64,
+    ) -> Result<Vec<HoldRecord>, StoreError> {
+        holds::set_holds(&mut *self.writer().await, sync, kinds, holds, now).await
     }
 
     async fn holds(&self, sync: SyncId) -> Result<Vec<HoldRecord>, StoreError> {
-        reports::holds(&self.readers, sync).await
+        holds::holds(&self.readers, sync).await
     }
 
     async fn parked(&self, sync: SyncId, limit: u32) -> Result<Vec<ParkedView>, StoreError> {

@@ -15,6 +15,7 @@ const APPLICATION_ID: i64 = 0x4d73_7472;
 /// One script a version; never edited once released.
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_records.sql"),
+    include_str!("../../migrations/sqlite/0002_operator.sql"),
     include_str!("../../migrations/sqlite/0003_service.sql"),
 ];
 

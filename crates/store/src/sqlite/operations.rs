@@ -1,15 +1,17 @@
 //! Batches on their way, and what becomes of links when outcomes are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::links::{origin_number, state_number};
-use super::{Doing as _, pack};
+use super::{Doing as _, holds, pack};
 use crate::error::StoreError;
-use crate::records::{BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, OperationKind, SyncId, TargetTypeId};
+use crate::records::{
+    BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, Opened, OperationKind, SyncId, TargetTypeId,
+};
 
 pub(super) fn kind_number(kind: OperationKind) -> i64 {
     match kind {
@@ -49,7 +51,7 @@ fn write_members(members: &[BatchMember]) -> Vec<u8> {
     bytes
 }
 
-fn read_members(bytes: &[u8]) -> Result<Vec<BatchMember>, StoreError> {
+pub(super) fn read_members(bytes: &[u8]) -> Result<Vec<BatchMember>, StoreError> {
     let damaged = StoreError::Record { what: "batch" };
     if !bytes.len().is_multiple_of(MEMBER) {
         return Err(damaged);
@@ -72,11 +74,35 @@ fn read_member(bytes: &[u8]) -> Result<BatchMember, StoreError> {
     })
 }
 
-pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecord) -> Result<BatchId, StoreError> {
+pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecord) -> Result<Opened, StoreError> {
     const ACTION: &str = "told about a batch";
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
+    let decided = decided(&mut transaction, batch.sync).await?;
+    let is_withdrawn = |member: &BatchMember| decided.get(&member.link.0).is_some_and(|at| *at > member.revision);
+    let (withdrawn, members): (Vec<BatchMember>, Vec<BatchMember>) =
+        batch.members.iter().cloned().partition(is_withdrawn);
+    let guarded: Vec<&(LinkId, String)> =
+        batch.guarded.iter().filter(|(link, _)| !withdrawn.iter().any(|member| member.link == *link)).collect();
+    let mut amounts: BTreeMap<&str, i64> = BTreeMap::new();
+    for (_, kind) in &guarded {
+        *amounts.entry(kind).or_default() += 1;
+    }
+    for (kind, amount) in amounts {
+        sqlx::query(
+            "INSERT INTO counter (sync, kind, minute, amount) VALUES (?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+        )
+        .bind(batch.sync.0)
+        .bind(kind)
+        .bind(batch.sent_at / 60_000)
+        .bind(amount)
+        .execute(&mut *transaction)
+        .await
+        .doing(ACTION)?;
+    }
     let row = sqlx::query(
-        "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members) \
-         VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
     )
     .bind(batch.sync.0)
     .bind(batch.target_type.0)
@@ -84,16 +110,29 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
     .bind(batch.epoch.1)
     .bind(&batch.host)
     .bind(batch.sent_at)
-    .bind(write_members(&batch.members))
-    .fetch_one(writer)
+    .bind(write_members(&members))
+    .bind(serde_json::to_string(&guarded).unwrap_or_default())
+    .fetch_one(&mut *transaction)
     .await
     .doing(ACTION)?;
-    Ok(BatchId(row.try_get(0).doing(ACTION)?))
+    let batch = BatchId(row.try_get(0).doing(ACTION)?);
+    transaction.commit().await.doing(ACTION)?;
+    Ok(Opened { batch, withdrawn: withdrawn.into_iter().map(|member| member.link).collect() })
+}
+
+/// The links that a person decided over, with the revisions as of which. They are few.
+async fn decided(transaction: &mut Transaction<'_, Sqlite>, sync: SyncId) -> Result<HashMap<i64, i64>, StoreError> {
+    let rows = sqlx::query("SELECT id, decided FROM link WHERE sync = ? AND decided > 0")
+        .bind(sync.0)
+        .fetch_all(&mut **transaction)
+        .await
+        .doing("read")?;
+    rows.into_iter().map(|row| Ok((row.try_get(0).doing("read")?, row.try_get(1).doing("read")?))).collect()
 }
 
 pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, target_type, incarnation, epoch, host, sent_at, members FROM batch WHERE sync = ? ORDER BY id",
+        "SELECT id, target_type, incarnation, epoch, host, sent_at, members, guarded FROM batch WHERE sync = ? ORDER BY id",
     )
     .bind(sync.0)
     .fetch_all(readers)
@@ -102,7 +141,9 @@ pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<V
     rows.into_iter()
         .map(|row| {
             let members: Vec<u8> = row.try_get(6).doing("read")?;
+            let guarded: String = row.try_get(7).doing("read")?;
             Ok(BatchRecord {
+                guarded: serde_json::from_str(&guarded).map_err(|_| StoreError::Record { what: "batch" })?,
                 id: BatchId(row.try_get(0).doing("read")?),
                 sync,
                 target_type: TargetTypeId(row.try_get(1).doing("read")?),
@@ -135,21 +176,22 @@ pub(super) async fn close_batch(
     batch: BatchId,
     sync: SyncId,
     updates: &[LinkUpdate],
-    guarded: &[(&str, u64)],
+    returned: &[(String, u64)],
     open: &[BatchMember],
     now: i64,
 ) -> Result<(), StoreError> {
     const ACTION: &str = "given outcomes";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
     write_updates(&mut transaction, sync, updates, now).await?;
-    for (kind, amount) in guarded.iter().filter(|(_, amount)| *amount > 0) {
+    for (kind, amount) in returned.iter().filter(|(_, amount)| *amount > 0) {
+        // In the minute they were counted in, so that no later window misses them.
         sqlx::query(
-            "INSERT INTO counter (sync, kind, minute, amount) VALUES (?, ?, ?, ?) \
-             ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+            "UPDATE counter SET amount = max(0, amount - ?4) WHERE sync = ?1 AND kind = ?2 \
+             AND minute = (SELECT sent_at / 60000 FROM batch WHERE id = ?3)",
         )
         .bind(sync.0)
-        .bind(*kind)
-        .bind(now / 60_000)
+        .bind(kind)
+        .bind(batch.0)
         .bind(*amount as i64)
         .execute(&mut *transaction)
         .await
@@ -173,6 +215,15 @@ async fn write_updates(
     if updates.is_empty() {
         return Ok(());
     }
+    let decided = decided(transaction, sync).await?;
+    let outdated = |update: &LinkUpdate| decided.get(&update.link.0).is_some_and(|at| *at > update.seen);
+    let standing: Vec<LinkUpdate>;
+    let updates = if updates.iter().any(outdated) {
+        standing = updates.iter().filter(|update| !outdated(update)).cloned().collect();
+        &standing
+    } else {
+        updates
+    };
     release_stale_keys(transaction, sync, updates).await?;
     // Most updates of a batch end alike, and what is the same for all need not be packed for each.
     let mut alike: BTreeMap<Ending, Vec<&LinkUpdate>> = BTreeMap::new();
@@ -182,6 +233,7 @@ async fn write_updates(
     for (ending, updates) in alike {
         write_alike(transaction, &ending, &updates).await?;
     }
+    holds::spend(transaction, sync, updates).await?;
     write_parked(transaction, sync, updates, now).await
 }
 

@@ -25,13 +25,15 @@ pub(super) async fn standings(readers: &SqlitePool) -> Result<Vec<SyncStanding>,
         .collect()
 }
 
-/// Both halves end at the first row of an index, however many links there are.
+/// Every part ends at the first row of an index, however many links there are.
 pub(super) const NEXT_DUE: &str = "SELECT min(at) FROM ( \
      SELECT * FROM (SELECT due_at AS at FROM link WHERE sync = ?1 AND due_at IS NOT NULL AND due_at > ?2 \
        ORDER BY due_at LIMIT 1) \
      UNION ALL \
      SELECT * FROM (SELECT not_before AS at FROM link WHERE sync = ?1 AND not_before IS NOT NULL AND dirty > evaluated \
-       AND not_before > ?2 ORDER BY not_before LIMIT 1))";
+       AND not_before > ?2 ORDER BY not_before LIMIT 1) \
+     UNION ALL \
+     SELECT next_probe_at FROM quarantine WHERE sync = ?1 AND next_probe_at > ?2)";
 
 pub(super) async fn next_due(readers: &SqlitePool, sync: SyncId, after: i64) -> Result<Option<i64>, StoreError> {
     let row = sqlx::query(NEXT_DUE).bind(sync.0).bind(after).fetch_one(readers).await.doing("read")?;

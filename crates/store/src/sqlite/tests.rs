@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use crate::contract::{NOW, World, contract_tests};
-use crate::{SqliteStore, StateLock, Store as _, StoreError};
+use crate::{OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
 
 async fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -119,6 +119,23 @@ async fn a_state_of_version_1_is_still_read() {
     assert_eq!(name, "staff");
     let counts = store.counts(sync, NOW).await.unwrap();
     assert_eq!((counts.linked, counts.dirty, counts.links), (1, 1, 2));
+}
+
+/// Version 2: holds by attribute, grants, quarantine, and what was counted with a batch.
+#[tokio::test]
+async fn a_state_of_version_2_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::File::create(&path).unwrap();
+    execute(&path, include_str!("../../testdata/state-v2.sql")).await;
+    let store = SqliteStore::open(&path, NOW).await.unwrap();
+    let (_, sync) = store.sync_names().await.unwrap().remove(0);
+    let holds = store.holds(sync).await.unwrap();
+    assert_eq!((holds[0].attribute.as_deref(), holds[0].base), (Some("mail"), 9));
+    assert_eq!((holds[0].items[0].link.0, holds[0].items[0].value), (1, [7; 16]));
+    assert_eq!(store.grants(sync, NOW).await.unwrap()[0].value, [8; 16]);
+    assert_eq!(store.quarantine(sync).await.unwrap().unwrap().probes, 3);
+    assert_eq!(store.open_batches(sync).await.unwrap()[0].guarded[0].1, "disable");
 }
 
 #[test]
