@@ -1,7 +1,7 @@
 //! Sending: operations in batches, each noted before it leaves; a batch refused as a whole is split until the
 //! object to blame stands alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use muster_connector::{
 };
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
-use muster_store::{BatchId, BatchMember, BatchRecord, LinkView, OperationKind};
+use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -19,14 +19,16 @@ use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{ChangeWanted, Layout};
+use crate::guard::{Group, counter};
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
+use crate::quarantine::{Reason, blamed_alone};
 
 /// How long a target may take for one batch.
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Objects blamed one by one within a batch before the rest is left for later: by then the fault is no object's.
-const MAX_BLAMED: usize = 20;
+pub(crate) const MAX_BLAMED: usize = 20;
 
 /// One operation on its way, with what recording its outcome needs. Its row leaves with the batch.
 #[derive(Debug, Clone)]
@@ -46,6 +48,10 @@ pub(crate) struct Sent {
     pub(crate) due_at: Option<i64>,
     /// The report has counted the link already.
     pub(crate) counted: bool,
+    /// The guarded changes in it that no person approved.
+    pub(crate) charge: Vec<Group>,
+    /// A part of what the link calls for waits for approval, so the link stays dirty.
+    pub(crate) rest: bool,
 }
 
 impl Sent {
@@ -71,6 +77,8 @@ impl Sent {
             disabled_after: None,
             due_at: None,
             counted: false,
+            charge: Vec::new(),
+            rest: false,
         }
     }
 
@@ -178,6 +186,8 @@ pub(crate) struct Landed {
     pub(crate) outcomes: HashMap<OperationId, Outcome>,
     /// The target cannot go on.
     pub(crate) error: Option<ConnectorError>,
+    /// So many objects were refused alone that the fault is none of theirs.
+    pub(crate) blamed: Option<Reason>,
 }
 
 impl Shipment {
@@ -229,9 +239,18 @@ impl Engine {
             host: self.host.clone(),
             sent_at: self.clock.now(),
             members,
+            guarded: guarded(prepared, &shipment.sent),
         };
-        let batch = self.store.open_batch(&record).await?;
+        let opened = self.store.open_batch(&record).await?;
         self.observer.passed(CommitPoint::BatchOpened);
+        let batch = opened.batch;
+        // A person decided over these meanwhile, and evaluation has to begin anew.
+        if !opened.withdrawn.is_empty() {
+            let (withdrawn, sent) =
+                shipment.sent.into_iter().partition::<Vec<_>, _>(|sent| opened.withdrawn.contains(&sent.link.id));
+            operations.retain(|operation| !withdrawn.iter().any(|sent| sent.operation.id == operation.id));
+            shipment = Shipment { sent };
+        }
         let carrier = Carrier {
             connector: Arc::clone(&side.connector),
             request: side.request.clone(),
@@ -240,13 +259,31 @@ impl Engine {
         };
         flying.spawn(async move {
             let mut outcomes = HashMap::with_capacity(shipment.sent.len());
-            let error = carrier.send(operations, &mut outcomes).await;
+            let mut refusals = Vec::new();
+            let error = carrier.send(operations, &mut outcomes, &mut refusals).await;
             carrier.observer.passed(CommitPoint::BatchAnswered);
             carrier.observer.applied(outcomes.len() as u64);
-            Landed { batch, sent: shipment.sent, outcomes, error }
+            Landed { batch, sent: shipment.sent, outcomes, error, blamed: blamed_alone(&refusals) }
         });
         Ok(())
     }
+}
+
+/// The guarded changes that count, each with its link.
+fn guarded(prepared: &Prepared, sent: &[Sent]) -> Vec<(LinkId, String)> {
+    let names = |sent: &Sent| -> Vec<(LinkId, String)> {
+        sent.charge.iter().map(|group| (sent.link.id, counter(prepared, *group))).collect()
+    };
+    sent.iter().flat_map(names).collect()
+}
+
+/// The guarded changes that count, by kind.
+pub(crate) fn charges<'a>(prepared: &Prepared, sent: impl IntoIterator<Item = &'a Sent>) -> Vec<(String, u64)> {
+    let mut charges: BTreeMap<Group, u64> = BTreeMap::new();
+    for group in sent.into_iter().flat_map(|sent| &sent.charge) {
+        *charges.entry(*group).or_default() += 1;
+    }
+    charges.into_iter().map(|(group, amount)| (counter(prepared, group), amount)).collect()
 }
 
 impl Carrier {
@@ -255,12 +292,13 @@ impl Carrier {
         &self,
         operations: Vec<Operation>,
         outcomes: &mut HashMap<OperationId, Outcome>,
+        refusals: &mut Vec<Reason>,
     ) -> Option<ConnectorError> {
         let Some(target) = self.connector.target() else {
             return Some(ConnectorError::Unsupported("writing".to_owned()));
         };
         let mut waiting = vec![operations];
-        let mut blamed = 0;
+        let mut split = false;
         while let Some(operations) = waiting.pop() {
             let batch = Batch {
                 object_type: self.request.object_type.clone(),
@@ -283,6 +321,12 @@ impl Carrier {
                     }
                     // An answer for an id that was not asked about is nobody's outcome.
                     for (id, outcome) in answers {
+                        if let Outcome::Rejected { attribute, rule, .. } = &outcome
+                            && split
+                            && batch.operations.len() == 1
+                        {
+                            refusals.push((rule.clone(), attribute.clone()));
+                        }
                         if let Some(slot) = outcomes.get_mut(&id) {
                             *slot = outcome;
                         }
@@ -290,13 +334,14 @@ impl Carrier {
                 }
                 Err(ConnectorError::Refused { problem }) => match batch.operations.as_slice() {
                     [one] => {
-                        blamed += 1;
+                        refusals.push(("refused".to_owned(), None));
                         let rejected =
                             Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
                         outcomes.insert(one.id, rejected);
                     }
-                    _ if blamed >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
+                    _ if refusals.len() >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
                     _ => {
+                        split = true;
                         let mut operations = batch.operations;
                         let second = operations.split_off(operations.len() / 2);
                         waiting.push(second);

@@ -110,6 +110,7 @@ pub fn compile(
     let matching = compiler.matching();
     let anchor = compiler.anchor(&capabilities, matching.as_ref());
     compiler.unguarded();
+    compiler.protection();
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
@@ -143,7 +144,13 @@ impl Compiled {
             .map(|column| (&column.attribute.name, column.attribute.value_type, &column.input, column.when))
             .collect();
         let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
-        let described = format!("1 {columns:?} {matching:?} {:?} {:?}", self.source_attributes, self.rules.removal);
+        let described = format!(
+            "1 {columns:?} {matching:?} {:?} {:?}{}",
+            self.source_attributes,
+            self.rules.removal,
+            // Without protection as before there was any.
+            if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) }
+        );
         let hash = blake3::hash(described.as_bytes());
         let mut short = [0; 16];
         short.copy_from_slice(&hash.as_bytes()[..16]);
@@ -339,6 +346,22 @@ impl Compiler<'_> {
             self.columns.len() - 1
         });
         Some(Matching { input, target })
+    }
+
+    /// Attributes that protection asks for are read with every object found.
+    fn protection(&mut self) {
+        for (number, condition) in self.rules.protect.iter().enumerate() {
+            let setting = format!("protect[{number}]");
+            for name in condition.attributes() {
+                let Some(attribute) = self.target_attribute(&setting, name) else { continue };
+                if !attribute.readable {
+                    let problem = format!("{name:?} cannot be read");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if !self.columns.iter().any(|column| column.attribute.name == attribute.name) {
+                    self.columns.push(Column { attribute, input: Input::None, when: When::Create });
+                }
+            }
+        }
     }
 
     fn anchor(&mut self, capabilities: &TargetCapabilities, matching: Option<&Matching>) -> Option<Vec<usize>> {

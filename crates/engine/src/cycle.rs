@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_connector::Connector;
 use muster_model::Key;
-use muster_store::{LinkId, Store};
+use muster_store::{EventRecord, LinkId, Store};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
@@ -17,9 +17,11 @@ use crate::error::EngineError;
 use crate::import::{Handing, MERGED_TOGETHER};
 use crate::matching::LOOKED_FOR;
 use crate::pass::{Pass, Progress, joined};
+use crate::plan::PlanOptions;
 use crate::prepare::Prepared;
+use crate::quarantine::Window;
 use crate::report::Report;
-use crate::rules::SyncRules;
+use crate::rules::{Mode, SyncRules};
 use crate::stop::Stop;
 
 /// Everything that cycles work with.
@@ -121,6 +123,9 @@ impl Engine {
     }
 
     async fn whole_cycle(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
+        if rules.mode == Mode::Observe {
+            return self.observe(rules, options).await;
+        }
         let started = std::time::Instant::now();
         let prepared = match self.prepare(rules, true).await {
             Ok(prepared) => prepared,
@@ -168,17 +173,38 @@ impl Engine {
         options: &CycleOptions,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let open = match self.look_first(prepared, options, report).await {
-            Ok(open) => open,
+        let (open, drifted) = match self.look_first(prepared, options, report).await {
+            Ok(looked) => looked,
             Err(error) => {
                 self.import_in_spite_of(&prepared.compiled.rules, &error).await;
                 return Err(error);
             }
         };
+        let mut progress = Progress::new(open);
+        progress.drifted = drifted;
+        progress.window = Window::read(&self.store.outcome_window(prepared.sync).await?);
+        let result = self.flow(prepared, options, &mut progress, report).await;
+        self.remember(prepared, &mut progress).await?;
+        result
+    }
+
+    async fn flow(
+        &self,
+        prepared: &Prepared,
+        options: &CycleOptions,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        // What keeps changes from the target must not keep the source from being read.
+        let free = match (&options.only, self.store.quarantine(prepared.sync).await?) {
+            (Some(_), _) => Ok(true),
+            (None, quarantine) => self.is_free(prepared, quarantine, progress, report).await,
+        };
+        let is_free = matches!(free, Ok(true));
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
         let (to, mut handed) = mpsc::channel(1);
-        let handing = options.only.is_none().then_some(Handing { sync: prepared.sync, to });
+        let handing = (options.only.is_none() && is_free).then_some(Handing { sync: prepared.sync, to });
         let importer = self.importer(&prepared.source, handing);
         let finished = Finished { done: Arc::clone(&done), imported: Arc::clone(&self.imported) };
         let full = options.full;
@@ -188,14 +214,13 @@ impl Engine {
             importer.run(full).await
         };
         importing.spawn(reading.in_current_span());
-        let mut progress = Progress::new(open);
-        let evaluated = if options.only.is_some() {
+        let evaluated = if options.only.is_some() || !is_free {
             Ok(())
         } else {
-            let arriving = self.arriving(prepared, &mut handed, &mut progress, report).await;
+            let arriving = self.arriving(prepared, &mut handed, progress, report).await;
             drop(handed);
             match arriving {
-                Ok(()) => self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await,
+                Ok(()) => self.pass(prepared, Pass::Free { until: &done }, progress, report).await,
                 Err(error) => Err(error),
             }
         };
@@ -212,23 +237,25 @@ impl Engine {
         };
         evaluated?;
         if let Some(key) = &options.only {
-            self.only(prepared, key, &mut progress, report).await?;
+            self.only(prepared, key, progress, report).await?;
             return read.map(drop);
         }
-        self.pass(prepared, Pass::Free { until: &done }, &mut progress, report).await?;
-        self.guarded(prepared, &mut progress, report).await?;
+        if free? {
+            self.pass(prepared, Pass::Free { until: &done }, progress, report).await?;
+            self.guarded(prepared, false, progress, report).await?;
+        }
         swept?;
         read.map(drop)
     }
 
     /// What must be known of the target and the links before anything new is read or sent. Returns the links whose
-    /// operations are still open.
+    /// operations are still open, and how many target objects others had changed.
     async fn look_first(
         &self,
         prepared: &Prepared,
         options: &CycleOptions,
         report: &mut Report,
-    ) -> Result<HashSet<LinkId>, EngineError> {
+    ) -> Result<(HashSet<LinkId>, u64), EngineError> {
         if prepared.reconcile {
             tracing::info!("the state was restored: the target is read again before anything is sent");
             // The target may be ahead of the state: first catch up with the source, so that nobody is made anew whose
@@ -245,13 +272,67 @@ impl Engine {
         if options.full {
             self.store.retry_parked(prepared.sync).await?;
         }
+        let mut drifted = 0;
         if options.reconcile || prepared.reconcile {
-            self.reconcile(prepared, &open, report).await?;
+            drifted = self.reconcile(prepared, &open, report).await?;
             if prepared.reconcile {
                 self.store.reconciled(prepared.sync).await?;
             }
         }
-        Ok(open)
+        Ok((open, drifted))
+    }
+
+    /// Keeps what the next cycles and people should know of this one.
+    async fn remember(&self, prepared: &Prepared, progress: &mut Progress) -> Result<(), EngineError> {
+        if let Some(outcomes) = progress.window.write() {
+            self.store.set_outcome_window(prepared.sync, &outcomes).await?;
+        }
+        let at = self.clock.now();
+        let mut note = |code: &str, detail: String| {
+            progress.events.push(EventRecord { at, sync: prepared.sync, link: None, code: code.to_owned(), detail });
+        };
+        if progress.drifted > 0 {
+            note("drift", progress.drifted.to_string());
+        }
+        for ((rule, attribute), times) in &progress.parked {
+            let attribute = attribute.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+            note("parked", format!("{times} {rule}{attribute}"));
+        }
+        if !progress.events.is_empty() {
+            self.store.add_events(&progress.events).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what a cycle would do, as a run of its own.
+    async fn observe(&self, rules: &SyncRules, options: &CycleOptions) -> Result<Report, EngineError> {
+        let started = std::time::Instant::now();
+        let prepared = match self.prepare(rules, false).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.note_failure(rules, &error).await?;
+                return Err(error);
+            }
+        };
+        let run = self.store.begin_run(prepared.sync, self.clock.now()).await?;
+        let planned =
+            self.plan_prepared(&prepared, &PlanOptions { full: options.full, ..PlanOptions::default() }).await;
+        let outcome = match &planned {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.summary(),
+        };
+        let report =
+            planned.map(|plan| Report { seconds: started.elapsed().as_secs_f64(), observed: true, ..plan.report });
+        let text = report.as_ref().ok().and_then(|report| serde_json::to_string(report).ok()).unwrap_or_default();
+        self.store.finish_run(run, self.clock.now(), &outcome, &text).await?;
+        if let Some(mark) = self.clock.take_mark() {
+            self.store.raise_clock_mark(mark).await?;
+        }
+        if let Ok(report) = &report {
+            self.observer.ended(report);
+        }
+        self.observer.passed(CommitPoint::RunFinished);
+        report
     }
 
     async fn only(
@@ -265,6 +346,6 @@ impl Engine {
             Some(link) => self.pass(prepared, Pass::These(&[link.id]), progress, report).await?,
             None => return Err(EngineError::NoObject { key: key.to_string() }),
         }
-        self.guarded(prepared, progress, report).await
+        self.guarded(prepared, true, progress, report).await
     }
 }

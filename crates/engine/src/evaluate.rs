@@ -65,8 +65,8 @@ pub struct ChangeWanted {
 /// A stored row is damaged.
 pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64) -> Result<Evaluation, PackError> {
     let settled = |state| Evaluation { wanted: Wanted::Nothing(state), due_at: None };
-    if link.state == LinkState::Released {
-        return Ok(settled(LinkState::Released));
+    if matches!(link.state, LinkState::Released | LinkState::Ignored) {
+        return Ok(settled(link.state));
     }
     let linked = link.target_key.is_some();
     let source = match &link.source {

@@ -11,12 +11,14 @@ use crate::compile::{Compiled, Matching};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
+use crate::guard::guarded_changes;
 use crate::pass::{Progress, adopted, linked_state, parked, unchanged};
 use crate::prepare::Prepared;
+use crate::protect::{PROTECTED, reason};
 use crate::report::Report;
 
 /// The rule of whoever matches an object that belongs to somebody else.
-const SECOND_CLAIMANT: &str = "second_claimant";
+pub(crate) const SECOND_CLAIMANT: &str = "second_claimant";
 
 /// A link without a target object that should have one.
 #[derive(Debug)]
@@ -131,7 +133,9 @@ impl Engine {
                     let owned = owners
                         .get(&key)
                         .is_some_and(|owner| owner.link != candidate.link.id && owner.removed == Removed::No);
-                    if owned || !claimed.insert(key) {
+                    if compiled.protects(&one.row) && !compiled.rules.protect.is_empty() {
+                        Some((PROTECTED, reason(compiled, OperationKind::Update).message))
+                    } else if owned || !claimed.insert(key) {
                         Some((
                             SECOND_CLAIMANT,
                             "the matching object belongs to another source object already".to_owned(),
@@ -202,7 +206,6 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), EngineError> {
         let compiled = &prepared.compiled;
-        let now = self.clock.now();
         let off = Slot::One(Value::Boolean(false));
         let disabled = compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
         let adopted_link = LinkView {
@@ -213,7 +216,8 @@ impl Engine {
             ..link
         };
         report.adopted += 1;
-        let evaluation = evaluate(compiled, &prepared.layout, &adopted_link, now)?;
+        let evaluation = evaluate(compiled, &prepared.layout, &adopted_link, self.clock.lifecycle())?;
+        let guarded = guarded_changes(prepared, &adopted_link, &evaluation.wanted)?;
         // A former owner whose source object is gone loses the object in the same transaction.
         let base = LinkUpdate { written: adopted_link.written.clone(), fresh_key: true, ..unchanged(&adopted_link) };
         match evaluation.wanted {
@@ -222,12 +226,13 @@ impl Engine {
             // The adoption is recorded now; the link stays dirty until the difference is gone.
             Wanted::Change(change) => {
                 settled.push(LinkUpdate { evaluated: 0, ..base });
-                if change.enabling == Some(false) {
-                    progress.left.insert(adopted_link.id, adopted_link.dirty);
-                    progress.disables.push(adopted_link.id);
-                } else {
+                if guarded.is_empty() {
                     let sent = Sent::change(compiled, adopted_link, change, evaluation.due_at);
                     sending.push(Sent { counted: true, ..sent });
+                } else {
+                    progress.left.insert(adopted_link.id, adopted_link.dirty);
+                    progress.counted.insert(adopted_link.id);
+                    progress.guarded.insert(adopted_link.id, guarded);
                 }
             }
             Wanted::NotYet | Wanted::Object { .. } | Wanted::Delete => {

@@ -1,11 +1,11 @@
 //! Passes over dirty links: evaluate a slice, match its candidates, settle what needs nothing, send the rest.
 //! While one slice is at the target, the next is evaluated.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_model::Value;
-use muster_store::{LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason, StoreError};
+use muster_store::{EventRecord, LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -14,8 +14,10 @@ use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
+use crate::guard::{Group, GuardedChange, Verdict, guarded_changes, harmless};
 use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
+use crate::quarantine::{Reason, Window};
 use crate::record::{closed, look_again};
 use crate::report::Report;
 
@@ -32,8 +34,13 @@ pub(crate) enum Pass<'a> {
     },
     /// These links; guarded changes are left out and collected.
     These(&'a [LinkId]),
-    /// These links, whose guarded changes may go.
-    Approved(&'a [LinkId]),
+    /// These links, and those of their guarded changes that may go.
+    Approved {
+        /// The links.
+        links: &'a [LinkId],
+        /// Which changes may go.
+        verdict: &'a Verdict,
+    },
 }
 
 /// What a cycle remembers between slices.
@@ -43,9 +50,25 @@ pub(crate) struct Progress {
     pub(crate) left: HashMap<LinkId, i64>,
     /// Links whose last operation is still open at the target.
     pub(crate) open: HashSet<LinkId>,
-    /// Guarded changes wanted, by kind.
-    pub(crate) deletes: Vec<LinkId>,
-    pub(crate) disables: Vec<LinkId>,
+    /// Guarded changes wanted.
+    pub(crate) guarded: BTreeMap<LinkId, Vec<GuardedChange>>,
+    /// Links that the report has counted already, and that are visited again for their guarded changes.
+    pub(crate) counted: HashSet<LinkId>,
+    /// The last outcomes.
+    pub(crate) window: Window,
+    /// Outcomes of this cycle.
+    pub(crate) succeeded: u64,
+    pub(crate) refused: u64,
+    /// The sync was put into quarantine: nothing more is sent.
+    pub(crate) quarantined: bool,
+    /// A quarantined sync tries a few objects.
+    pub(crate) probing: bool,
+    /// Objects parked, by reason.
+    pub(crate) parked: BTreeMap<Reason, u64>,
+    /// Objects that others changed at the target.
+    pub(crate) drifted: u64,
+    /// What happened.
+    pub(crate) events: Vec<EventRecord>,
     /// Match values of creates on their way: one in flight for each.
     pub(crate) creating: HashSet<Value>,
     /// Whether creates may go out without a look for what matches.
@@ -75,6 +98,13 @@ impl Progress {
         links
     }
 
+    /// Counts a refusal for the events.
+    pub(crate) fn note_parked(&mut self, update: &LinkUpdate) {
+        if let Some(reason) = &update.parked {
+            *self.parked.entry((reason.rule.clone(), reason.attribute.clone())).or_default() += 1;
+        }
+    }
+
     /// Notes that a link stays dirty; after a few rounds it is left for the next cycle, so that a cycle ends.
     pub(crate) fn unsettled(&mut self, link: &LinkView) {
         const ROUNDS: u32 = 4;
@@ -90,6 +120,7 @@ impl Progress {
 pub(crate) fn unchanged(link: &LinkView) -> LinkUpdate {
     LinkUpdate {
         link: link.id,
+        seen: link.dirty,
         evaluated: link.dirty,
         dirty_again: false,
         state: link.state,
@@ -121,7 +152,7 @@ impl Engine {
         let mut after = LinkId(0);
         let mut given = match pass {
             Pass::Free { .. } => [].as_slice(),
-            Pass::These(links) | Pass::Approved(links) => links,
+            Pass::These(links) | Pass::Approved { links, .. } => links,
         }
         .chunks(SLICE as usize);
         let mut moved = false;
@@ -131,9 +162,12 @@ impl Engine {
                 return Err(EngineError::Stopped);
             }
             let over = matches!(pass, Pass::Free { until } if until.load(Ordering::Acquire));
+            if progress.quarantined {
+                return self.land_all(prepared, &mut fleet, progress, report).await;
+            }
             let links = match pass {
                 Pass::Free { .. } => self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?,
-                Pass::These(_) | Pass::Approved(_) => match given.next() {
+                Pass::These(_) | Pass::Approved { .. } => match given.next() {
                     Some(ids) => self.store.links(ids).await?,
                     None => Vec::new(),
                 },
@@ -160,8 +194,8 @@ impl Engine {
                 continue;
             }
             moved = true;
-            let approved = matches!(pass, Pass::Approved(_));
-            self.visit(prepared, links, approved, &mut fleet, progress, report).await?;
+            let verdict = if let Pass::Approved { verdict, .. } = pass { Some(verdict) } else { None };
+            self.visit(prepared, links, verdict, &mut fleet, progress, report).await?;
         }
     }
 
@@ -189,7 +223,7 @@ impl Engine {
                 () = self.stop.asked() => None,
                 links = handed.recv() => links,
             };
-            let Some(mut links) = links else {
+            let Some(mut links) = links.filter(|_| !progress.quarantined) else {
                 let landed = self.land_all(prepared, &mut fleet, progress, report).await;
                 progress.arriving = false;
                 return landed;
@@ -197,7 +231,7 @@ impl Engine {
             while !links.is_empty() {
                 let rest = links.split_off(links.len().min(SLICE as usize));
                 let links = progress.unvisited(std::mem::replace(&mut links, rest));
-                self.visit(prepared, links, false, &mut fleet, progress, report).await?;
+                self.visit(prepared, links, None, &mut fleet, progress, report).await?;
             }
         }
     }
@@ -207,13 +241,13 @@ impl Engine {
         &self,
         prepared: &Prepared,
         links: Vec<LinkView>,
-        approved: bool,
+        verdict: Option<&Verdict>,
         fleet: &mut Fleet,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
         let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
-        let shipments = match self.slice(prepared, links, approved, progress, report).await {
+        let shipments = match self.slice(prepared, links, verdict, progress, report).await {
             Ok(shipments) => shipments,
             Err(error) => {
                 self.land_all(prepared, fleet, progress, report).await.ok();
@@ -229,6 +263,10 @@ impl Engine {
                     self.land_all(prepared, fleet, progress, report).await.ok();
                     return Err(error);
                 }
+            }
+            if progress.quarantined {
+                // What is not sent stays dirty.
+                return Ok(());
             }
             self.ship(prepared, shipment, &mut fleet.flying).await?;
         }
@@ -259,7 +297,7 @@ impl Engine {
         &self,
         prepared: &Prepared,
         links: Vec<LinkView>,
-        approved: bool,
+        verdict: Option<&Verdict>,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<Vec<Shipment>, EngineError> {
@@ -270,6 +308,11 @@ impl Engine {
         let mut sending = Vec::new();
         for link in links {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, lifecycle)?;
+            let guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            if guarded.is_empty() {
+                // It may have called for something else before news arrived.
+                progress.guarded.remove(&link.id);
+            }
             match evaluation.wanted {
                 Wanted::Nothing(state) => {
                     report.unchanged += 1;
@@ -283,28 +326,47 @@ impl Engine {
                     settled.push(parked(&link, reason, now));
                 }
                 Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
-                Wanted::Change(change) if change.enabling == Some(false) && !approved => {
+                Wanted::Change(_) | Wanted::Delete if !guarded.is_empty() && verdict.is_none() => {
                     progress.left.insert(link.id, link.dirty);
-                    progress.disables.push(link.id);
-                    drop(change);
-                }
-                Wanted::Delete if !approved => {
-                    progress.left.insert(link.id, link.dirty);
-                    progress.deletes.push(link.id);
+                    progress.guarded.insert(link.id, guarded);
                 }
                 Wanted::Change(change) => {
-                    sending.push(Sent::change(&prepared.compiled, link, change, evaluation.due_at));
+                    let may_go = |change: &GuardedChange| verdict.is_some_and(|verdict| verdict.lets(change));
+                    let (going, waiting): (Vec<_>, Vec<_>) = guarded.into_iter().partition(may_go);
+                    if !waiting.is_empty() {
+                        progress.left.insert(link.id, link.dirty);
+                    }
+                    let Some(change) = harmless(prepared, change, &waiting) else { continue };
+                    let counted = progress.counted.contains(&link.id);
+                    let sent = Sent::change(&prepared.compiled, link, change, evaluation.due_at);
+                    sending.push(Sent { counted, charge: charge(going, verdict), rest: !waiting.is_empty(), ..sent });
                 }
-                Wanted::Delete => sending.push(Sent::delete(link)),
+                Wanted::Delete => {
+                    if guarded.iter().all(|change| verdict.is_some_and(|verdict| verdict.lets(change))) {
+                        sending.push(Sent { charge: charge(guarded, verdict), ..Sent::delete(link) });
+                    } else {
+                        progress.left.insert(link.id, link.dirty);
+                    }
+                }
             }
         }
         self.matched(prepared, candidates, progress, &mut settled, &mut sending, report).await?;
+        let sending = self.spare_protected(prepared, sending, &mut settled, report).await?;
+        for update in &settled {
+            progress.note_parked(update);
+        }
         if !settled.is_empty() {
             self.store.settle(prepared.sync, &settled, now).await?;
             self.observer.passed(CommitPoint::Settled);
         }
         Ok(Shipment::pack(sending, prepared))
     }
+}
+
+/// The changes that count towards a limit: those that no person approved.
+fn charge(going: Vec<GuardedChange>, verdict: Option<&Verdict>) -> Vec<Group> {
+    let is_granted = |change: &GuardedChange| verdict.is_some_and(|verdict| verdict.is_granted(change));
+    going.into_iter().filter(|change| !is_granted(change)).map(|change| (change.kind, change.attribute)).collect()
 }
 
 /// A task's end; a panic of the connector's goes on here.

@@ -1,24 +1,25 @@
 //! The plan: what a cycle would do, for a person. It reads the target and writes nothing there, and no link.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use muster_connector::{Batch, Operation};
 use muster_model::pack::unpack_row;
 use muster_model::{Key, Row, Slot};
-use muster_store::{LinkId, LinkView, OperationKind};
+use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind};
 use serde::Serialize;
 
 use crate::apply::Sent;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
-use crate::guard::{DELETE, DISABLE};
+use crate::guard::{GuardedChange, counter, guarded_changes};
 use crate::matching::Candidate;
 use crate::pass::{Progress, SLICE};
 use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::rules::SyncRules;
+use crate::takeover::{Takeover, shown_slot};
 
 /// What a cycle would do.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -31,6 +32,24 @@ pub struct Plan {
     pub not_listed: u64,
     /// The exact statements of the listed changes, when asked for.
     pub statements: Vec<String>,
+    /// How many values of each attribute would change on objects that are there.
+    pub values: BTreeMap<String, u64>,
+    /// How a filled target and the source fit, before the sync has linked anything or when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<Takeover>,
+}
+
+/// What to plan, and how much to say of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Read everything from the source anew.
+    pub full: bool,
+    /// At most so many changes of each kind are listed.
+    pub limit: usize,
+    /// Print the statements of the listed changes.
+    pub statements: bool,
+    /// Read the target's keys and say how target and source fit, even if objects are linked already.
+    pub takeover: bool,
 }
 
 /// One planned change.
@@ -46,8 +65,13 @@ pub struct PlannedChange {
     pub target: Option<String>,
     /// (attribute, value before, value after); the value before is missing for a create.
     pub values: Vec<(String, Option<String>, String)>,
-    /// Why it is parked or held.
+    /// Why it is parked.
     pub reason: Option<String>,
+    /// What of it waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    #[serde(skip)]
+    link: LinkId,
 }
 
 /// What happens to an object.
@@ -70,50 +94,49 @@ pub enum PlannedKind {
     Park,
 }
 
-/// How a value is shown in a plan.
-fn shown(slot: &Slot) -> String {
-    match slot {
-        Slot::Unknown => "?".to_owned(),
-        Slot::Null => "null".to_owned(),
-        Slot::One(value) => value.to_string(),
-        Slot::Many(values) => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    }
-}
-
 impl Engine {
-    /// Reads the source's news into the state and says what a cycle would do, listing at most `limit` changes of
-    /// each kind.
+    /// Reads the source's news into the state and says what a cycle would do. Writes nothing to the target and no link.
     ///
     /// # Errors
     /// As for a cycle.
-    pub async fn plan(
-        &self,
-        rules: &SyncRules,
-        full: bool,
-        limit: usize,
-        statements: bool,
-    ) -> Result<Plan, EngineError> {
+    pub async fn plan(&self, rules: &SyncRules, options: &PlanOptions) -> Result<Plan, EngineError> {
         let prepared = self.prepare(rules, false).await?;
+        self.plan_prepared(&prepared, options).await
+    }
+
+    pub(crate) async fn plan_prepared(&self, prepared: &Prepared, options: &PlanOptions) -> Result<Plan, EngineError> {
+        let rules = &prepared.compiled.rules;
         while self.store.fill_candidates(prepared.sync, 10_000).await? {}
         let mut plan = Plan::default();
         plan.report.sync.clone_from(&rules.name);
         plan.report.notes.clone_from(&prepared.notes);
-        plan.report.read = self.importer(&prepared.source, None).run(full).await?;
-        self.sweep(&prepared, &mut plan.report).await?;
-        let mut planner =
-            Planner { prepared: &prepared, plan, limit, guarded: [Vec::new(), Vec::new()], listed: Vec::new() };
+        plan.report.read = self.importer(&prepared.source, None).run(options.full).await?;
+        self.sweep(prepared, &mut plan.report).await?;
+        let nothing_linked = self.store.linked(prepared.sync, LinkId(0), 1).await?.is_empty();
+        let mut planner = Planner {
+            prepared,
+            plan,
+            limit: options.limit,
+            guarded: BTreeMap::new(),
+            listed: Vec::new(),
+            takeover: (options.takeover || nothing_linked).then(Takeover::default),
+            claimed: HashSet::new(),
+        };
         let mut after = LinkId(0);
-        let mut claimed = HashSet::new();
+        let mut creating = HashSet::new();
         loop {
             let links = self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?;
             let Some(last) = links.last() else { break };
             after = last.id;
             self.observer.evaluated(links.len() as u64);
-            self.plan_slice(&mut planner, links, &mut claimed).await?;
+            self.plan_slice(&mut planner, links, &mut creating).await?;
         }
         self.plan_guard(&mut planner).await?;
-        if statements {
-            planner.plan.statements = self.statements(&prepared, &planner.listed).await?;
+        if let Some(takeover) = planner.takeover.take() {
+            planner.plan.takeover = self.survey(prepared, takeover, &planner.claimed, options.limit).await?;
+        }
+        if options.statements {
+            planner.plan.statements = self.statements(prepared, &planner.listed).await?;
         }
         Ok(planner.plan)
     }
@@ -122,12 +145,17 @@ impl Engine {
         &self,
         planner: &mut Planner<'_>,
         links: Vec<LinkView>,
-        claimed: &mut HashSet<muster_model::Value>,
+        creating: &mut HashSet<muster_model::Value>,
     ) -> Result<(), EngineError> {
         let prepared = planner.prepared;
         let mut candidates = Vec::new();
+        let mut changing = Vec::new();
         for link in links {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
+            let guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            if !guarded.is_empty() {
+                planner.guarded.insert(link.id, guarded);
+            }
             match evaluation.wanted {
                 Wanted::Nothing(_) | Wanted::NotYet => planner.plan.report.unchanged += 1,
                 Wanted::Park(reason) => {
@@ -135,26 +163,38 @@ impl Engine {
                     planner.add(PlannedKind::Park, &link, None, Some(why)).map(drop)?;
                 }
                 Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
-                Wanted::Change(change) => {
-                    let sent = Sent::change(&prepared.compiled, link, change, None);
-                    planner.sent(sent)?;
-                }
-                Wanted::Delete => planner.sent(Sent::delete(link))?,
+                Wanted::Change(change) => changing.push(Sent::change(&prepared.compiled, link, change, None)),
+                Wanted::Delete => changing.push(Sent::delete(link)),
             }
         }
         // Matching as in a cycle, into lists that go nowhere.
-        let mut progress = Progress { creating: std::mem::take(claimed), ..Progress::default() };
+        let mut progress = Progress { creating: std::mem::take(creating), ..Progress::default() };
         let mut settled = Vec::new();
         let mut sending = Vec::new();
         let mut report = Report::default();
-        let views: Vec<LinkView> = candidates.iter().map(|candidate| candidate.link.clone()).collect();
+        let views: HashMap<LinkId, LinkView> = candidates
+            .iter()
+            .map(|candidate| &candidate.link)
+            .chain(changing.iter().map(|sent| &sent.link))
+            .map(|view| (view.id, view.clone()))
+            .collect();
         self.matched(prepared, candidates, &mut progress, &mut settled, &mut sending, &mut report).await?;
-        *claimed = progress.creating;
+        *creating = progress.creating;
+        planner.guarded.extend(progress.guarded);
+        sending.extend(changing);
+        let sending = self.spare_protected(prepared, sending, &mut settled, &mut report).await?;
         for update in settled {
-            let Some(view) = views.iter().find(|view| view.id == update.link) else { continue };
+            let Some(view) = views.get(&update.link) else { continue };
+            if let Some(takeover) = &mut planner.takeover {
+                takeover.note(&update);
+            }
             match update.parked {
                 Some(reason) => planner.add(PlannedKind::Park, view, None, Some(reason.message)).map(drop)?,
+                // Tried again within the cycle, when a value may have become free.
+                None if update.target_key.is_none() => planner.plan.report.unchanged += 1,
                 None => {
+                    planner.claimed.extend(update.target_key.clone());
+                    self.plan_adopted(planner, view, &update)?;
                     let linked = LinkView { target_key: update.target_key, written: update.written, ..view.clone() };
                     planner.add(PlannedKind::Adopt, &linked, None, None).map(drop)?;
                 }
@@ -166,23 +206,48 @@ impl Engine {
         Ok(())
     }
 
+    /// The guarded part of what an adopted object lacks, which a cycle leaves to the end.
+    fn plan_adopted(&self, planner: &mut Planner<'_>, view: &LinkView, update: &LinkUpdate) -> Result<(), EngineError> {
+        if !planner.guarded.contains_key(&view.id) {
+            return Ok(());
+        }
+        let prepared = planner.prepared;
+        let linked = LinkView {
+            state: update.state,
+            origin: update.origin,
+            target_key: update.target_key.clone(),
+            written: update.written.clone(),
+            ..view.clone()
+        };
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, &linked, self.clock.lifecycle())?;
+        match evaluation.wanted {
+            Wanted::Change(change) => planner.sent(Sent::change(&prepared.compiled, linked, change, None)),
+            _ => Ok(()),
+        }
+    }
+
     async fn plan_guard(&self, planner: &mut Planner<'_>) -> Result<(), EngineError> {
         let prepared = planner.prepared;
-        let rules = &prepared.compiled.rules;
-        let counts = self.store.counts(prepared.sync, self.clock.now()).await?;
-        let base = counts.linked + counts.disabled;
-        let [deletes, disables] = std::mem::take(&mut planner.guarded);
-        for (kind, limit, links) in [(DISABLE, rules.guard.disable, disables), (DELETE, rules.guard.delete, deletes)] {
-            if links.is_empty() {
-                continue;
-            }
-            if let Some(hold) = self.verdict(prepared, kind, limit, base, &links).await? {
-                planner.plan.report.held += hold.wanted;
-                planner.plan.report.notes.push(format!(
-                    "the guard would hold all {} of kind {kind}: {} may go in 24 hours",
-                    hold.wanted, hold.allowed
-                ));
-            }
+        let verdict = self.verdict(prepared, &planner.guarded).await?;
+        for hold in &verdict.holds {
+            planner.plan.report.held += hold.wanted;
+            let kind = match &hold.attribute {
+                Some(attribute) => format!("{} {attribute}", hold.kind),
+                None => hold.kind.clone(),
+            };
+            planner.plan.report.notes.push(format!(
+                "the guard would hold all {} of kind {kind}: {} may go now. They would wait for `muster approve`",
+                hold.wanted, hold.allowed
+            ));
+        }
+        for change in &mut planner.plan.changes {
+            let Some(guarded) = planner.guarded.get(&change.link) else { continue };
+            let held: Vec<String> = guarded
+                .iter()
+                .filter(|guarded| verdict.holds_back(guarded))
+                .map(|guarded| counter(prepared, (guarded.kind, guarded.attribute)).replace(':', " "))
+                .collect();
+            change.held = (!held.is_empty()).then(|| held.join(", "));
         }
         Ok(())
     }
@@ -205,8 +270,11 @@ struct Planner<'a> {
     prepared: &'a Prepared,
     plan: Plan,
     limit: usize,
-    guarded: [Vec<LinkId>; 2],
+    guarded: BTreeMap<LinkId, Vec<GuardedChange>>,
     listed: Vec<Operation>,
+    takeover: Option<Takeover>,
+    /// Target objects that a source object would adopt.
+    claimed: HashSet<Vec<u8>>,
 }
 
 impl Planner<'_> {
@@ -218,10 +286,12 @@ impl Planner<'_> {
             (_, Some(true)) => PlannedKind::Enable,
             _ => PlannedKind::Update,
         };
-        match kind {
-            PlannedKind::Delete => self.guarded[0].push(sent.link.id),
-            PlannedKind::Disable => self.guarded[1].push(sent.link.id),
-            _ => {}
+        if kind != PlannedKind::Create {
+            for (slot, name) in sent.operation.row.0.iter().zip(self.prepared.compiled.target_attributes.iter()) {
+                if !slot.is_unknown() {
+                    *self.plan.values.entry(name.clone()).or_default() += 1;
+                }
+            }
         }
         let listed = self.add(kind, &sent.link, Some(&sent.operation.row), None)?;
         if listed {
@@ -263,8 +333,8 @@ impl Planner<'_> {
             if kind == PlannedKind::Create && *slot == Slot::Null {
                 continue;
             }
-            let old = (kind != PlannedKind::Create).then(|| shown(before.slot(position)));
-            values.push((name.clone(), old, shown(slot)));
+            let old = (kind != PlannedKind::Create).then(|| shown_slot(before.slot(position)));
+            values.push((name.clone(), old, shown_slot(slot)));
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());
         let source = Key::decode(&link.anchor)?.to_string();
@@ -272,7 +342,7 @@ impl Planner<'_> {
             let new = row.map(|row| row.slot(matching.target)).and_then(Slot::value);
             before.slot(matching.target).value().or(new).map(ToString::to_string)
         });
-        self.plan.changes.push(PlannedChange { kind, source, name, target, values, reason });
+        self.plan.changes.push(PlannedChange { kind, source, name, target, values, reason, held: None, link: link.id });
         Ok(true)
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Prepared {
     pub(crate) source: Arc<SourceSide>,
     pub(crate) target: TargetSide,
     pub(crate) notes: Vec<String>,
+    /// The rules are others than in the last cycle.
+    pub(crate) rules_changed: bool,
+    /// Why a person or the engine paused it.
+    pub(crate) paused: Option<String>,
     /// Before anything is sent, the target is to be looked at again.
     pub(crate) reconcile: bool,
 }
@@ -78,7 +82,8 @@ impl Engine {
             fingerprint: compiled.fingerprint(),
         };
         let sync = self.store.sync(&definition).await?;
-        if let Some(reason) = sync.paused {
+        // A paused sync may still be looked at.
+        if let Some(reason) = sync.paused.clone().filter(|_| takes_lease) {
             return Err(EngineError::Paused { sync: rules.name.clone(), reason });
         }
         let layout = Layout {
@@ -90,6 +95,8 @@ impl Engine {
         let references = self.reference_types(source_connection, &wanted).await?;
         Ok(Prepared {
             sync: sync.id,
+            rules_changed: sync.rules_changed,
+            paused: sync.paused,
             reconcile: sync.reconcile,
             source: Arc::new(SourceSide {
                 name: rules.source_connection.clone(),

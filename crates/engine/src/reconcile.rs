@@ -17,12 +17,13 @@ use crate::report::Report;
 
 impl Engine {
     /// Reads all linked target objects and records what is there. Links with an open operation are left alone.
+    /// Returns how many were not as Muster left them.
     pub(crate) async fn reconcile(
         &self,
         prepared: &Prepared,
         open: &HashSet<LinkId>,
         report: &mut Report,
-    ) -> Result<(), EngineError> {
+    ) -> Result<u64, EngineError> {
         let side = &prepared.target;
         let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
         let mut after = LinkId(0);
@@ -56,7 +57,7 @@ impl Engine {
         if drifted > 0 {
             report.notes.push(format!("{drifted} objects of the target were not as Muster left them"));
         }
-        Ok(())
+        Ok(drifted)
     }
 
     fn seen_again(

@@ -8,11 +8,10 @@ use muster_model::{Key, Slot, Value};
 use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
 use tokio::task::JoinSet;
 
-use crate::apply::{Landed, Sent};
+use crate::apply::{Landed, Sent, charges};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::guard::{DELETE, DISABLE};
 use crate::pass::{Progress, joined, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
@@ -36,7 +35,8 @@ impl Engine {
         let now = self.clock.now();
         let mut updates = Vec::with_capacity(landed.sent.len());
         let mut open = Vec::new();
-        let mut guarded = [(DELETE, 0), (DISABLE, 0)];
+        let mut without_effect = Vec::new();
+        let mut refused = false;
         let mut error = landed.error;
         for sent in landed.sent {
             if let Some(value) = &sent.match_value {
@@ -44,6 +44,7 @@ impl Engine {
             }
             let Some(outcome) = landed.outcomes.get(&sent.operation.id) else {
                 // Never sent, so nothing happened and the link is as dirty as before.
+                without_effect.push(sent);
                 report.waiting += 1;
                 continue;
             };
@@ -57,18 +58,27 @@ impl Engine {
                 progress.blind.no_more(sent.link.id);
             }
             match self.judge(prepared, &sent, outcome, now, progress.arriving, report)? {
-                Some(update) => {
-                    if matches!(outcome, Outcome::Applied(_)) {
-                        match sent.kind {
-                            OperationKind::Delete => guarded[0].1 += 1,
-                            _ if sent.disables() => guarded[1].1 += 1,
-                            _ => {}
-                        }
+                Some(mut update) => {
+                    let succeeded = matches!(outcome, Outcome::Applied(_) | Outcome::AlreadySo(_));
+                    if succeeded && sent.rest {
+                        update.evaluated = 0;
                     }
+                    if succeeded {
+                        progress.succeeded += 1;
+                        progress.window.note(sent.link.id, None);
+                    } else if let Some(reason) = &update.parked {
+                        refused = true;
+                        progress.refused += 1;
+                        progress.window.note(sent.link.id, Some((reason.rule.clone(), reason.attribute.clone())));
+                    }
+                    progress.note_parked(&update);
                     if update.dirty_again || update.evaluated < sent.link.dirty {
                         progress.unsettled(&sent.link);
                     }
                     updates.push(update);
+                    if !matches!(outcome, Outcome::Applied(_)) {
+                        without_effect.push(sent);
+                    }
                 }
                 None => {
                     progress.open.insert(sent.link.id);
@@ -85,15 +95,19 @@ impl Engine {
                 }
             }
         }
+        let returned = charges(prepared, &without_effect);
         // One at a time, so that no more than two batches of outcomes are in memory.
         closed(closing, 0).await?;
         let (store, observer, sync, batch) =
             (Arc::clone(&self.store), Arc::clone(&self.observer), prepared.sync, landed.batch);
         closing.spawn(async move {
-            store.close_batch(batch, sync, &updates, &guarded, &open, now).await?;
+            store.close_batch(batch, sync, &updates, &returned, &open, now).await?;
             observer.passed(CommitPoint::BatchClosed);
             Ok(())
         });
+        if refused {
+            self.perhaps_quarantine(prepared, landed.blamed, progress, report).await?;
+        }
         match error {
             Some(error) => Err(EngineError::connection(&prepared.target.name, error)),
             None => Ok(()),

@@ -33,6 +33,9 @@ pub struct Report {
     pub read: u64,
     /// How long the cycle took.
     pub seconds: f64,
+    /// The sync only observes: this is what it would do, and nothing was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     /// What a person should know.
     pub notes: Vec<String>,
 }

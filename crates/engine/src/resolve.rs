@@ -1,7 +1,7 @@
 //! Operations whose answer was lost: never sent again. What the target holds is recorded as seen, and the link
 //! stays dirty, so that what is left to do becomes a new operation.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use muster_connector::{Error as ConnectorError, FoundObject, OperationId, Resolution, Target};
 use muster_model::pack::pack_row;
@@ -16,6 +16,7 @@ use crate::evaluate::{Wanted, evaluate};
 use crate::pass::{linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::rules::GuardKind;
 
 /// What to look for at the target.
 enum Probe {
@@ -65,12 +66,14 @@ impl Engine {
         let mut updates = Vec::new();
         let mut open = Vec::new();
         let mut looking = Vec::new();
+        let mut without_effect: Vec<String> = Vec::new();
+        let counted = |link: LinkId| batch.guarded.iter().filter(move |(of, _)| *of == link).map(|(_, name)| name);
         for member in &batch.members {
             let Some(view) = views.get(&member.link) else { continue };
             match recorded.get(&OperationId(member.operation)) {
                 Some(Resolution::Pending { .. }) => open.push(member.clone()),
                 // Evaluation decides anew: the operation had no effect and never will.
-                Some(Resolution::NeverApplied) => {}
+                Some(Resolution::NeverApplied) => without_effect.extend(counted(member.link).cloned()),
                 Some(Resolution::Known(_) | Resolution::NotRecorded) | None => looking.push((member, view)),
             }
         }
@@ -80,9 +83,16 @@ impl Engine {
         }
         let seen = look(prepared, target, &probes).await.map_err(failed)?;
         for ((member, view), found) in looking.into_iter().zip(seen) {
+            let idle = |name: &&String| !took_effect(prepared, name, found.as_ref());
+            without_effect.extend(counted(member.link).filter(idle).cloned());
             updates.extend(self.seen(prepared, member, view, found, report).await?);
         }
-        self.store.close_batch(batch.id, prepared.sync, &updates, &[], &open, self.clock.now()).await?;
+        let mut returned: BTreeMap<String, u64> = BTreeMap::new();
+        for name in without_effect {
+            *returned.entry(name).or_default() += 1;
+        }
+        let returned: Vec<(String, u64)> = returned.into_iter().collect();
+        self.store.close_batch(batch.id, prepared.sync, &updates, &returned, &open, self.clock.now()).await?;
         Ok(open)
     }
 
@@ -169,6 +179,23 @@ impl Engine {
             written: Some(pack_row(&prepared.layout.target, &object.row)),
             ..base
         }))
+    }
+}
+
+/// Whether the target shows the effect of a guarded change that was sent: what certainly did not happen does not
+/// count towards the limit of a day.
+fn took_effect(prepared: &Prepared, counted: &str, found: Option<&FoundObject>) -> bool {
+    let Some(object) = found else { return true };
+    match counted.strip_prefix("clear:") {
+        Some(name) => {
+            let position = prepared.compiled.target_attributes.iter().position(|known| known == name);
+            position.is_none_or(|position| *object.row.slot(position) == Slot::Null)
+        }
+        None if counted == GuardKind::Delete.name() => false,
+        None => {
+            let off = Slot::One(Value::Boolean(false));
+            prepared.compiled.enabling.is_none_or(|position| *object.row.slot(position) == off)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A sync's rules as configured: what is mapped, matched, removed and guarded.
 
-use muster_expression::Expression;
+use muster_expression::{Condition, Expression};
 
 /// The rules of one sync.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,20 @@ pub struct SyncRules {
     pub removal: RemovalRules,
     /// The limits of bulk changes.
     pub guard: GuardRules,
+    /// Whether the target is written.
+    pub mode: Mode,
+    /// Target objects for which one of these holds are never touched.
+    pub protect: Vec<Condition>,
+}
+
+/// Whether a sync writes its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Apply,
+    /// It says what it would do, and writes nothing.
+    Observe,
 }
 
 /// One mapping.
@@ -129,20 +143,73 @@ impl Limit {
     }
 }
 
+/// A kind of change that is counted, and held above its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GuardKind {
+    /// A target object is disabled.
+    Disable,
+    /// A target object is deleted.
+    Delete,
+    /// A value that was there becomes null; counted for each attribute by itself.
+    Clear,
+    /// A member is removed from a group. Nothing writes memberships yet.
+    MemberRemoval,
+    /// A source object was not in a complete read, and so counts as removed.
+    Missing,
+}
+
+impl GuardKind {
+    /// The word in configuration, state and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Delete => "delete",
+            Self::Clear => "clear",
+            Self::MemberRemoval => "member_removal",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 /// The limits of a sync.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardRules {
-    /// Deletions.
+    /// Deletions, of all linked objects.
     pub delete: Limit,
-    /// Disables.
+    /// Disables, of all linked objects.
     pub disable: Limit,
+    /// Values that become null, of the linked objects that have one, for each attribute.
+    pub clear: Limit,
+    /// Memberships removed, of those that the sync wrote.
+    pub member_removal: Limit,
     /// Objects missing from a complete full read.
     pub missing: Limit,
+}
+
+impl GuardRules {
+    /// The limit of one kind.
+    #[must_use]
+    pub fn limit(&self, kind: GuardKind) -> Limit {
+        match kind {
+            GuardKind::Disable => self.disable,
+            GuardKind::Delete => self.delete,
+            GuardKind::Clear => self.clear,
+            GuardKind::MemberRemoval => self.member_removal,
+            GuardKind::Missing => self.missing,
+        }
+    }
 }
 
 impl Default for GuardRules {
     fn default() -> Self {
         let limit = |percent| Limit { percent, min: 10, max: None };
-        Self { delete: limit(5.0), disable: limit(10.0), missing: limit(20.0) }
+        Self {
+            delete: limit(5.0),
+            disable: limit(10.0),
+            clear: limit(10.0),
+            member_removal: limit(20.0),
+            missing: limit(20.0),
+        }
     }
 }

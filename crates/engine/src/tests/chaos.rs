@@ -354,7 +354,8 @@ async fn history(seed: u64) {
     ] {
         let engine = history.world.engine().await;
         let report = engine.cycle(&history.world.rules, &options).await.unwrap();
-        history.check(super::world::numbers(&report) == [0; 11], &format!("{options:?} finds nothing to do: {report:?}"));
+        history
+            .check(super::world::numbers(&report) == [0; 11], &format!("{options:?} finds nothing to do: {report:?}"));
     }
 }
 

@@ -1,7 +1,11 @@
 //! The cycle against a source and a target in memory, with faults and with a kill at every commit point.
 
 mod chaos;
+mod guard;
 mod kills;
+mod operator;
+mod quarantine;
 mod scenarios;
 mod service;
+mod target;
 mod world;

@@ -7,7 +7,7 @@ use muster_store::{LinkState, Origin, Store as _};
 
 use super::world::{DAY, Fault, World, mapping, numbers};
 use crate::rules::{Limit, RemovalRules};
-use crate::{EngineError, PlannedKind, Removal as RemovalRule};
+use crate::{EngineError, PlanOptions, PlannedKind, Removal as RemovalRule};
 
 fn three(world: &World) {
     world.source.person("a", "Anna", "anna@x");
@@ -553,7 +553,12 @@ async fn a_plan_says_what_a_cycle_does_and_does_nothing() {
     let world = World::new();
     world.target.insert("anna@x", "Anne");
     three(&world);
-    let plan = world.engine().await.plan(&world.rules, false, 10, true).await.unwrap();
+    let plan = world
+        .engine()
+        .await
+        .plan(&world.rules, &PlanOptions { limit: 10, statements: true, ..PlanOptions::default() })
+        .await
+        .unwrap();
     assert_eq!((plan.report.created, plan.report.adopted, plan.report.updated), (2, 1, 1));
     assert_eq!(plan.changes.len(), 4);
     assert_eq!(plan.statements.len(), 3);
@@ -561,7 +566,8 @@ async fn a_plan_says_what_a_cycle_does_and_does_nothing() {
     let report = world.cycle().await.unwrap();
     assert_eq!((report.created, report.adopted), (2, 1));
     world.source.set("a", "name", Slot::text("Ann"));
-    let plan = world.engine().await.plan(&world.rules, false, 10, false).await.unwrap();
+    let plan =
+        world.engine().await.plan(&world.rules, &PlanOptions { limit: 10, ..PlanOptions::default() }).await.unwrap();
     let change = &plan.changes[0];
     assert_eq!((change.kind, change.source.as_str(), change.target.as_deref()), (PlannedKind::Update, "a", Some("1")));
     assert_eq!(change.values, [("name".to_owned(), Some("Anna".to_owned()), "Ann".to_owned())]);

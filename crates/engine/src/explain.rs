@@ -1,0 +1,348 @@
+//! Why an object looks as it does: everything the state knows of one link, and what a cycle would do with it next.
+
+use muster_model::Key;
+use muster_model::pack::unpack_row;
+use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
+use serde::Serialize;
+
+use crate::compile::Input;
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::evaluate::{Evaluation, Wanted, evaluate};
+use crate::guard::{guarded_changes, short_digest};
+use crate::prepare::Prepared;
+use crate::rules::{Removal, SyncRules, When};
+use crate::takeover::shown_slot;
+
+/// Events shown.
+const EVENTS: u32 = 10;
+
+/// Everything about one link, in words and values for a person.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The sync.
+    pub sync: String,
+    /// The source object's key.
+    pub source: String,
+    /// The value it is matched by.
+    pub name: Option<String>,
+    /// Whether it is there: `present`, `in the recycle bin or missing`, `gone for good`.
+    pub presence: String,
+    /// Since when it is gone, in milliseconds since 1970.
+    pub gone_since: Option<i64>,
+    /// The full read that last saw it.
+    pub generation: i64,
+    /// Its attributes as last read.
+    pub attributes: Vec<(String, String)>,
+    /// The link's state: `candidate`, `linked`, `disabled`, `gone`, `released`, `ignored`.
+    pub state: String,
+    /// `created` or `adopted`, where it was ever linked.
+    pub origin: Option<String>,
+    /// The target object's key.
+    pub target: Option<String>,
+    /// The mappings.
+    pub mappings: Vec<ExplainedMapping>,
+    /// Why the object should be enabled, disabled, deleted or left alone.
+    pub decision: String,
+    /// What a cycle would do next.
+    pub next: String,
+    /// Why nothing may happen although something is to do.
+    pub waits: Vec<String>,
+    /// When it is looked at again by itself, in milliseconds since 1970.
+    pub due_at: Option<i64>,
+    /// The last events: (when, what, detail).
+    pub events: Vec<(i64, String, String)>,
+}
+
+/// One mapping with its values.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExplainedMapping {
+    /// The target attribute.
+    pub attribute: String,
+    /// What flows into it.
+    pub expression: String,
+    /// The source attributes it reads, with their values.
+    pub inputs: Vec<(String, String)>,
+    /// What it comes to, or why it does not fit.
+    pub value: String,
+    /// What was last written or seen at the target.
+    pub written: String,
+    /// They differ, so it would be written.
+    pub differs: bool,
+    /// It flows when the object is created only.
+    pub on_create_only: bool,
+}
+
+fn state_name(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Candidate => "candidate",
+        LinkState::Linked => "linked",
+        LinkState::Disabled => "disabled",
+        LinkState::Gone => "gone",
+        LinkState::Released => "released",
+        LinkState::Ignored => "ignored",
+    }
+}
+
+impl Engine {
+    /// Explains one source object, named by its key or by the value it is matched by.
+    ///
+    /// # Errors
+    /// There is no such object, or a system cannot be asked.
+    pub async fn explain(&self, rules: &SyncRules, named: &str) -> Result<Explanation, EngineError> {
+        let prepared = self.prepare(rules, false).await?;
+        let link = self.named(&prepared, named).await?;
+        let Some(facts) = self.store.link_facts(prepared.sync, link.id).await? else {
+            return Err(EngineError::NoObject { key: named.to_owned() });
+        };
+        let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
+        let mut events = self.store.events(prepared.sync, Some(link.id), EVENTS).await?;
+        events.extend(
+            self.store.events(prepared.sync, None, EVENTS).await?.into_iter().filter(|event| event.link.is_none()),
+        );
+        events.sort_by_key(|event| std::cmp::Reverse(event.at));
+        events.truncate(EVENTS as usize);
+        let presence = match link.removed {
+            Removed::No => "present",
+            Removed::Soft => "in the recycle bin, or missing from the last full read",
+            Removed::Hard => "gone for good",
+        };
+        let origin = match link.origin {
+            Origin::None => None,
+            Origin::Created => Some("created by Muster"),
+            Origin::Adopted => Some("adopted: it was there before"),
+        };
+        Ok(Explanation {
+            sync: rules.name.clone(),
+            source: Key::decode(&link.anchor)?.to_string(),
+            name: self.match_value(&prepared, &link)?.map(|value| value.to_string()),
+            presence: presence.to_owned(),
+            gone_since: link.removed_since.filter(|_| link.removed != Removed::No),
+            generation: facts.generation,
+            attributes: self.attributes(&prepared, &link).await?,
+            state: state_name(link.state).to_owned(),
+            origin: origin.map(str::to_owned),
+            target: link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string()),
+            mappings: mappings(&prepared, &link, &evaluation)?,
+            decision: decision(&prepared, &link)?,
+            next: self.next(&prepared, &link, &evaluation).await?,
+            waits: self.waits(&prepared, &link, &evaluation, &facts).await?,
+            due_at: link.due_at.or(evaluation.due_at),
+            events: events.into_iter().map(|EventRecord { at, code, detail, .. }| (at, code, detail)).collect(),
+        })
+    }
+
+    /// All that was read of the source object, not only what the mappings use.
+    async fn attributes(&self, prepared: &Prepared, link: &LinkView) -> Result<Vec<(String, String)>, EngineError> {
+        let Some(packed) = &link.source else { return Ok(Vec::new()) };
+        let source = &prepared.source;
+        let standing = self.store.source_type(source.connection, &source.object_type.name).await?;
+        let specs = self.store.attribute_specs(&standing.attributes).await?;
+        let row = unpack_row(&standing.attributes, packed)?;
+        let mut shown = Vec::new();
+        for (position, id) in standing.attributes.iter().enumerate() {
+            if let Some(spec) = specs.get(id)
+                && !row.slot(position).is_unknown()
+            {
+                shown.push((spec.name.clone(), shown_slot(row.slot(position))));
+            }
+        }
+        Ok(shown)
+    }
+
+    async fn next(&self, prepared: &Prepared, link: &LinkView, evaluation: &Evaluation) -> Result<String, EngineError> {
+        Ok(match &evaluation.wanted {
+            Wanted::Nothing(_) => "nothing: all is as it should be".to_owned(),
+            Wanted::NotYet => "nothing before the source is read in full: an attribute is not known yet".to_owned(),
+            Wanted::Delete => "the target object would be deleted".to_owned(),
+            Wanted::Park(reason) => {
+                let attribute = reason.attribute.as_deref().unwrap_or("object");
+                format!("it would be parked: {attribute} {} ({})", reason.rule, reason.message)
+            }
+            Wanted::Object { match_value: None, .. } => match prepared.compiled.anchor {
+                Some(_) => "a new target object would be created".to_owned(),
+                None => "it would be parked: the value to match by is empty".to_owned(),
+            },
+            Wanted::Object { match_value: Some(value), .. } => {
+                let Some(matching) = &prepared.compiled.matching else { return Ok(String::new()) };
+                let found = self.find(prepared, matching.target, std::iter::once(value.clone())).await?;
+                let name = prepared.compiled.target_attributes.get(matching.target).cloned().unwrap_or_default();
+                match found.first().map(Vec::as_slice) {
+                    None | Some([]) => format!("no target object has {name} {value}, so one would be created"),
+                    Some([one]) => {
+                        let key = one.key.encode();
+                        let owners = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
+                        match owners.get(&key).filter(|owner| owner.link != link.id && owner.removed == Removed::No) {
+                            Some(_) => format!(
+                                "the target object {} has {name} {value} and belongs to another source object already",
+                                one.key
+                            ),
+                            None => format!("the target object {} has {name} {value} and would be adopted", one.key),
+                        }
+                    }
+                    Some(_) => format!("more than one target object has {name} {value}: it would be parked"),
+                }
+            }
+            Wanted::Change(change) => {
+                let names = prepared.compiled.target_attributes.iter().zip(&change.row.0);
+                let names: Vec<&str> =
+                    names.filter(|(_, slot)| !slot.is_unknown()).map(|(name, _)| name.as_str()).collect();
+                let what = match (change.enabling, &change.rename) {
+                    (Some(true), _) => "the target object would be enabled",
+                    (Some(false), _) => "the target object would be disabled",
+                    (None, Some(_)) => "the target object would be renamed",
+                    (None, None) => "the target object would be updated",
+                };
+                format!("{what} ({})", names.join(", "))
+            }
+        })
+    }
+
+    async fn waits(
+        &self,
+        prepared: &Prepared,
+        link: &LinkView,
+        evaluation: &Evaluation,
+        facts: &LinkFacts,
+    ) -> Result<Vec<String>, EngineError> {
+        let name = &prepared.compiled.rules.name;
+        let mut waits = Vec::new();
+        if let Some(reason) = &prepared.paused {
+            waits.push(format!("the sync is paused: {reason}"));
+        }
+        if prepared.compiled.rules.mode == crate::rules::Mode::Observe {
+            waits.push(format!("the sync only observes (syncs.{name}.mode), so nothing is written"));
+        }
+        if let Some(QuarantineRecord { rule, attribute, .. }) = self.store.quarantine(prepared.sync).await? {
+            let attribute = attribute.map(|attribute| format!(" {attribute}")).unwrap_or_default();
+            waits.push(format!("the sync is in quarantine, because most was refused by the rule {rule}{attribute}"));
+        }
+        if facts.on_its_way {
+            waits.push("an operation is on its way, or its answer was lost: the next cycle asks the target".to_owned());
+        }
+        if let Some(parked) = &facts.parked {
+            let attribute = parked.attribute.as_deref().map(|name| format!(" {name}:")).unwrap_or_default();
+            let message = parked.message.as_deref().unwrap_or("");
+            waits.push(format!("parked:{attribute} {} ({message}), refused {} times", parked.rule, parked.attempts));
+        }
+        if facts.not_before.is_some_and(|until| until > self.clock.now()) {
+            waits.push("a pause after a failed attempt".to_owned());
+        }
+        let guarded = guarded_changes(prepared, link, &evaluation.wanted)?;
+        for hold in self.store.holds(prepared.sync).await? {
+            let concerns = guarded.iter().any(|change| {
+                change.kind.name() == hold.kind
+                    && hold.items.iter().any(|item| item.link == link.id && item.value == change.value)
+            });
+            if concerns {
+                let attribute = hold.attribute.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+                let digest = short_digest(&hold.digest);
+                waits.push(match hold.approved {
+                    true => format!("{}{attribute} is approved and goes with the next cycle", hold.kind),
+                    false => format!("held: {}{attribute}; `muster approve {name} {digest}` lets it go", hold.kind),
+                });
+            }
+        }
+        Ok(waits)
+    }
+}
+
+fn mappings(
+    prepared: &Prepared,
+    link: &LinkView,
+    evaluation: &Evaluation,
+) -> Result<Vec<ExplainedMapping>, EngineError> {
+    let compiled = &prepared.compiled;
+    let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
+    let written = unpack_row(&prepared.layout.target, link.written.as_deref().unwrap_or_default())?;
+    let wanted = match &evaluation.wanted {
+        Wanted::Object { row, .. } => Some(row),
+        Wanted::Change(change) => Some(&change.row),
+        _ => None,
+    };
+    let mut mappings = Vec::new();
+    for (position, column) in compiled.columns.iter().enumerate() {
+        let name = &column.attribute.name;
+        let rule = compiled.rules.mappings.iter().find(|mapping| mapping.target == *name);
+        let (expression, inputs) = match (&column.input, rule) {
+            (Input::None, _) => continue,
+            (Input::Source(at), Some(rule)) => {
+                let read = compiled.source_attributes.get(*at).cloned().unwrap_or_default();
+                (rule.value.to_string(), vec![(read, shown_slot(source.slot(*at)))])
+            }
+            (_, Some(rule)) => (rule.value.to_string(), Vec::new()),
+            (_, None) => ("whether it should be enabled".to_owned(), Vec::new()),
+        };
+        let before = written.slot(position);
+        let new = wanted.map(|row| row.slot(position)).filter(|slot| !slot.is_unknown());
+        let value = match (&column.input, new) {
+            (_, Some(slot)) => shown_slot(slot),
+            (Input::Source(at), None) => match crate::convert::fit(source.slot(*at), &column.attribute) {
+                Ok(slot) => shown_slot(&slot),
+                Err(misfit) => format!("{} ({})", misfit.rule, misfit.message),
+            },
+            (Input::Constant(slot), None) => shown_slot(slot),
+            (_, None) => shown_slot(before),
+        };
+        mappings.push(ExplainedMapping {
+            attribute: name.clone(),
+            expression,
+            inputs,
+            value,
+            written: shown_slot(before),
+            differs: new.is_some() && link.target_key.is_some(),
+            on_create_only: column.when == When::Create,
+        });
+    }
+    Ok(mappings)
+}
+
+/// Whether the object should be there and enabled, and why.
+fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError> {
+    let compiled = &prepared.compiled;
+    let rules = &compiled.rules.removal;
+    let sync = &compiled.rules.name;
+    match link.state {
+        LinkState::Released => {
+            return Ok(
+                "a person separated it from its target object (`unlink`): left alone until `muster link`".to_owned()
+            );
+        }
+        LinkState::Ignored => {
+            return Ok("a person said that it is to be ignored: left alone until `muster unignore` or `muster link`"
+                .to_owned());
+        }
+        _ => {}
+    }
+    let word =
+        |choice: Option<Removal>, default: &str| choice.map_or(default.to_owned(), |choice| choice.name().to_owned());
+    let default = if compiled.enabling.is_some() { "disable" } else { "keep" };
+    Ok(match link.removed {
+        Removed::No => {
+            let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
+            let off = muster_model::Slot::One(muster_model::Value::Boolean(false));
+            match compiled.source_enabling.filter(|position| *source.slot(*position) == off) {
+                Some(position) => {
+                    let name = compiled.source_attributes.get(position).map_or("", String::as_str);
+                    let choice = word(rules.disabled, default);
+                    format!(
+                        "it is disabled at the source ([{name}] is false): {choice} (syncs.{sync}.removal.disabled)"
+                    )
+                }
+                None => {
+                    "it is present and enabled at the source: its target object should be there and enabled".to_owned()
+                }
+            }
+        }
+        Removed::Soft => {
+            let choice = word(rules.soft, default);
+            format!("it was removed, and may come back: {choice} (syncs.{sync}.removal.soft)")
+        }
+        Removed::Hard => {
+            let choice = word(rules.hard, "disable, then delete after the grace period");
+            let adopted = link.origin == Origin::Adopted && !rules.delete_adopted;
+            let kept = if adopted { "; adopted objects are not deleted" } else { "" };
+            format!("it is gone for good: {choice} (syncs.{sync}.removal.hard){kept}")
+        }
+    })
+}

@@ -1,0 +1,125 @@
+//! Protected target objects: never adopted, changed, disabled or deleted.
+
+use muster_connector::FoundObject;
+use muster_model::pack::unpack_row;
+use muster_model::{CaseRule, Key, Row, Slot};
+use muster_store::{LinkUpdate, LinkView, OperationKind, ParkReason};
+
+use crate::apply::Sent;
+use crate::compile::{Compiled, Input};
+use crate::cycle::Engine;
+use crate::error::EngineError;
+use crate::pass::parked;
+use crate::prepare::Prepared;
+use crate::report::Report;
+
+/// The rule that parks whoever wants a protected object.
+pub(crate) const PROTECTED: &str = "protected";
+
+impl Compiled {
+    /// Whether a target object with these attributes is protected. What is not known counts as protected.
+    #[must_use]
+    pub fn protects(&self, row: &Row) -> bool {
+        self.weigh(row).unwrap_or(true)
+    }
+
+    /// As [`Self::protects`]; `None` where an attribute that matters is unknown.
+    fn weigh(&self, row: &Row) -> Option<bool> {
+        let position = |name: &str| self.target_attributes.iter().position(|known| known == name);
+        let slot = |name: &str| position(name).map_or(&Slot::Unknown, |position| row.slot(position));
+        let ignores_case =
+            |name: &str| self.target.attribute(name).is_some_and(|attribute| attribute.case == CaseRule::Insensitive);
+        let verdicts: Vec<Option<bool>> =
+            self.rules.protect.iter().map(|condition| condition.holds(slot, ignores_case)).collect();
+        if verdicts.contains(&Some(true)) {
+            return Some(true);
+        }
+        verdicts.iter().all(Option::is_some).then_some(false)
+    }
+
+    /// Whether all attributes that protection asks for are written by this sync, so that the link knows them.
+    fn knows_protection(&self) -> bool {
+        self.rules
+            .protect
+            .iter()
+            .flat_map(muster_expression::Condition::attributes)
+            .all(|name| self.columns.iter().any(|column| column.attribute.name == *name && column.input != Input::None))
+    }
+}
+
+/// Why a link's object is left alone.
+pub(crate) fn reason(compiled: &Compiled, kind: OperationKind) -> ParkReason {
+    ParkReason {
+        operation: None,
+        kind,
+        rule: PROTECTED.to_owned(),
+        attribute: None,
+        message: format!("the target object is protected by syncs.{}.protect", compiled.rules.name),
+    }
+}
+
+impl Engine {
+    /// Takes out of what is about to be sent whatever would touch a protected object, and parks it.
+    pub(crate) async fn spare_protected(
+        &self,
+        prepared: &Prepared,
+        sending: Vec<Sent>,
+        settled: &mut Vec<LinkUpdate>,
+        report: &mut Report,
+    ) -> Result<Vec<Sent>, EngineError> {
+        let compiled = &prepared.compiled;
+        if compiled.rules.protect.is_empty() {
+            return Ok(sending);
+        }
+        let mut verdicts: Vec<Option<bool>> = Vec::with_capacity(sending.len());
+        for sent in &sending {
+            verdicts.push(match (&sent.kind, &sent.link.written) {
+                (OperationKind::Create, _) => Some(false),
+                (_, Some(written)) if compiled.knows_protection() => {
+                    compiled.weigh(&unpack_row(&prepared.layout.target, written)?)
+                }
+                _ => None,
+            });
+        }
+        let asked: Vec<Key> = sending
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| verdict.is_none())
+            .map(|(sent, _)| sent.operation.key.clone().unwrap_or(Key(Vec::new())))
+            .collect();
+        let mut found = self.look_at(prepared, &asked).await?.into_iter();
+        let mut going = Vec::with_capacity(sending.len());
+        for (sent, verdict) in sending.into_iter().zip(verdicts) {
+            let is_protected = verdict.unwrap_or_else(|| {
+                // What is not there any more needs no protection.
+                found.next().flatten().is_some_and(|object| compiled.protects(&object.row))
+            });
+            if is_protected {
+                report.parked += 1;
+                settled.push(protected(compiled, &sent.link, sent.kind, self.clock.now()));
+            } else {
+                going.push(sent);
+            }
+        }
+        Ok(going)
+    }
+
+    async fn look_at(&self, prepared: &Prepared, keys: &[Key]) -> Result<Vec<Option<FoundObject>>, EngineError> {
+        let side = &prepared.target;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let found =
+            target.get(&side.request, keys).await.map_err(|error| EngineError::connection(&side.name, error))?;
+        if found.len() == keys.len() {
+            return Ok(found);
+        }
+        let problem = format!("asked for {} objects, it answered {}", keys.len(), found.len());
+        Err(EngineError::connection(&side.name, muster_connector::Error::Bug(problem)))
+    }
+}
+
+pub(crate) fn protected(compiled: &Compiled, link: &LinkView, kind: OperationKind, now: i64) -> LinkUpdate {
+    parked(link, reason(compiled, kind), now)
+}

@@ -1,0 +1,304 @@
+//! A target in memory, with faults.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_connector::{
+    Batch, CheckReport, Connector, Cursor, Effect, Error, FoundObject, FoundPage, Kind, OperationId, Outcome,
+    ReadRequest, RetryScope, Target, UsedType,
+};
+use muster_model::{
+    Anchor, AssignedBy, Attribute, Enabling, Key, ObjectType, Once, Row, Schema, Slot, TargetCapabilities, Value,
+    ValueType,
+};
+
+/// What goes wrong at the target.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fault {
+    /// A value that no object may have: rejected alone, refused in company.
+    Poison(&'static str),
+    /// The answer is lost after the effect, this many times.
+    LostAnswers(usize),
+    /// Unreachable before anything is sent, this many times.
+    Down(usize),
+    /// Every operation is answered "try again later", this many times.
+    Later(usize),
+    /// Someone is asked to forget an id: the answer lacks it.
+    Silent(usize),
+    /// Whatever does not disable is rejected, each operation by itself.
+    RejectAll,
+    /// Everything is rejected, each operation by itself.
+    RejectEverything,
+}
+
+#[derive(Default)]
+pub(super) struct TargetState {
+    pub(super) rows: BTreeMap<i64, BTreeMap<String, Slot>>,
+    pub(super) next: i64,
+    pub(super) faults: Vec<Fault>,
+    pub(super) applied: Vec<(OperationId, Kind)>,
+    pub(super) batches: usize,
+}
+
+pub(super) struct MemoryTarget {
+    pub(super) state: Mutex<TargetState>,
+    pub(super) identity: Mutex<String>,
+    pub(super) can_disable: bool,
+    pub(super) max_batch: std::sync::atomic::AtomicU32,
+}
+
+impl MemoryTarget {
+    pub(super) fn new(can_disable: bool) -> Self {
+        let state = TargetState { next: 1, ..TargetState::default() };
+        Self {
+            state: Mutex::new(state),
+            identity: Mutex::new("memory target".to_owned()),
+            can_disable,
+            max_batch: 4.into(),
+        }
+    }
+
+    pub(super) fn insert(&self, login: &str, name: &str) -> i64 {
+        let mut state = self.state.lock().unwrap();
+        let id = state.next;
+        state.next += 1;
+        let row = [
+            ("login".to_owned(), Slot::text(login)),
+            ("name".to_owned(), Slot::text(name)),
+            ("enabled".to_owned(), Slot::One(Value::Boolean(true))),
+            ("extra".to_owned(), Slot::text("not ours")),
+        ];
+        state.rows.insert(id, row.into());
+        id
+    }
+
+    /// (login, name, enabled) of every row.
+    pub(super) fn people(&self) -> Vec<(String, String, bool)> {
+        let state = self.state.lock().unwrap();
+        let text = |slot: Option<&Slot>| slot.and_then(Slot::value).map_or(String::new(), ToString::to_string);
+        let mut people: Vec<_> = state
+            .rows
+            .values()
+            .map(|row| (text(row.get("login")), text(row.get("name")), text(row.get("enabled")) == "true"))
+            .collect();
+        people.sort();
+        people
+    }
+}
+
+#[async_trait]
+impl Connector for MemoryTarget {
+    async fn check(&self, _used: &[UsedType]) -> Result<CheckReport, Error> {
+        Ok(CheckReport::default())
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        let login = Attribute { required: true, unique: true, ..Attribute::new("login", ValueType::Text) };
+        Ok(Schema {
+            identity: self.identity.lock().unwrap().clone(),
+            types: vec![ObjectType {
+                name: "person".to_owned(),
+                anchor: Anchor { attributes: vec!["key".to_owned()], assigned_by: AssignedBy::System },
+                alternate_keys: vec![vec!["login".to_owned()]],
+                attributes: vec![
+                    Attribute::new("key", ValueType::Integer),
+                    login,
+                    Attribute { max_length: Some(20), ..Attribute::new("name", ValueType::Text) },
+                    Attribute::new("enabled", ValueType::Boolean),
+                    Attribute::new("extra", ValueType::Text),
+                    Attribute::new("level", ValueType::Integer),
+                ],
+                enabling: self.can_disable.then(|| Enabling { attribute: "enabled".to_owned() }),
+                source: None,
+                target: Some(TargetCapabilities {
+                    once: Once::Natural,
+                    readable: true,
+                    can_delete: true,
+                    can_rename: false,
+                    ordered: false,
+                    max_batch: self.max_batch.load(std::sync::atomic::Ordering::Relaxed),
+                    max_in_flight: 2,
+                }),
+            }],
+        })
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(self)
+    }
+}
+
+fn number(key: &Key) -> i64 {
+    match key.0.as_slice() {
+        [Value::Integer(number)] => *number,
+        _ => panic!("not a key of this target: {key}"),
+    }
+}
+
+/// Whether another row has the login.
+fn taken(state: &TargetState, key: Option<&Key>, values: &BTreeMap<String, Slot>) -> bool {
+    let own = key.map(number);
+    let login = values.get("login");
+    login.is_some() && state.rows.iter().any(|(id, row)| Some(*id) != own && row.get("login") == login)
+}
+
+fn found(request: &ReadRequest, id: i64, row: &BTreeMap<String, Slot>) -> FoundObject {
+    let slots = request.attributes.iter().map(|name| row.get(name).cloned().unwrap_or(Slot::Null)).collect();
+    FoundObject { key: Key::one(Value::Integer(id)), row: Row(slots), version: None }
+}
+
+#[async_trait]
+impl Target for MemoryTarget {
+    async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<FoundObject>>, Error> {
+        let state = self.state.lock().unwrap();
+        Ok(keys.iter().map(|key| state.rows.get(&number(key)).map(|row| found(request, number(key), row))).collect())
+    }
+
+    async fn find(
+        &self,
+        request: &ReadRequest,
+        by: &[String],
+        values: &[Vec<Value>],
+    ) -> Result<Vec<Vec<FoundObject>>, Error> {
+        let state = self.state.lock().unwrap();
+        let matches = |row: &BTreeMap<String, Slot>, tuple: &[Value]| {
+            by.iter().zip(tuple).all(|(name, value)| row.get(name).and_then(Slot::value) == Some(value))
+        };
+        let of = |tuple: &Vec<Value>| {
+            let rows = state.rows.iter().filter(|(_, row)| matches(row, tuple));
+            rows.take(2).map(|(id, row)| found(request, *id, row)).collect()
+        };
+        Ok(values.iter().map(of).collect())
+    }
+
+    async fn list(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
+        let state = self.state.lock().unwrap();
+        let after = cursor.map_or(0, |Cursor(at)| String::from_utf8_lossy(at).parse::<i64>().unwrap());
+        let rows: Vec<_> = state.rows.range(after + 1..).take(2).collect();
+        let next = (rows.len() == 2).then(|| Cursor(rows[1].0.to_string().into_bytes()));
+        Ok(FoundPage { objects: rows.into_iter().map(|(id, row)| found(request, *id, row)).collect(), next })
+    }
+
+    async fn preview(&self, batch: &Batch) -> Result<Vec<String>, Error> {
+        Ok(batch.operations.iter().map(|operation| format!("{:?}", operation.kind)).collect())
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
+        let mut state = self.state.lock().unwrap();
+        state.batches += 1;
+        let mut lose = false;
+        let mut silent = false;
+        for index in 0..state.faults.len() {
+            let unreachable =
+                |nothing_sent| Error::Unreachable { problem: "connection reset".to_owned(), nothing_sent };
+            match &mut state.faults[index] {
+                Fault::Down(times) if *times > 0 => {
+                    *times -= 1;
+                    return Err(unreachable(true));
+                }
+                Fault::LostAnswers(times) if *times > 0 => {
+                    *times -= 1;
+                    lose = true;
+                }
+                Fault::Silent(times) if *times > 0 => {
+                    *times -= 1;
+                    silent = true;
+                }
+                Fault::Later(times) if *times > 0 => {
+                    *times -= 1;
+                    let retry = Outcome::Retry {
+                        after: Duration::from_secs(30),
+                        scope: RetryScope::Object,
+                        problem: "locked".to_owned(),
+                    };
+                    return Ok(batch.operations.iter().map(|operation| (operation.id, retry.clone())).collect());
+                }
+                Fault::Poison(value) => {
+                    let value = *value;
+                    let poisoned = |row: &Row| row.0.iter().any(|slot| *slot == Slot::text(value));
+                    if batch.operations.iter().any(|operation| poisoned(&operation.row)) {
+                        let problem = format!("{value:?} is forbidden");
+                        if batch.operations.len() > 1 {
+                            return Err(Error::Refused { problem });
+                        }
+                        let rejected = Outcome::Rejected {
+                            attribute: Some("name".to_owned()),
+                            rule: "forbidden".to_owned(),
+                            message: problem,
+                        };
+                        return Ok(vec![(batch.operations[0].id, rejected)]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut outcomes = Vec::new();
+        for operation in &batch.operations {
+            assert!(
+                !state.applied.iter().any(|(id, _)| *id == operation.id),
+                "operation {} was sent twice",
+                operation.id
+            );
+            state.applied.push((operation.id, operation.kind.clone()));
+            let values = || {
+                let known = batch.attributes.iter().zip(&operation.row.0).filter(|(_, slot)| !slot.is_unknown());
+                known.map(|(name, slot)| (name.clone(), slot.clone())).collect::<BTreeMap<_, _>>()
+            };
+            let spared = state.faults.contains(&Fault::RejectAll) && operation.enabling == Some(false);
+            if !spared && (state.faults.contains(&Fault::RejectAll) || state.faults.contains(&Fault::RejectEverything))
+            {
+                let rejected = Outcome::Rejected {
+                    attribute: Some("name".to_owned()),
+                    rule: "forbidden".to_owned(),
+                    message: "not today".to_owned(),
+                };
+                outcomes.push((operation.id, rejected));
+                continue;
+            }
+            let outcome = match &operation.kind {
+                Kind::Create => {
+                    let values = values();
+                    let login = values.get("login").cloned();
+                    let twin = state.rows.iter().find(|(_, row)| row.get("login") == login.as_ref()).map(|(id, _)| *id);
+                    match twin {
+                        Some(id) => Outcome::Exists { key: Key::one(Value::Integer(id)) },
+                        None => {
+                            let id = state.next;
+                            state.next += 1;
+                            state.rows.insert(id, values);
+                            let key = Some(Key::one(Value::Integer(id)));
+                            Outcome::Applied(Effect { key, ..Effect::default() })
+                        }
+                    }
+                }
+                Kind::Update if taken(&state, operation.key.as_ref(), &values()) => Outcome::Rejected {
+                    attribute: Some("login".to_owned()),
+                    rule: "unique".to_owned(),
+                    message: "taken".to_owned(),
+                },
+                Kind::Update => match state.rows.get_mut(&number(operation.key.as_ref().unwrap())) {
+                    Some(row) => {
+                        row.extend(values());
+                        Outcome::Applied(Effect::default())
+                    }
+                    None => Outcome::Missing,
+                },
+                Kind::Delete => match state.rows.remove(&number(operation.key.as_ref().unwrap())) {
+                    Some(_) => Outcome::Applied(Effect::default()),
+                    None => Outcome::Missing,
+                },
+                other => Outcome::Unsupported { what: format!("{other:?}") },
+            };
+            outcomes.push((operation.id, outcome));
+        }
+        if lose {
+            return Err(Error::Unreachable { problem: "connection reset".to_owned(), nothing_sent: false });
+        }
+        if silent {
+            outcomes.pop();
+        }
+        Ok(outcomes)
+    }
+}
