@@ -8,6 +8,7 @@ mod guard;
 mod init;
 mod kills;
 mod messages;
+mod operator;
 mod postgresql;
 mod running;
 mod service;

@@ -53,6 +53,24 @@ pub(crate) enum Command {
     Init(InitArguments),
     /// Says how the syncs stand and what waits for a person.
     Status,
+    /// Lists the changes that the guard holds.
+    Held(HeldArguments),
+    /// Lets held changes go.
+    Approve(ApproveArguments),
+    /// Lists the objects that were refused, and why.
+    Parked(ParkedArguments),
+    /// Tries refused objects again with the next cycle.
+    Retry(RetryArguments),
+    /// Leaves a source object alone for good.
+    Ignore(ObjectArguments),
+    /// Takes back an `ignore` or an `unlink`: the object is matched again.
+    Unignore(ObjectArguments),
+    /// Links a source object to a target object by hand.
+    Link(LinkArguments),
+    /// Separates a source object from its target object, which stays as it is.
+    Unlink(ObjectArguments),
+    /// Says why an object looks as it does, and what would happen next.
+    Explain(ObjectArguments),
     /// Runs an Entra ID tenant on this machine, to try things against.
     Sandbox(SandboxArguments),
 }
@@ -97,6 +115,9 @@ pub(crate) struct PlanArguments {
     /// Read everything from the source anew.
     #[arg(long)]
     pub(crate) full: bool,
+    /// Read all keys of the target, and say how target and source fit. Done by itself before the first sync.
+    #[arg(long)]
+    pub(crate) takeover: bool,
     /// How many changes of each kind are listed.
     #[arg(long, default_value_t = 10, value_name = "NUMBER")]
     pub(crate) limit: usize,
@@ -189,6 +210,71 @@ fn time_span(text: &str) -> Result<std::time::Duration, String> {
     let span = muster_settings::TimeSpan::parse(text)
         .ok_or("write a number with its unit, such as \"90s\", \"5m\" or \"12h\"")?;
     Ok(std::time::Duration::from_millis(u64::try_from(span.milliseconds()).unwrap_or(0)))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HeldArguments {
+    /// The sync's name; all of them without it.
+    pub(crate) sync: Option<String>,
+    /// How many objects of each hold are listed.
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// The first characters of the hold's digest, as `muster held` shows it.
+    pub(crate) digest: String,
+    /// How many of the approved objects are listed.
+    #[arg(long, default_value_t = 10, value_name = "NUMBER")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParkedArguments {
+    /// The sync's name; all of them without it.
+    pub(crate) sync: Option<String>,
+    /// How many objects of each sync are listed.
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// Source objects, by key or by the value they are matched by.
+    #[arg(value_name = "KEY", conflicts_with_all = ["rule", "all"], required_unless_present_any = ["rule", "all"])]
+    pub(crate) keys: Vec<String>,
+    /// All that this rule refused.
+    #[arg(long, value_name = "RULE", conflicts_with = "all")]
+    pub(crate) rule: Option<String>,
+    /// With --rule: only where this attribute is to blame.
+    #[arg(long, value_name = "ATTRIBUTE", requires = "rule")]
+    pub(crate) attribute: Option<String>,
+    /// All of the sync.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ObjectArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// The source object's key, or the value it is matched by.
+    pub(crate) key: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArguments {
+    /// The sync's name.
+    pub(crate) sync: String,
+    /// The source object's key, or the value it is matched by.
+    pub(crate) key: String,
+    /// The target object's key; the parts of a compound key with a slash between them.
+    pub(crate) target: String,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod commands;
 mod connectors;
 mod exit;
 mod log;
+mod operator;
 mod output;
 mod progress;
 mod proposal;
@@ -68,6 +69,15 @@ async fn run(cli: Cli, settings: Option<Settings>) -> Result<(), Failure> {
         Command::State(arguments) => commands::state::run(&config, &arguments).await,
         Command::Init(arguments) => commands::init::run(&config, &arguments).await,
         Command::Status => commands::status::run(&config, output).await,
+        Command::Held(arguments) => commands::held::run(&config, output, &arguments).await,
+        Command::Approve(arguments) => commands::approve::run(&config, output, &arguments).await,
+        Command::Parked(arguments) => commands::parked::run(&config, output, &arguments).await,
+        Command::Retry(arguments) => commands::retry::run(&config, output, &arguments).await,
+        Command::Ignore(arguments) => commands::ignore::run(&config, output, &arguments).await,
+        Command::Unignore(arguments) => commands::ignore::take_back(&config, output, &arguments).await,
+        Command::Link(arguments) => commands::link::run(&config, output, &arguments).await,
+        Command::Unlink(arguments) => commands::unlink::run(&config, output, &arguments).await,
+        Command::Explain(arguments) => commands::explain::run(&config, output, &arguments).await,
         Command::Sandbox(arguments) => commands::sandbox::run(output, &arguments).await,
     }
 }

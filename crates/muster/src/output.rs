@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use muster_connector::Severity;
-use muster_engine::{Plan, PlannedKind, Report, RuleFinding};
+use muster_engine::{Plan, PlannedKind, Report, RuleFinding, Takeover};
 use muster_settings::Settings;
 use serde::Serialize;
 
@@ -97,6 +97,7 @@ pub(crate) fn report(report: &Report) {
     let done: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
     let done = if done.is_empty() { "nothing to do".to_owned() } else { done.join(", ") };
+    let done = if report.observed { format!("observed, and nothing written: {done}") } else { done };
     line(format!("{}: {done}; {} entries read, {:.1} s", report.sync, report.read, report.seconds));
     for note in &report.notes {
         line(format!("  note: {note}"));
@@ -129,6 +130,9 @@ pub(crate) fn plan(plan: &Plan) {
         if let Some(reason) = &change.reason {
             line(format!("    {}", visible(reason)));
         }
+        if let Some(held) = &change.held {
+            line(format!("    held: {} waits for approval", visible(held)));
+        }
     }
     if plan.not_listed > 0 {
         line(format!("… and {} more (--limit lists more)", plan.not_listed));
@@ -147,6 +151,14 @@ pub(crate) fn plan(plan: &Plan) {
     let wanted: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, words)| format!("{number} {words}")).collect();
     let wanted = if wanted.is_empty() { "nothing to do".to_owned() } else { wanted.join(", ") };
+    if !plan.values.is_empty() {
+        let values: Vec<String> =
+            plan.values.iter().map(|(name, times)| format!("{} {times}", visible(name))).collect();
+        line(format!("values that would change, by attribute: {}", values.join(", ")));
+    }
+    if let Some(takeover) = &plan.takeover {
+        takeover_lines(takeover);
+    }
     line(format!("{}: {wanted}", report.sync));
     for note in &report.notes {
         line(format!("  note: {note}"));
@@ -158,6 +170,33 @@ pub(crate) fn plan(plan: &Plan) {
         for statement in &plan.statements {
             line(if is_terminal { visible(statement) } else { statement.clone() });
         }
+    }
+}
+
+/// How a filled target and the source fit.
+fn takeover_lines(takeover: &Takeover) {
+    line("how source and target fit:");
+    let counts = [
+        (takeover.matched, "source objects match exactly one target object, and would adopt it"),
+        (takeover.ambiguous, "match more than one, and would be parked"),
+        (takeover.second_claimants, "match an object that another source object has, and would be parked"),
+        (takeover.protected, "match a protected object, and would be parked"),
+    ];
+    for (number, words) in counts.into_iter().filter(|(number, _)| *number > 0) {
+        line(format!("  {number} {words}"));
+    }
+    let Some((all, foreign)) = takeover.target_objects.zip(takeover.foreign) else {
+        line("  the target cannot list its objects, so those that belong to nobody are not counted");
+        return;
+    };
+    line(format!("  {foreign} of {all} target objects belong to no source object, and stay as they are"));
+    for (key, name) in &takeover.first_foreign {
+        let name = name.as_deref().map(|name| format!("{name}  ")).unwrap_or_default();
+        line(format!("    {}target {}", visible(&name), visible(key)));
+    }
+    let rest = foreign.saturating_sub(takeover.first_foreign.len() as u64);
+    if rest > 0 {
+        line(format!("    … and {rest} more (--limit lists more)"));
     }
 }
 

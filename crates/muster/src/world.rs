@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
-    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Observer, Removal, RemovalRules,
-    SyncRules, SystemClock, When,
+    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Mode, Observer, Removal,
+    RemovalRules, SyncRules, SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};
@@ -225,8 +225,15 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
         guard: GuardRules {
             delete: limit(&sync.guard.delete, guards.delete),
             disable: limit(&sync.guard.disable, guards.disable),
+            clear: limit(&sync.guard.clear, guards.clear),
+            member_removal: limit(&sync.guard.member_removal, guards.member_removal),
             missing: limit(&sync.guard.missing, guards.missing),
         },
+        mode: match sync.mode {
+            muster_settings::Mode::Apply => Mode::Apply,
+            muster_settings::Mode::Observe => Mode::Observe,
+        },
+        protect: sync.protect.clone(),
     }
 }
 

@@ -134,6 +134,13 @@ pub(crate) struct SyncForm {
     /// with `value` and `when`.
     #[schemars(extend("minProperties" = 1))]
     map: BTreeMap<String, MappingForm>,
+    /// Whether the target is written. With `"observe"` the sync reads and says what it would do, and writes nothing:
+    /// the way to take over a target that is filled already.
+    mode: Option<Mode>,
+    /// Target objects that are never touched: not adopted, changed, disabled or deleted. A list of conditions such as
+    /// `'[employee_no] EQUALS "0001"'`, any of which suffices.
+    #[schemars(extend("x-muster-hint" = CONDITION_HINT))]
+    protect: Option<Vec<String>>,
     /// Further source attributes to read and keep in the state, besides those that the mappings use.
     #[schemars(extend("uniqueItems" = true))]
     read: Option<Vec<String>>,
@@ -156,6 +163,10 @@ pub(crate) struct MatchForm {
 
 /// A text that is an expression.
 pub(crate) struct ExpressionForm;
+
+/// How conditions are written, for messages.
+pub(crate) const CONDITION_HINT: &str =
+    "write conditions in a list: ['[employee_no] EQUALS \"0001\"', '[is_service] IS TRUE']";
 
 /// How expressions are written, for messages.
 const EXPRESSION_HINT: &str = "write an expression in quotes: \"[mail]\" for an attribute, '\"text\"' for a text, \"42\" for a number, \"True\" for a truth value";
@@ -230,6 +241,17 @@ pub enum When {
     Create,
 }
 
+/// Whether a sync writes its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Apply,
+    /// It says what it would do, and writes nothing.
+    Observe,
+}
+
 /// What happens to a target object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -263,8 +285,8 @@ pub struct RemovalSettings {
     pub delete_adopted: Option<bool>,
 }
 
-/// How many changes of a dangerous kind are let through without asking; above its limit all changes of the kind wait
-/// for the limit to be raised.
+/// How many changes of a dangerous kind are let through in 24 hours without asking; above its limit all changes of the
+/// kind wait for `muster approve`. What was approved does not count.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename = "Guard", deny_unknown_fields)]
 pub struct GuardSettings {
@@ -272,6 +294,12 @@ pub struct GuardSettings {
     pub delete: Option<LimitSettings>,
     /// Disabled objects, in percent of all linked objects: 10 by default, and 10 at least.
     pub disable: Option<LimitSettings>,
+    /// Values that become empty, for each attribute in percent of the linked objects that have one: 10 by default, and
+    /// 10 at least.
+    pub clear: Option<LimitSettings>,
+    /// Members removed from groups, in percent of the members written: 20 by default, and 10 at least. Not used yet:
+    /// this version writes no memberships.
+    pub member_removal: Option<LimitSettings>,
     /// Objects missing from a complete read, in percent of those of the read before: 20 by default, and 10 at least.
     pub missing: Option<LimitSettings>,
 }

@@ -31,7 +31,7 @@ mod words;
 mod tests;
 
 pub use environment::{Environment, RESERVED_VARIABLES};
-pub use form::{GuardSettings, LimitSettings, LogFormat, LogLevel, LogSettings, Removal, RemovalSettings, When};
+pub use form::{GuardSettings, LimitSettings, LogFormat, LogLevel, LogSettings, Mode, Removal, RemovalSettings, When};
 pub use load::load;
 pub use place::{Place, Problem, Problems};
 pub use schedule::Schedule;

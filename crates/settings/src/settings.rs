@@ -5,11 +5,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use muster_expression::Expression;
+use muster_expression::{Condition, Expression};
 use secrecy::SecretString;
 
 use crate::environment::Environment;
-use crate::form::{GuardSettings, LogSettings, RemovalSettings, When};
+use crate::form::{GuardSettings, LogSettings, Mode, RemovalSettings, When};
 use crate::place::{Place, Problems};
 use crate::schedule::Schedule;
 use crate::secrets::{self, SecretReference};
@@ -122,6 +122,10 @@ pub struct SyncSettings {
     pub removal: RemovalSettings,
     /// The limits of bulk changes.
     pub guard: GuardSettings,
+    /// Whether the target is written.
+    pub mode: Mode,
+    /// Target objects for which one of these holds are never touched.
+    pub protect: Vec<Condition>,
     /// Where it stands.
     pub place: Place,
 }

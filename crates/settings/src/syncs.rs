@@ -2,7 +2,7 @@
 //!
 //! Read piece by piece, so that a mistake in one line hides none in another.
 
-use muster_expression::Expression;
+use muster_expression::{Condition, Expression};
 use muster_model::nearest;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +58,8 @@ impl Reader<'_> {
         let schedule = self.schedule(every.is_some());
         let matching = self.matching();
         let map = self.mappings();
+        let mode = self.setting("mode").unwrap_or_default();
+        let protect = self.conditions("protect");
         // Before the tables they stand in are read as a whole, so that the very setting is named.
         self.limits();
         let removal: Option<RemovalSettings> = self.setting("removal");
@@ -73,6 +75,8 @@ impl Reader<'_> {
             read: self.setting("read").unwrap_or_default(),
             removal: removal.unwrap_or_default(),
             guard: guard.unwrap_or_default(),
+            mode,
+            protect,
             place: entry.place.clone(),
         })
     }
@@ -234,6 +238,23 @@ impl Reader<'_> {
             mappings.push(MappingSettings { target: entry.key.clone(), value, when, place: entry.place.clone() });
         }
         mappings
+    }
+
+    fn conditions(&mut self, name: &str) -> Vec<Condition> {
+        let table = self.table;
+        let path = child(&self.path, name);
+        let mut conditions = Vec::new();
+        for (position, node) in table.get(name).and_then(Node::list).into_iter().flatten().enumerate() {
+            let Some(text) = node.text() else { continue };
+            match Condition::parse(text) {
+                Ok(condition) => conditions.push(condition),
+                Err(error) => {
+                    let fix = format!("look at character {} of the condition", error.at + 1);
+                    self.add(&node.place, &format!("{path}[{position}]"), error.problem, fix);
+                }
+            }
+        }
+        conditions
     }
 
     fn expression(&mut self, text: &str, place: &Place, path: &str) -> Option<Expression> {

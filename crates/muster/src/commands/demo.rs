@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_connector::{Batch, Epoch, Kind, Operation, OperationId};
-use muster_engine::CycleOptions;
+use muster_engine::{CycleOptions, PlanOptions};
 use muster_model::{Row, Slot};
 use muster_sandbox::{Directory, Facts, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -182,7 +182,7 @@ impl Demo {
         let state = world::state(&settings).await?;
         let progress = Arc::new(Progress::new(true));
         let engine = world::engine(&settings, sync, &state, progress.clone()).await?;
-        let planned = engine.plan(&world::rules(sync), false, limit, false).await;
+        let planned = engine.plan(&world::rules(sync), &PlanOptions { limit, ..PlanOptions::default() }).await;
         progress.finish();
         output::plan(&planned.map_err(|error| Failure::engine(&error, &settings))?);
         Ok(())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use muster_engine::{Clock as _, LifecycleClock, SystemClock};
 use muster_settings::Settings;
-use muster_store::SyncId;
+use muster_store::{EventRecord, SyncId};
 
 use crate::cli::{PauseArguments, ResumeArguments};
 use crate::exit::Failure;
@@ -33,6 +33,11 @@ pub(crate) async fn resume(config: &Path, arguments: &ResumeArguments) -> Result
     // Whoever lets a sync go on has looked at its clock as well: it was said in every report.
     state.store.raise_clock_mark(now).await?;
     state.store.set_paused(sync, None).await?;
+    if state.store.end_quarantine(sync).await? {
+        let event = EventRecord { at: now, sync, link: None, code: "resumed".to_owned(), detail: String::new() };
+        state.store.add_events(&[event]).await?;
+        output::line(format!("{} is not in quarantine any more", arguments.sync));
+    }
     state.store.request_cycle(sync, now).await?;
     output::line(format!("{} goes on, at once where the service runs", arguments.sync));
     Ok(())

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use muster_engine::PlanOptions;
+
 use crate::cli::{OutputForm, PlanArguments};
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -14,7 +16,13 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &PlanArgumen
     let state = world::state_after(&settings, arguments.wait).await?;
     let progress = Arc::new(Progress::new(form == OutputForm::Table));
     let engine = world::engine(&settings, sync, &state, progress.clone()).await?;
-    let planned = engine.plan(&world::rules(sync), arguments.full, arguments.limit, arguments.sql).await;
+    let options = PlanOptions {
+        full: arguments.full,
+        limit: arguments.limit,
+        statements: arguments.sql,
+        takeover: arguments.takeover,
+    };
+    let planned = engine.plan(&world::rules(sync), &options).await;
     progress.finish();
     let plan = planned.map_err(|error| Failure::engine(&error, &settings))?;
     match form {

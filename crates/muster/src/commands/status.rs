@@ -2,23 +2,25 @@
 
 use std::path::Path;
 
-use chrono::DateTime;
 use muster_engine::{Clock as _, SystemClock};
-use muster_model::Key;
-use muster_store::{RunRecord, SyncCounts, SyncId};
+use muster_settings::Mode;
+use muster_store::{LinkId, RunRecord, SyncCounts, SyncId};
 use serde_json::json;
 
+use super::held;
 use crate::cli::OutputForm;
 use crate::exit::Failure;
-use crate::world::State;
-use crate::{output, world};
+use crate::operator::{Desk, key, time};
+use crate::output;
 
 /// Parked objects listed for each sync.
 const LISTED: u32 = 10;
+/// Events listed for each sync.
+const EVENTS: u32 = 5;
 
 pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> {
-    let settings = world::settings(config)?;
-    let state = world::state_to_read(&settings).await?;
+    let desk = Desk::open(config).await?;
+    let state = &desk.state;
     let names = state.store.sync_names().await?;
     let mut rows = Vec::new();
     let mut documents = Vec::new();
@@ -26,16 +28,9 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
     for (name, sync) in names {
         let counts = state.store.counts(sync, SystemClock.now()).await?;
         let run = state.store.runs(sync, 1).await?.into_iter().next();
-        let configured = settings.sync(&name).is_some();
-        rows.push(row(&name, configured, &counts, run.as_ref()));
-        waiting.extend(waits(&state, &name, sync).await?);
-        if counts.parked > u64::from(LISTED) {
-            waiting.push(format!(
-                "{name}: … and {} more parked (--output json lists all)",
-                counts.parked - u64::from(LISTED)
-            ));
-        }
-        documents.push(document(&state, &name, configured, sync, &counts, run.as_ref()).await?);
+        rows.push(row(&name, desk.settings.sync(&name).is_some(), &counts, run.as_ref()));
+        waiting.extend(waits(&desk, &name, sync, counts.parked).await?);
+        documents.push(document(&desk, &name, sync, &counts, run.as_ref()).await?);
     }
     if form == OutputForm::Json {
         return output::json(&json!({ "syncs": documents }));
@@ -49,12 +44,6 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
         output::line(output::visible(&line));
     }
     Ok(())
-}
-
-fn time(milliseconds: i64) -> String {
-    DateTime::from_timestamp_millis(milliseconds)
-        .map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
-        .unwrap_or_default()
 }
 
 fn outcome(run: Option<&RunRecord>) -> String {
@@ -75,61 +64,100 @@ fn row(name: &str, configured: bool, counts: &SyncCounts, run: Option<&RunRecord
     row
 }
 
-async fn waits(state: &State, name: &str, sync: SyncId) -> Result<Vec<String>, Failure> {
+/// What of a sync waits, for a person: lines that end with what to type.
+async fn waits(desk: &Desk, name: &str, sync: SyncId, parked_in_all: u64) -> Result<Vec<String>, Failure> {
+    let store = &desk.state.store;
     let mut lines = Vec::new();
-    for hold in state.store.holds(sync).await? {
+    if desk.settings.sync(name).is_some_and(|sync| sync.mode == Mode::Observe) {
+        lines.push(format!("{name}: observes only, and writes nothing (syncs.{name}.mode)"));
+    }
+    if let Some(quarantine) = store.quarantine(sync).await? {
+        let attribute = quarantine.attribute.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
         lines.push(format!(
-            "{name}: {} changes of kind {} are held, {} may go; raise syncs.{name}.guard.{} if they are right",
-            hold.wanted, hold.kind, hold.allowed, hold.kind
+            "{name}: in quarantine since {}: most was refused by the rule {}{attribute}; a few are tried again at {}; \
+             `muster parked {name}` says why, `muster resume {name}` ends it",
+            time(quarantine.since),
+            quarantine.rule,
+            time(quarantine.next_probe_at)
         ));
     }
-    for parked in state.store.parked(sync, LISTED).await? {
-        let key = Key::decode(&parked.anchor).map(|key| key.to_string()).unwrap_or_default();
+    for hold in store.holds(sync).await? {
+        lines.push(held::headline(name, &hold));
+    }
+    let names = desk.names(name).await?;
+    let parked = store.parked(sync, LISTED).await?;
+    let links: Vec<LinkId> = parked.iter().map(|parked| parked.link).collect();
+    let views = store.links(&links).await?;
+    for parked in parked {
+        let known = views.iter().find(|view| view.id == parked.link).and_then(|view| names.name(view));
+        let known = known.map(|known| format!("{known} ")).unwrap_or_default();
         let attribute = parked.attribute.map(|attribute| format!(" {attribute}:")).unwrap_or_default();
         let message = parked.message.unwrap_or_default();
         lines.push(format!(
-            "{name}: {key} is parked since {}:{attribute} {} ({message})",
+            "{name}: {known}{} is parked since {}:{attribute} {} ({message})",
+            key(&parked.anchor),
             time(parked.since),
             parked.rule
         ));
+    }
+    if parked_in_all > u64::from(LISTED) {
+        lines.push(format!("{name}: … and {} more parked (`muster parked {name}`)", parked_in_all - u64::from(LISTED)));
+    }
+    for event in store.events(sync, None, EVENTS).await? {
+        lines.push(format!("{name}: {} {} {}", time(event.at), event.code, event.detail));
     }
     Ok(lines)
 }
 
 async fn document(
-    state: &State,
+    desk: &Desk,
     name: &str,
-    configured: bool,
     sync: SyncId,
     counts: &SyncCounts,
     run: Option<&RunRecord>,
 ) -> Result<serde_json::Value, Failure> {
-    let parked: Vec<_> = state
-        .store
+    let store = &desk.state.store;
+    let parked: Vec<_> = store
         .parked(sync, u32::MAX)
         .await?
         .into_iter()
         .map(|parked| {
             json!({
-                "source": Key::decode(&parked.anchor).map(|key| key.to_string()).unwrap_or_default(),
+                "source": key(&parked.anchor),
                 "operation": parked.kind,
                 "rule": parked.rule,
                 "attribute": parked.attribute,
                 "message": parked.message,
                 "since": time(parked.since),
+                "attempts": parked.attempts,
             })
         })
         .collect();
-    let held: Vec<_> = state
-        .store
-        .holds(sync)
+    let held: Vec<_> = store.holds(sync).await?.iter().map(|hold| held::document(name, hold, &[])).collect();
+    let quarantine = store.quarantine(sync).await?.map(|quarantine| {
+        json!({
+            "rule": quarantine.rule,
+            "attribute": quarantine.attribute,
+            "since": time(quarantine.since),
+            "probes": quarantine.probes,
+            "next_probe": time(quarantine.next_probe_at),
+        })
+    });
+    let events: Vec<_> = store
+        .events(sync, None, EVENTS)
         .await?
         .into_iter()
-        .map(|hold| json!({ "kind": hold.kind, "wanted": hold.wanted, "allowed": hold.allowed, "since": time(hold.created_at) }))
+        .map(|event| json!({ "at": time(event.at), "code": event.code, "detail": event.detail }))
         .collect();
+    let configured = desk.settings.sync(name);
+    let mode = configured.map(|sync| match sync.mode {
+        Mode::Apply => "apply",
+        Mode::Observe => "observe",
+    });
     Ok(json!({
         "sync": name,
-        "configured": configured,
+        "configured": configured.is_some(),
+        "mode": mode,
         "links": counts.links,
         "linked": counts.linked,
         "disabled": counts.disabled,
@@ -137,6 +165,8 @@ async fn document(
         "waiting": counts.waiting,
         "parked": parked,
         "held": held,
+        "quarantine": quarantine,
+        "events": events,
         "last_run": run.map(|run| json!({
             "started": time(run.started_at),
             "finished": run.finished_at.map(time),

@@ -204,9 +204,9 @@ fn types_and_bounds() {
     check(
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
-        &["muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\""
-            .replace("known here are \"guard\"", "known here are \"guard\" and \"schedule\"")
-            .as_str()],
+        &[
+            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"mode\", \"protect\" and \"schedule\"",
+        ],
     );
 }
 
@@ -228,6 +228,33 @@ fn durations() {
         "\"0s\"",
         &["muster.toml:20: syncs.staff.every: this pause is out of range; write 1s to 366d, or remove it"],
     );
+}
+
+#[test]
+fn conditions_modes_and_limits() {
+    let with = |line: &str| SAMPLE.replace("[syncs.staff.map]", &format!("{line}\n[syncs.staff.map]"));
+    assert!(
+        messages(&with("mode = \"observe\"\nprotect = ['[login] EQUALS \"root\" AND [level] IS NOT NULL']")).is_empty()
+    );
+    let cases = [
+        ("mode = \"watch\"", "syncs.staff.mode: "),
+        ("protect = ['[login] LIKE \"x\"']", "syncs.staff.protect[0]: expected EQUALS"),
+        (
+            "protect = ['[a] IS NULL', 'login']",
+            "syncs.staff.protect[1]: expected an attribute, such as [department]; look at character 1 of the condition",
+        ),
+        ("protect = \"x\"", "syncs.staff.protect: expected a list, found text; write conditions in a list"),
+    ];
+    for (line, expected) in cases {
+        let found = messages(&with(line));
+        assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
+    }
+    for kind in ["delete", "disable", "clear", "member_removal", "missing"] {
+        let text = SAMPLE
+            .replace("delete = { percent = 2.5, min = 5, max = 100 }", &format!("{kind} = {{ min = 3, max = 2 }}"));
+        let found = messages(&text);
+        assert!(found.iter().any(|message| message.contains("min must not be above max")), "{kind}: {found:?}");
+    }
 }
 
 #[test]
