@@ -165,6 +165,8 @@ mod tests {
             for used in package.ships() {
                 let belongs = match used {
                     "rustls" | "rustls-native-certs" => package.name == "muster-tls",
+                    // A measurement loads rows as raw as can be.
+                    "sqlx" if package.name == "xtask" => true,
                     "sqlx" | "sqlx-core" => matches!(package.name.as_str(), "muster-store" | "muster-connector-sql"),
                     _ => true,
                 };

@@ -1,6 +1,7 @@
 //! What the project does with itself. `cargo xtask` lists the tasks.
 
 mod bench;
+mod chaos;
 mod connectors;
 mod generate;
 mod reference;
@@ -15,8 +16,12 @@ cargo xtask generate [--check]
     and the tables of its reference; with --check it only says which of them are out of date
 
 cargo xtask bench [USERS ...]
-    measures a full sync, a delta of 1 % and an idle delta into PostgreSQL, beside the raw best of
-    the same rows in the same run; without numbers for 10000 and 100000 users
+    measures a full sync, a delta of 1 % and an idle delta into PostgreSQL and SQLite, beside the raw
+    best of the same rows in the same run; without numbers for 10000 and 100000 users
+
+cargo xtask chaos [--seeds NUMBER] [--first SEED]
+    random histories, faults and kills against a model that knows nothing of the engine, 500 without
+    a number; a seed that fails is named with the command that replays it
 ";
 
 fn main() -> anyhow::Result<()> {
@@ -29,6 +34,17 @@ fn main() -> anyhow::Result<()> {
         ["bench", users @ ..] => {
             let users = users.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
             bench::run(if users.is_empty() { &[10_000, 100_000] } else { &users }, &mut output)
+        }
+        ["chaos", options @ ..] => {
+            let (mut first, mut seeds) = (1, 500);
+            for option in options.chunks(2) {
+                match option {
+                    ["--seeds", number] => seeds = number.parse()?,
+                    ["--first", number] => first = number.parse()?,
+                    other => bail!("unknown option {:?}\n\n{USAGE}", other.join(" ")),
+                }
+            }
+            chaos::run(first, seeds)
         }
         [] | ["help" | "--help" | "-h"] => Ok(output.write_all(USAGE.as_bytes())?),
         other => bail!("unknown task {:?}\n\n{USAGE}", other.join(" ")),

@@ -171,6 +171,7 @@ async fn document(
             "started": time(run.started_at),
             "finished": run.finished_at.map(time),
             "outcome": run.outcome,
+            "report": run.report.as_deref().and_then(|report| serde_json::from_str::<serde_json::Value>(report).ok()),
         })),
     }))
 }
