@@ -23,6 +23,7 @@ use crate::guard::{Group, counter};
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
+use crate::resolve::Sought;
 
 /// How long a target may take for one batch.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -146,8 +147,19 @@ impl Sent {
             kind: self.kind,
             revision: self.link.dirty,
             content: self.content,
+            sought: self.sought(),
         };
         Ok((Operation { row, ..self.operation.clone() }, member))
+    }
+
+    /// By what the object is found if the answer is lost: its source may say something else by then.
+    pub(crate) fn sought(&self) -> Vec<u8> {
+        match (&self.operation.kind, &self.operation.key, &self.match_value) {
+            (Kind::Rename { to }, ..) => Sought::Key(to.clone()).encode(),
+            (Kind::Create, Some(key), _) => Sought::Key(key.clone()).encode(),
+            (Kind::Create, None, Some(value)) => Sought::Match(value.clone()).encode(),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it takes access away, whatever else it does.

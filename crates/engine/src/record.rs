@@ -82,7 +82,7 @@ impl Engine {
                 }
                 None => {
                     progress.open.insert(sent.link.id);
-                    if let Some(value) = sent.match_value {
+                    if let Some(value) = sent.match_value.clone() {
                         progress.creating.insert(value);
                     }
                     open.push(BatchMember {
@@ -91,6 +91,7 @@ impl Engine {
                         kind: sent.kind,
                         revision: sent.link.dirty,
                         content: sent.content,
+                        sought: sent.sought(),
                     });
                 }
             }

@@ -18,12 +18,36 @@ use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::rules::GuardKind;
 
-/// What to look for at the target.
-enum Probe {
+/// By what an object is found at the target.
+#[derive(Debug, Clone)]
+pub(crate) enum Sought {
     Key(Key),
     Match(Value),
     /// Nothing identifies it: it cannot have been created, since creates without identity are refused.
     Nowhere,
+}
+
+impl Sought {
+    /// As a batch's record keeps it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (tag, key) = match self {
+            Self::Key(key) => (0, key.encode()),
+            Self::Match(value) => (1, Key::one(value.clone()).encode()),
+            Self::Nowhere => return Vec::new(),
+        };
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&key);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+        let Some((tag, key)) = bytes.split_first() else { return Ok(Self::Nowhere) };
+        let key = Key::decode(key)?;
+        Ok(match (tag, key.0.as_slice()) {
+            (1, [value]) => Self::Match(value.clone()),
+            _ => Self::Key(key),
+        })
+    }
 }
 
 impl Engine {
@@ -78,10 +102,18 @@ impl Engine {
             }
         }
         let mut probes = Vec::with_capacity(looking.len());
-        for (_, view) in &looking {
-            probes.push(self.probe(prepared, view)?);
+        for (member, view) in &looking {
+            probes.push(self.probe(prepared, member, view)?);
         }
-        let seen = look(prepared, target, &probes).await.map_err(failed)?;
+        let mut seen = look(prepared, target, &probes).await.map_err(failed)?;
+        // What is no longer under its former key may have been renamed.
+        for (((member, _), probe), found) in looking.iter().zip(&mut probes).zip(&seen) {
+            let renamed = member.kind == OperationKind::Rename && found.is_none();
+            *probe = if renamed { Sought::decode(&member.sought)? } else { Sought::Nowhere };
+        }
+        for (found, renamed) in seen.iter_mut().zip(look(prepared, target, &probes).await.map_err(failed)?) {
+            *found = found.take().or(renamed);
+        }
         for ((member, view), found) in looking.into_iter().zip(seen) {
             let idle = |name: &&String| !took_effect(prepared, name, found.as_ref());
             without_effect.extend(counted(member.link).filter(idle).cloned());
@@ -96,16 +128,20 @@ impl Engine {
         Ok(open)
     }
 
-    fn probe(&self, prepared: &Prepared, view: &LinkView) -> Result<Probe, EngineError> {
+    fn probe(&self, prepared: &Prepared, member: &BatchMember, view: &LinkView) -> Result<Sought, EngineError> {
         if let Some(key) = &view.target_key {
-            return Ok(Probe::Key(Key::decode(key)?));
+            return Ok(Sought::Key(Key::decode(key)?));
         }
+        if !member.sought.is_empty() {
+            return Sought::decode(&member.sought);
+        }
+        // A batch that an earlier version noted.
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
             Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
-                (Some(key), _) => Probe::Key(key),
-                (None, Some(value)) => Probe::Match(value),
-                (None, None) => Probe::Nowhere,
+                (Some(key), _) => Sought::Key(key),
+                (None, Some(value)) => Sought::Match(value),
+                (None, None) => Sought::Nowhere,
             },
             // The source object went meanwhile; what was created for it is found by its values as they were.
             _ => self.probe_gone(prepared, view)?,
@@ -113,16 +149,16 @@ impl Engine {
     }
 
     /// As [`Self::probe`], for a source object that was removed after its create was sent.
-    fn probe_gone(&self, prepared: &Prepared, view: &LinkView) -> Result<Probe, EngineError> {
+    fn probe_gone(&self, prepared: &Prepared, view: &LinkView) -> Result<Sought, EngineError> {
         let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
             Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
-                (Some(key), _) => Probe::Key(key),
-                (None, Some(value)) => Probe::Match(value),
-                (None, None) => Probe::Nowhere,
+                (Some(key), _) => Sought::Key(key),
+                (None, Some(value)) => Sought::Match(value),
+                (None, None) => Sought::Nowhere,
             },
-            _ => Probe::Nowhere,
+            _ => Sought::Nowhere,
         })
     }
 
@@ -211,16 +247,16 @@ fn written_by_us(prepared: &Prepared, member: &BatchMember, found: &Row) -> bool
 async fn look(
     prepared: &Prepared,
     target: &dyn Target,
-    probes: &[Probe],
+    probes: &[Sought],
 ) -> Result<Vec<Option<FoundObject>>, ConnectorError> {
     let request = &prepared.target.request;
     let mut keys = Vec::new();
     let mut values = Vec::new();
     for probe in probes {
         match probe {
-            Probe::Key(key) => keys.push(key.clone()),
-            Probe::Match(value) => values.push(vec![value.clone()]),
-            Probe::Nowhere => {}
+            Sought::Key(key) => keys.push(key.clone()),
+            Sought::Match(value) => values.push(vec![value.clone()]),
+            Sought::Nowhere => {}
         }
     }
     let mut by_key = if keys.is_empty() { Vec::new() } else { target.get(request, &keys).await? }.into_iter();
@@ -236,11 +272,11 @@ async fn look(
     Ok(probes
         .iter()
         .map(|probe| match probe {
-            Probe::Key(_) => by_key.next().flatten(),
-            Probe::Match(_) => {
+            Sought::Key(_) => by_key.next().flatten(),
+            Sought::Match(_) => {
                 by_value.next().and_then(|mut objects| if objects.len() == 1 { objects.pop() } else { None })
             }
-            Probe::Nowhere => None,
+            Sought::Nowhere => None,
         })
         .collect())
 }

@@ -295,6 +295,7 @@ fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecor
             kind: OperationKind::Disable,
             revision: view.dirty,
             content: [3; 16],
+            sought: b"its key".to_vec(),
         }],
         guarded: vec![(view.id, "disable".to_owned()); 2],
     }

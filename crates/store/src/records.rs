@@ -398,6 +398,9 @@ pub struct BatchMember {
     pub revision: i64,
     /// A hash of the values it writes, to recognise them at the target.
     pub content: [u8; 16],
+    /// By what the object is found at the target if the answer is lost, as the engine encodes it; empty where its
+    /// link says it.
+    pub sought: Vec<u8>,
 }
 
 /// What was sent together. While the record exists its members' fate is unknown.

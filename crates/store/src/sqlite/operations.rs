@@ -71,7 +71,30 @@ fn read_member(bytes: &[u8]) -> Result<BatchMember, StoreError> {
         link: LinkId(number(32)?),
         revision: number(40)?,
         kind: read_kind(i64::from(part(48, 49)?[0]))?,
+        sought: Vec::new(),
     })
+}
+
+fn write_sought(members: &[BatchMember]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for member in members {
+        bytes.extend_from_slice(&(member.sought.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&member.sought);
+    }
+    bytes
+}
+
+fn read_sought(members: &mut [BatchMember], mut bytes: &[u8]) -> Result<(), StoreError> {
+    let damaged = StoreError::Record { what: "batch" };
+    for member in members {
+        let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(damaged) };
+        let Some((sought, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize) else {
+            return Err(damaged);
+        };
+        member.sought = sought.to_vec();
+        bytes = rest;
+    }
+    Ok(())
 }
 
 pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecord) -> Result<Opened, StoreError> {
@@ -101,8 +124,8 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
         .doing(ACTION)?;
     }
     let row = sqlx::query(
-        "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded, sought) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
     )
     .bind(batch.sync.0)
     .bind(batch.target_type.0)
@@ -112,6 +135,7 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
     .bind(batch.sent_at)
     .bind(write_members(&members))
     .bind(serde_json::to_string(&guarded).unwrap_or_default())
+    .bind(write_sought(&members))
     .fetch_one(&mut *transaction)
     .await
     .doing(ACTION)?;
@@ -132,7 +156,7 @@ async fn decided(transaction: &mut Transaction<'_, Sqlite>, sync: SyncId) -> Res
 
 pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, target_type, incarnation, epoch, host, sent_at, members, guarded FROM batch WHERE sync = ? ORDER BY id",
+        "SELECT id, target_type, incarnation, epoch, host, sent_at, members, guarded, sought FROM batch WHERE sync = ? ORDER BY id",
     )
     .bind(sync.0)
     .fetch_all(readers)
@@ -142,6 +166,10 @@ pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<V
         .map(|row| {
             let members: Vec<u8> = row.try_get(6).doing("read")?;
             let guarded: String = row.try_get(7).doing("read")?;
+            let mut members = read_members(&members)?;
+            if let Some(sought) = row.try_get::<Option<Vec<u8>>, _>(8).doing("read")? {
+                read_sought(&mut members, &sought)?;
+            }
             Ok(BatchRecord {
                 guarded: serde_json::from_str(&guarded).map_err(|_| StoreError::Record { what: "batch" })?,
                 id: BatchId(row.try_get(0).doing("read")?),
@@ -150,7 +178,7 @@ pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<V
                 epoch: (row.try_get(2).doing("read")?, row.try_get(3).doing("read")?),
                 host: row.try_get(4).doing("read")?,
                 sent_at: row.try_get(5).doing("read")?,
-                members: read_members(&members)?,
+                members,
             })
         })
         .collect()
@@ -200,7 +228,10 @@ pub(super) async fn close_batch(
     let statement = if open.is_empty() {
         sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0)
     } else {
-        sqlx::query("UPDATE batch SET members = ? WHERE id = ?").bind(write_members(open)).bind(batch.0)
+        sqlx::query("UPDATE batch SET members = ?, sought = ? WHERE id = ?")
+            .bind(write_members(open))
+            .bind(write_sought(open))
+            .bind(batch.0)
     };
     statement.execute(&mut *transaction).await.doing(ACTION)?;
     transaction.commit().await.doing(ACTION)
