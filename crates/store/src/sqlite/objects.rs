@@ -227,10 +227,10 @@ async fn link_new(
         let sync: i64 = row.try_get(0).doing(COMMIT)?;
         let first = row.try_get::<i64, _>(1).doing(COMMIT)? + 1 + (position * objects) as i64;
         sqlx::query(
-            "INSERT INTO link (id, sync, object, target_type) \
-             SELECT ?4 + source_object.id - ?1 - 1, sync.id, source_object.id, sync.target_type \
-             FROM sync CROSS JOIN source_object WHERE sync.id = ?3 AND source_object.id > ?1 \
-             AND source_object.id <= ?1 + ?2 AND source_object.state IS NOT NULL",
+            "WITH RECURSIVE fresh (position) AS \
+             (SELECT 0 UNION ALL SELECT position + 1 FROM fresh WHERE position + 1 < ?2) \
+             INSERT INTO link (id, sync, object, target_type) \
+             SELECT ?4 + position, sync.id, ?1 + 1 + position, sync.target_type FROM sync CROSS JOIN fresh WHERE sync.id = ?3",
         )
         .bind(newest)
         .bind(objects as i64)
