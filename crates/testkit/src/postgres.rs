@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::certificates::Authority;
@@ -36,7 +37,7 @@ pub struct Postgres {
     programs: PathBuf,
     run_as: RunAs,
     port: u16,
-    server: Option<Child>,
+    server: Mutex<Option<Child>>,
     authority: Option<Authority>,
 }
 
@@ -82,7 +83,7 @@ impl Postgres {
             fs::write(path, settings.replace("fsync = off\nfull_page_writes = off\n", "")).unwrap();
         }
         let authority = tls.then(|| encrypt(folder.path(), &data, run_as));
-        let mut server = Self { folder, programs, run_as, port: 0, server: None, authority };
+        let mut server = Self { folder, programs, run_as, port: 0, server: Mutex::new(None), authority };
         for attempt in 0..PORT_ATTEMPTS {
             server.port = free_port(attempt);
             if server.launch() {
@@ -168,17 +169,17 @@ impl Postgres {
     }
 
     /// Ends the server as an administrator would; connections are cut.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.end("INT");
     }
 
     /// Crashes the server: the process is killed, and everything it had in memory is lost.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.end("KILL");
     }
 
     /// Starts the server again after [`Self::stop`] or [`Self::kill`], on the same port with the same data.
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.stop();
         // After a crash the server's children need a moment to notice, and hold the shared memory until then.
         let deadline = Instant::now() + START_TIMEOUT;
@@ -210,7 +211,7 @@ impl Postgres {
     }
 
     /// Starts the server and waits until it answers; false when it ends instead, as when its port is taken.
-    fn launch(&mut self) -> bool {
+    fn launch(&self) -> bool {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.run_as.command(&self.programs.join("postgres"));
         command.arg("-D").arg(self.data()).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -225,7 +226,7 @@ impl Postgres {
             assert!(started.elapsed() < START_TIMEOUT, "PostgreSQL does not answer:\n{}", self.last_log_lines());
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.server = Some(server);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
         true
     }
 
@@ -242,8 +243,9 @@ impl Postgres {
                 .is_ok_and(|status| status.success())
     }
 
-    fn end(&mut self, how: &str) {
-        if let Some(mut server) = self.server.take() {
+    fn end(&self, how: &str) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut server) = server {
             signal(server.id(), how);
             // Waited for, since a dead process that nobody asked about still looks alive to the next server.
             drop(server.wait());

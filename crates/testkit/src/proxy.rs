@@ -30,6 +30,8 @@ struct State {
     fault: Fault,
     /// How often a cutting fault has struck. It strikes once and is gone.
     cuts: u32,
+    /// How often somebody connected, refused or not.
+    connections: u32,
     live: Vec<TcpStream>,
 }
 
@@ -86,6 +88,12 @@ impl Proxy {
         }
     }
 
+    /// How often somebody connected, whatever became of it.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.shared.lock().connections
+    }
+
     /// How often a cutting fault has struck.
     #[must_use]
     pub fn cuts(&self) -> u32 {
@@ -120,7 +128,12 @@ fn close(stream: &TcpStream) {
 }
 
 fn connect(client: TcpStream, server: u16, shared: &Arc<Shared>) {
-    if shared.lock().fault == Fault::Refuse {
+    let fault = {
+        let mut state = shared.lock();
+        state.connections += 1;
+        state.fault.clone()
+    };
+    if fault == Fault::Refuse {
         close(&client);
         return;
     }
@@ -268,7 +281,9 @@ mod tests {
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest));
         assert_eq!(rest, b"ag");
+        let before = proxy.connections();
         proxy.set(Fault::Refuse);
         assert!(!matches!(client(&proxy).read(&mut echoed), Ok(1..)));
+        assert_eq!(proxy.connections(), before + 1);
     }
 }

@@ -4,7 +4,7 @@ use muster_testkit::{NULL, Postgres};
 
 #[test]
 fn rows_survive_a_crash_and_nothing_survives_the_test() {
-    let mut server = Postgres::start();
+    let server = Postgres::start();
     let folder = server.folder().to_owned();
     server.psql("CREATE TABLE t (a text); INSERT INTO t VALUES ('a\nb,c'), (NULL), ('')");
     server.kill();

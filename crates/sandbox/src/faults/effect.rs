@@ -69,6 +69,7 @@ pub(crate) fn of(shared: &Shared, request: &Request, fault: Option<Fault>) -> St
         FaultKind::BrokenJson => Strike::Around(DeltaMood::Normal, After::Spoil(broken_json)),
         FaultKind::PageLoop => Strike::Around(DeltaMood::Loop, After::Nothing),
         FaultKind::Replay => Strike::Around(DeltaMood::Replay, After::Nothing),
+        FaultKind::Empty => Strike::Around(DeltaMood::Empty, After::Nothing),
     }
 }
 

@@ -154,6 +154,8 @@ words! {
         PageLoop = "page-loop",
         /// Every entry of the page comes twice.
         Replay = "replay",
+        /// The round ends here with nothing, as if nobody (else) were there.
+        Empty = "empty",
         /// 307 to another host, where no token may be carried.
         Redirect = "redirect",
     }

@@ -18,6 +18,8 @@ pub(crate) enum DeltaMood {
     Loop,
     /// Every entry comes twice.
     Replay,
+    /// No entry, and no next page.
+    Empty,
 }
 
 /// The entries of a page as they are written.
@@ -233,7 +235,7 @@ pub(crate) fn page(
 ) -> Reply {
     let round = opening.round;
     let mut entries = Entries::default();
-    let next = if opening.latest {
+    let next = if opening.latest || mood == DeltaMood::Empty {
         None
     } else if !round.paused
         && !source.is_done(&round)
@@ -260,7 +262,8 @@ pub(crate) fn page(
         Some(names) => format!("{collection}({names})"),
         None => collection.to_owned(),
     };
-    let issued = shared.clock.now();
+    // A loop is one and the same link, however long somebody goes round in it.
+    let issued = if mood == DeltaMood::Loop { round.issued } else { shared.clock.now() };
     let (name, option, token) = match next {
         Some(next) => ("nextLink", "skiptoken", Round { issued, ..next }),
         None => ("deltaLink", "deltatoken", Round { step: Step::Link, minimal: false, issued, ..round }),

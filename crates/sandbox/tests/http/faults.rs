@@ -70,6 +70,9 @@ async fn answers_can_be_spoiled_in_every_way() {
     faults.set(vec!["replay".parse().unwrap()].into());
     assert_eq!(client.get("/users/delta").await.body["value"].as_array().unwrap().len(), 400);
     assert_eq!(faults.struck(), 1);
+    faults.set(vec!["empty".parse().unwrap()].into());
+    let empty = client.get("/users/delta").await.body;
+    assert_eq!((empty["value"].as_array().unwrap().len(), empty["@odata.deltaLink"].is_string()), (0, true));
 }
 
 #[tokio::test]
