@@ -5,11 +5,15 @@
 
 mod demo;
 mod guard;
+mod host_faults;
 mod init;
 mod kills;
 mod messages;
 mod operator;
+mod oracle;
 mod postgresql;
 mod running;
 mod service;
+mod source_faults;
 mod support;
+mod target_faults;

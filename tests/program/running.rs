@@ -23,9 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Running {
     /// Starts the service and waits until it answers.
     pub(crate) async fn start(program: &Program, name: &str) -> Self {
+        Self::launch(program, program.command(&["run"]), name).await
+    }
+
+    /// The same, within limits that a shell sets, such as `ulimit -n 64`.
+    pub(crate) async fn start_limited(program: &Program, limits: &str, name: &str) -> Self {
+        Self::launch(program, program.limited(limits, &["run"]), name).await
+    }
+
+    async fn launch(program: &Program, mut command: Command, name: &str) -> Self {
         let log = program.path(name);
-        let mut child = program
-            .command(&["run"])
+        let mut child = command
             .env("MUSTER_LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -49,7 +49,17 @@ impl Program {
 
     /// The program in the folder, with none of this process's own `MUSTER_…` variables.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+        self.prepared(Command::new(env!("CARGO_BIN_EXE_muster")), arguments)
+    }
+
+    /// The same, within limits that a shell sets, such as `ulimit -n 64`.
+    pub(crate) fn limited(&self, limits: &str, arguments: &[&str]) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_muster")]);
+        self.prepared(shell, arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.current_dir(self.folder.path()).args(arguments);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MUSTER_")) {
             command.env_remove(name);
