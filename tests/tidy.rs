@@ -237,7 +237,9 @@ mod tests {
     fn sql_text_is_made_in_few_places() {
         let mut broken = Vec::new();
         for (path, text) in sources() {
+            // A measurement loads rows as raw as can be, and its table's text is its own.
             let may = path == "connectors/sql/src/statement.rs"
+                || path == "xtask/src/bench/target.rs"
                 || path.starts_with("crates/store/src/sqlite/")
                 || path.starts_with("tests/")
                 || path.contains("/tests/");

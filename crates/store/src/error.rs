@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file belongs to somebody else.
-    #[error("{} is not a Muster state (it is {found}); set `state` to another path, or move the file away", path.display())]
+    #[error("{} is not a Muster state (it is {found}); set `state` to another path; if it was one and is damaged, restore it from a backup with `muster state restore`: without it every object would look new", path.display())]
     Foreign {
         /// The configured file.
         path: PathBuf,
