@@ -22,6 +22,10 @@ pub struct Restored {
     pub former: Option<PathBuf>,
 }
 
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -68,6 +72,9 @@ impl SqliteStore {
     pub async fn restore(path: &Path, from: &Path, now: i64, _held: &StateLock) -> Result<Restored, StoreError> {
         if !from.is_file() {
             return Err(opening(from, "there is no such file"));
+        }
+        if is_same(from, path) {
+            return Err(opening(from, "this is the state itself; name the backup to restore"));
         }
         open::refuse_foreign(from)?;
         let fresh = beside(path, &format!(".{}.restored", std::process::id()));
@@ -146,7 +153,7 @@ fn renamed(error: StoreError, fresh: &Path, from: &Path) -> StoreError {
 fn place(path: &Path, fresh: &Path, now: i64) -> Result<Restored, StoreError> {
     let mut former = None;
     if path.exists() {
-        let aside = beside(path, &format!(".before-restore-{}", now / 1_000));
+        let aside = unused(path, now / 1_000);
         for part in PARTS {
             let piece = beside(path, part);
             if piece.exists() {
@@ -157,6 +164,14 @@ fn place(path: &Path, fresh: &Path, now: i64) -> Result<Restored, StoreError> {
     }
     std::fs::rename(fresh, path).map_err(|error| opening(path, error))?;
     Ok(Restored { former })
+}
+
+/// A name for the former state under which nothing lies yet: what is kept aside once is never replaced.
+fn unused(path: &Path, seconds: i64) -> PathBuf {
+    let is_free = |name: &PathBuf| PARTS.iter().all(|part| !beside(name, part).exists());
+    let first = beside(path, &format!(".before-restore-{seconds}"));
+    let others = (2..).map(|number: u32| beside(path, &format!(".before-restore-{seconds}-{number}")));
+    std::iter::once(first.clone()).chain(others).find(is_free).unwrap_or(first)
 }
 
 fn clear(path: &Path) {

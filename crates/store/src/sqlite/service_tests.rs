@@ -77,16 +77,23 @@ async fn a_restore_keeps_the_former_state_and_rises_above_it() {
     assert_eq!(facts.clock_high_water, NOW + 77);
     assert_eq!(now.counts(sync, NOW).await.unwrap().links, 1);
     assert!(World::new(&now).await.sync("staff", 1).await.reconcile);
-    let former = state(&restored.former.unwrap()).await;
+    let former = state(restored.former.as_ref().unwrap()).await;
     assert_eq!(former.counts(sync, NOW).await.unwrap().links, 2);
 
-    // What is no backup changes nothing.
-    drop(now);
+    // Again within the same second: what was kept aside stays.
+    drop((now, former));
+    let again = SqliteStore::restore(&path, &backup, NOW - 1_000, &lock).await.unwrap();
+    assert_ne!(again.former, restored.former);
+    let former = state(&restored.former.unwrap()).await;
+    assert_eq!(former.counts(sync, NOW).await.unwrap().links, 2);
+    assert_eq!(state(&again.former.unwrap()).await.counts(sync, NOW).await.unwrap().links, 1);
+
+    // What is no backup changes nothing, the state itself included.
     let before = std::fs::read(&path).unwrap();
     std::fs::write(folder.path().join("text"), "x".repeat(5_000)).unwrap();
     let torn = folder.path().join("torn.db");
     std::fs::write(&torn, &std::fs::read(&backup).unwrap()[..30_000]).unwrap();
-    for bad in ["text", "torn.db", "nowhere"] {
+    for bad in ["text", "torn.db", "nowhere", "state.db"] {
         let error = SqliteStore::restore(&path, &folder.path().join(bad), NOW, &lock).await.unwrap_err();
         assert!(format!("{error:?}").contains(bad), "{error:?}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
