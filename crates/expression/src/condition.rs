@@ -227,22 +227,9 @@ impl<'a> Reader<'a> {
         let Some(inside) = self.rest.strip_prefix('"') else {
             return Err(self.fail("expected a text in double quotes"));
         };
-        let mut text = String::new();
-        let mut letters = inside.char_indices();
-        while let Some((position, letter)) = letters.next() {
-            match letter {
-                '\\' => match letters.next() {
-                    Some((_, escaped @ ('\\' | '"'))) => text.push(escaped),
-                    // As in Entra, a lone backslash stands for itself.
-                    Some((_, other)) => text.extend(['\\', other]),
-                    None => text.push('\\'),
-                },
-                '"' => {
-                    self.rest = inside.get(position + 1..).unwrap_or("");
-                    return Ok(text);
-                }
-                other => text.push(other),
-            }
+        if let Some((text, used)) = crate::unquote(inside) {
+            self.rest = inside.get(used..).unwrap_or("");
+            return Ok(text);
         }
         Err(self.fail("the text's closing double quote is missing"))
     }

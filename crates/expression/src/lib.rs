@@ -111,8 +111,19 @@ fn parse_attribute(rest: &str, lead: usize) -> Result<Expression, ExpressionErro
 }
 
 fn parse_text(rest: &str, lead: usize) -> Result<Expression, ExpressionError> {
+    let Some((text, used)) = unquote(rest) else {
+        return Err(ExpressionError { at: lead, problem: "the text's closing double quote is missing".to_owned() });
+    };
+    let (quoted, after) = rest.split_at(used);
+    refuse_rest(after, lead + quoted.chars().count() + 1)?;
+    Ok(Expression::Constant(Value::Text(text.into())))
+}
+
+/// Reads what follows an opening double quote: the text, and how many bytes it takes with its closing quote. `None`
+/// when that is missing.
+pub(crate) fn unquote(inside: &str) -> Option<(String, usize)> {
     let mut text = String::new();
-    let mut letters = rest.char_indices();
+    let mut letters = inside.char_indices();
     while let Some((position, letter)) = letters.next() {
         match letter {
             '\\' => match letters.next() {
@@ -121,15 +132,11 @@ fn parse_text(rest: &str, lead: usize) -> Result<Expression, ExpressionError> {
                 Some((_, other)) => text.extend(['\\', other]),
                 None => text.push('\\'),
             },
-            '"' => {
-                let used = rest.get(..position).unwrap_or("").chars().count();
-                refuse_rest(rest.get(position + 1..).unwrap_or(""), lead + used + 2)?;
-                return Ok(Expression::Constant(Value::Text(text.into())));
-            }
+            '"' => return Some((text, position + 1)),
             other => text.push(other),
         }
     }
-    Err(ExpressionError { at: lead, problem: "the text's closing double quote is missing".to_owned() })
+    None
 }
 
 fn refuse_rest(rest: &str, at: usize) -> Result<(), ExpressionError> {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 
 use super::objects::read_removed;
@@ -164,18 +165,11 @@ pub(super) async fn dirty_links(
     now: i64,
     limit: u32,
 ) -> Result<Vec<LinkView>, StoreError> {
-    let rows = sqlx::query(select_links!(
+    let query = sqlx::query(select_links!(
         "WHERE link.sync = ? AND link.dirty > link.evaluated AND link.id > ? \
          AND (link.not_before IS NULL OR link.not_before <= ?) ORDER BY link.id LIMIT ?"
-    ))
-    .bind(sync.0)
-    .bind(after.0)
-    .bind(now)
-    .bind(limit)
-    .fetch_all(readers)
-    .await
-    .doing("read")?;
-    rows.iter().map(read_link).collect()
+    ));
+    views(readers, query.bind(sync.0).bind(after.0).bind(now).bind(limit)).await
 }
 
 pub(super) async fn linked(
@@ -184,16 +178,9 @@ pub(super) async fn linked(
     after: LinkId,
     limit: u32,
 ) -> Result<Vec<LinkView>, StoreError> {
-    let rows = sqlx::query(select_links!(
-        "WHERE link.sync = ? AND link.target_key IS NOT NULL AND link.id > ? ORDER BY link.id LIMIT ?"
-    ))
-    .bind(sync.0)
-    .bind(after.0)
-    .bind(limit)
-    .fetch_all(readers)
-    .await
-    .doing("read")?;
-    rows.iter().map(read_link).collect()
+    let rest =
+        select_links!("WHERE link.sync = ? AND link.target_key IS NOT NULL AND link.id > ? ORDER BY link.id LIMIT ?");
+    views(readers, sqlx::query(rest).bind(sync.0).bind(after.0).bind(limit)).await
 }
 
 pub(super) async fn all_links(
@@ -202,23 +189,17 @@ pub(super) async fn all_links(
     after: LinkId,
     limit: u32,
 ) -> Result<Vec<LinkView>, StoreError> {
-    let rows = sqlx::query(select_links!("WHERE link.sync = ? AND link.id > ? ORDER BY link.id LIMIT ?"))
-        .bind(sync.0)
-        .bind(after.0)
-        .bind(limit)
-        .fetch_all(readers)
-        .await
-        .doing("read")?;
-    rows.iter().map(read_link).collect()
+    let rest = select_links!("WHERE link.sync = ? AND link.id > ? ORDER BY link.id LIMIT ?");
+    views(readers, sqlx::query(rest).bind(sync.0).bind(after.0).bind(limit)).await
+}
+
+async fn views(readers: &SqlitePool, query: Query<'_, Sqlite, SqliteArguments>) -> Result<Vec<LinkView>, StoreError> {
+    query.fetch_all(readers).await.doing("read")?.iter().map(read_link).collect()
 }
 
 pub(super) async fn links(readers: &SqlitePool, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError> {
-    let rows = sqlx::query(select_links!("WHERE link.id IN (SELECT value FROM json_each(?)) ORDER BY link.id"))
-        .bind(pack::numbers(ids.iter().map(|id| id.0)))
-        .fetch_all(readers)
-        .await
-        .doing("read")?;
-    rows.iter().map(read_link).collect()
+    let query = sqlx::query(select_links!("WHERE link.id IN (SELECT value FROM json_each(?)) ORDER BY link.id"));
+    views(readers, query.bind(pack::numbers(ids.iter().map(|id| id.0)))).await
 }
 
 pub(super) async fn link_of(readers: &SqlitePool, sync: SyncId, anchor: &[u8]) -> Result<Option<LinkView>, StoreError> {
