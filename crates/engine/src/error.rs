@@ -42,7 +42,9 @@ pub enum EngineError {
         before: String,
     },
     /// The sync is paused.
-    #[error("sync {sync:?} is paused: {reason}")]
+    #[error(
+        "sync {sync:?} is paused: {reason}; its source was read, nothing was sent, and `muster resume {sync}` lets it go on"
+    )]
     Paused {
         /// The sync.
         sync: String,

@@ -11,9 +11,16 @@ use crate::exit::Failure;
 use crate::world::State;
 use crate::{output, world};
 
+/// It stands in a table, a log line and an error.
+const LONGEST_REASON: usize = 200;
+
 pub(crate) async fn pause(config: &Path, arguments: &PauseArguments) -> Result<(), Failure> {
     let settings = world::settings(config)?;
     let (state, sync) = find(&settings, &arguments.sync).await?;
+    if arguments.reason.chars().any(char::is_control) || arguments.reason.chars().count() > LONGEST_REASON {
+        let problem = format!("a reason is one line of at most {LONGEST_REASON} letters");
+        return Err(Failure::configuration(problem));
+    }
     state.store.set_paused(sync, Some(&arguments.reason)).await?;
     output::line(format!(
         "{} is paused: nothing is sent until `muster resume {}`; its source is read all the same",

@@ -22,6 +22,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
     let desk = Desk::open(config).await?;
     let state = &desk.state;
     let names = state.store.sync_names().await?;
+    let standings = state.store.standings().await?;
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     let mut waiting = Vec::new();
@@ -29,8 +30,13 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
         let counts = state.store.counts(sync, SystemClock.now()).await?;
         let run = state.store.runs(sync, 1).await?.into_iter().next();
         rows.push(row(&name, desk.settings.sync(&name).is_some(), &counts, run.as_ref()));
+        let paused =
+            standings.iter().find(|standing| standing.id == sync).and_then(|standing| standing.paused.as_deref());
+        if let Some(reason) = paused {
+            waiting.push(format!("{name}: paused: {reason}; nothing is sent until `muster resume {name}`"));
+        }
         waiting.extend(waits(&desk, &name, sync, counts.parked).await?);
-        documents.push(document(&desk, &name, sync, &counts, run.as_ref()).await?);
+        documents.push(document(&desk, &name, sync, paused, &counts, run.as_ref()).await?);
     }
     if form == OutputForm::Json {
         return output::json(&json!({ "syncs": documents }));
@@ -113,6 +119,7 @@ async fn document(
     desk: &Desk,
     name: &str,
     sync: SyncId,
+    paused: Option<&str>,
     counts: &SyncCounts,
     run: Option<&RunRecord>,
 ) -> Result<serde_json::Value, Failure> {
@@ -158,6 +165,7 @@ async fn document(
         "sync": name,
         "configured": configured.is_some(),
         "mode": mode,
+        "paused": paused,
         "links": counts.links,
         "linked": counts.linked,
         "disabled": counts.disabled,

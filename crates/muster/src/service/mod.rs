@@ -33,11 +33,13 @@ const LANDING: Duration = Duration::from_secs(9);
 pub(crate) async fn run(config: &Path, settings: Settings) -> Result<(), Failure> {
     let mut signals =
         Signals::new().map_err(|error| Failure::unexpected(format!("cannot wait for signals: {error}")))?;
-    let listener = match settings.service.listen {
+    let listen = settings.service.listen;
+    // The state's lock comes first: whoever holds it most likely holds the address as well, and says more.
+    let mut service = Service::new(config, settings).await?;
+    let listener = match listen {
         Some(address) => Some(http::listen(address).await?),
         None => None,
     };
-    let mut service = Service::new(config, settings).await?;
     // Dropped with this function, which ends the answering.
     let mut answering = tokio::task::JoinSet::new();
     if let Some(listener) = listener {
