@@ -344,11 +344,16 @@ fn staged_column(context: &str) -> Option<usize> {
     after.split(|letter: char| !letter.is_alphanumeric()).find_map(|word| word.strip_prefix('v')?.parse().ok())
 }
 
+/// The server's routine behind `RAISE` (PostgreSQL, src/pl/plpgsql/src/pl_exec.c).
+const RAISED: &str = "exec_stmt_raise";
+
 /// What an SQLSTATE means (PostgreSQL documentation, appendix A).
 pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
     let details = error.try_downcast_ref::<PgDatabaseError>();
-    let column = details.and_then(PgDatabaseError::column).map(str::to_owned);
-    let constraint = error.constraint().map(str::to_owned);
+    // What a function or trigger raises may name anything, also a person's value; only the server itself names rules.
+    let is_raised = details.and_then(PgDatabaseError::routine) == Some(RAISED);
+    let column = details.and_then(PgDatabaseError::column).filter(|_| !is_raised).map(str::to_owned);
+    let constraint = error.constraint().filter(|_| !is_raised).map(str::to_owned);
     let staged = details.and_then(PgDatabaseError::r#where).and_then(staged_column);
     let row = |rule| Class::Row { rule, column: column.clone(), constraint: constraint.clone(), staged };
     match code {

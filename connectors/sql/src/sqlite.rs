@@ -357,6 +357,8 @@ pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
     let column = subject.as_deref().and_then(|subject| subject.rsplit('.').next()).map(str::to_owned);
     let row = |rule| Class::Row { rule, column: column.clone(), constraint: None, staged: None };
     match number {
+        // The file was moved or replaced while it was open.
+        1032 => Class::Unreachable,
         2067 | 1555 | 2579 => Class::Unique { constraint: subject },
         1299 => row("required"),
         787 | 3850 => Class::Row { rule: "foreign_key", column: None, constraint: None, staged: None },
@@ -365,7 +367,8 @@ pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {
             5 | 6 => Class::Busy,
             8 | 23 => Class::ReadOnly,
             10 | 11 | 13 | 14 | 26 => Class::Unreachable,
-            18..=20 => Class::Row { rule: "refused", column: None, constraint: subject, staged: None },
+            // A trigger's own words, which may hold anybody's values: they are a message and no rule's name.
+            18..=20 => Class::Row { rule: "refused", column: None, constraint: None, staged: None },
             1 if error.message().starts_with("no such") => Class::NotThere,
             _ => Class::Bug,
         },
