@@ -238,3 +238,34 @@ async fn a_quarantine_is_said_and_shown() {
     assert_eq!(sqlite(&program.path("app.db"), sent).await, [[sandbox.directory().users().len().to_string()]]);
     assert!(document(&program, &["status"])["syncs"][0]["quarantine"].is_null());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_took_a_deleted_ones_number_is_left_alone() {
+    let (program, sandbox) = configured(30).await;
+    program.sync(&["staff"]);
+    let last = execute(&program, "SELECT id, login FROM app_user ORDER BY id DESC LIMIT 1").await.remove(0);
+    let (key, login) = (&last[0], &last[1]);
+    // Without AUTOINCREMENT the number of a deleted last row is given again.
+    execute(&program, &format!("DELETE FROM app_user WHERE id = {key}")).await;
+    execute(&program, "INSERT INTO app_user (login, full_name) VALUES ('stranger', 'A Stranger')").await;
+    let stranger = format!("SELECT id, login, full_name, is_active FROM app_user WHERE id = {key}");
+    let before = execute(&program, &stranger).await;
+    assert_eq!(before[0][..2], [key.clone(), "stranger".to_owned()]);
+    let people = sandbox.directory().users();
+    let id = people.iter().find(|user| user["userPrincipalName"] == json!(login)).unwrap()["id"].clone();
+    let id = id.as_str().unwrap();
+    sandbox.directory().patch_user(id, &json!({ "displayName": "New Name" })).unwrap();
+    assert_eq!(counts(&program.sync(&["staff"])), "1 parked");
+    sandbox.directory().patch_user(id, &json!({ "accountEnabled": false })).unwrap();
+    program.sync(&["staff"]);
+    program.sync(&["staff", "--reconcile"]);
+    assert_eq!(execute(&program, &stranger).await, before);
+    let parked = program.ok(&["parked", "staff"]);
+    assert!(parked.contains("other_object") && parked.contains(&format!("muster unlink staff {login}")), "{parked}");
+    // As the message says.
+    sandbox.directory().patch_user(id, &json!({ "accountEnabled": true })).unwrap();
+    program.ok(&["unlink", "staff", login]);
+    program.ok(&["unignore", "staff", login]);
+    assert_eq!(counts(&program.sync(&["staff"])), "1 created");
+    assert_eq!(execute(&program, &stranger).await, before);
+}

@@ -37,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) verb: Verb,
     /// Positions of the attributes that are written.
     pub(crate) shape: Vec<usize>,
+    /// The attribute by which the rows are known besides their keys.
+    pub(crate) known_by: Option<usize>,
     /// Positions of the operations.
     pub(crate) members: BTreeSet<usize>,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) table: &'a TableType,
     pub(crate) batch: &'a Batch,
     pub(crate) stage: Stage,
+    /// Positions of the attributes by which rows are known besides their keys, in the order of their staged columns.
+    pub(crate) known_by: Vec<usize>,
     rows: Vec<StageRow>,
     groups: Vec<Group>,
     pub(crate) outcomes: BTreeMap<usize, Outcome>,
@@ -105,6 +109,11 @@ fn verb(operation: &Operation) -> Result<Verb, Error> {
     })
 }
 
+fn identifying(operation: &Operation) -> Option<usize> {
+    let applies = operation.kind != Kind::Create;
+    operation.expected.as_ref().filter(|_| applies).map(|(position, _)| *position)
+}
+
 impl<'a> Writing<'a> {
     fn new(connector: &'a SqlConnector, table: &'a TableType, batch: &'a Batch) -> Result<Self, Error> {
         let anchor = &table.object_type.anchor.attributes;
@@ -114,16 +123,20 @@ impl<'a> Writing<'a> {
         types.extend(batch.attributes.iter().map(stage_type).collect::<Result<Vec<_>, _>>()?);
         // The new key of a rename.
         types.extend(keys);
+        let known_by: BTreeSet<usize> = batch.operations.iter().filter_map(identifying).collect();
+        let names = known_by.iter().filter_map(|position| batch.attributes.get(*position));
+        types.extend(names.map(stage_type).collect::<Result<Vec<_>, _>>()?);
         let mut writing = Self {
             connector,
             table,
             batch,
             stage: Stage::new(connector.database.temporary_schema(), types),
+            known_by: known_by.into_iter().collect(),
             rows: Vec::with_capacity(batch.operations.len()),
             groups: Vec::new(),
             outcomes: BTreeMap::new(),
         };
-        let mut groups: BTreeMap<(Verb, Vec<usize>), BTreeSet<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
         for (position, operation) in batch.operations.iter().enumerate() {
             let verb = verb(operation)?;
             if let Some(outcome) = writing.unfit(operation) {
@@ -132,9 +145,10 @@ impl<'a> Writing<'a> {
             }
             let known = |(position, slot): (usize, &Slot)| (!slot.is_unknown()).then_some(position);
             let shape = operation.row.0.iter().enumerate().filter_map(known).collect();
-            groups.entry((verb, if verb == Verb::Delete { Vec::new() } else { shape })).or_default().insert(position);
+            let shape = if verb == Verb::Delete { Vec::new() } else { shape };
+            groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
         }
-        for (number, ((verb, shape), members)) in groups.into_iter().enumerate() {
+        for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
             for position in &members {
                 if let Some(operation) = batch.operations.get(*position) {
                     writing.rows.push(StageRow {
@@ -144,7 +158,7 @@ impl<'a> Writing<'a> {
                     });
                 }
             }
-            writing.groups.push(Group { number, verb, shape, members });
+            writing.groups.push(Group { number, verb, shape, known_by, members });
         }
         Ok(writing)
     }
@@ -191,6 +205,11 @@ impl<'a> Writing<'a> {
             Kind::Rename { to } => key(Some(to))?,
             _ => key(None)?,
         });
+        let expected = operation.expected.as_ref();
+        values.extend(self.known_by.iter().map(|position| {
+            let here = expected.filter(|(attribute, _)| attribute == position);
+            here.map(|(_, value)| encode_value(value))
+        }));
         Ok(values)
     }
 
@@ -279,6 +298,7 @@ impl<'a> Writing<'a> {
 
     async fn update(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         let members = self.unambiguous(session, group).await?;
+        let members = self.known(session, group, members).await?;
         // A rename moves its row away from the key by which it would be missed.
         let before = match group.verb {
             Verb::Rename => Some(self.missing(session, group).await?),
@@ -300,7 +320,7 @@ impl<'a> Writing<'a> {
             0
         } else {
             let changes = joined(changes, ", ");
-            let same = self.same_key();
+            let same = self.same_row(group);
             session
                 .execute(sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same} AND s.g = {number}"))
                 .await?
@@ -316,9 +336,12 @@ impl<'a> Writing<'a> {
 
     async fn delete(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         let members = self.unambiguous(session, group).await?;
+        let members = self.known(session, group, members).await?;
         let missing = self.missing(session, group).await?;
-        let keys = joined(self.anchor().map(|name| format!("t.{name}")), ", ");
-        let staged = joined((0..self.key_width()).map(|position| self.stage.column(position)), ", ");
+        let known_by = group.known_by.and_then(|position| Some((self.attribute(position), self.expected(position)?)));
+        let (name, value) = known_by.unzip();
+        let keys = joined(self.anchor().chain(name).map(|name| format!("t.{name}")), ", ");
+        let staged = joined((0..self.key_width()).map(|position| self.stage.column(position)).chain(value), ", ");
         let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
         session
             .execute(sql!(

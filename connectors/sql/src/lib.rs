@@ -14,6 +14,7 @@ mod create;
 mod database;
 mod error;
 mod find;
+mod identity;
 mod list;
 mod postgres;
 mod preview;

@@ -29,7 +29,7 @@ pub(crate) fn statement(
             format!("INSERT INTO {name} ({columns}) VALUES ({values});")
         }
         Kind::Update | Kind::Put => {
-            let key = condition(database, table, operation)?;
+            let key = condition(database, table, batch, operation)?;
             let values = values(database, table, batch, &operation.row);
             if values.is_empty() {
                 return Ok(format!("-- {name} WHERE {key}: nothing changes"));
@@ -38,7 +38,7 @@ pub(crate) fn statement(
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }
         Kind::Rename { to } => {
-            let key = condition(database, table, operation)?;
+            let key = condition(database, table, batch, operation)?;
             let mut changes = key_values(database, table, to);
             let anchor = &table.object_type.anchor.attributes;
             let others = values(database, table, batch, &operation.row);
@@ -47,7 +47,7 @@ pub(crate) fn statement(
             let changes = joined(changes.iter().map(|(column, value)| format!("{column} = {value}")), ", ");
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }
-        Kind::Delete => format!("DELETE FROM {name} WHERE {};", condition(database, table, operation)?),
+        Kind::Delete => format!("DELETE FROM {name} WHERE {};", condition(database, table, batch, operation)?),
     })
 }
 
@@ -66,8 +66,17 @@ fn key_values(database: &dyn Database, table: &TableType, key: &Key) -> Vec<(Nam
     anchor.iter().zip(&key.0).map(|(name, value)| (Name::new(name), literal(name, value))).collect()
 }
 
-fn condition(database: &dyn Database, table: &TableType, operation: &Operation) -> Result<String, Error> {
+fn condition(
+    database: &dyn Database,
+    table: &TableType,
+    batch: &Batch,
+    operation: &Operation,
+) -> Result<String, Error> {
     let key = operation.key.as_ref().ok_or_else(|| Error::Bug(format!("operation {} has no key", operation.id)))?;
-    let parts = key_values(database, table, key);
+    let mut parts = key_values(database, table, key);
+    parts.extend(operation.expected.as_ref().and_then(|(position, value)| {
+        let name = batch.attributes.get(*position)?;
+        Some((Name::new(name), database.literal(&Some(encode_value(value)), native(table, name))))
+    }));
     Ok(joined(parts.iter().map(|(column, value)| format!("{column} = {value}")), " AND "))
 }

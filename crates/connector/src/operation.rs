@@ -54,6 +54,9 @@ pub struct Operation {
     pub enabling: Option<bool>,
     /// The version last seen, where the type has versions; another one is [`crate::Outcome::Changed`].
     pub expected_version: Option<Vec<u8>>,
+    /// A position in [`Batch::attributes`] and the value by which the object is known there, where the system may give
+    /// its anchor to another object later; another value is [`crate::Outcome::OtherObject`].
+    pub expected: Option<(usize, Value)>,
     /// Operations of the same batch that must come first.
     pub depends_on: Vec<OperationId>,
 }

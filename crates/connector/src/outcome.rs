@@ -32,6 +32,8 @@ pub enum Outcome {
         /// The version that is there.
         actual: Option<Vec<u8>>,
     },
+    /// The object with the key lacks the value it is known by, so it may be another one; nothing was written.
+    OtherObject,
     /// A referenced object is not there yet.
     WaitsFor {
         /// The attribute that references it.

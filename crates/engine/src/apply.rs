@@ -20,6 +20,7 @@ use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{ChangeWanted, Layout};
 use crate::guard::{Group, counter};
+use crate::identity::known_by;
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
@@ -47,6 +48,8 @@ pub(crate) struct Sent {
     /// Whether the object is disabled after a success, where the operation says so.
     pub(crate) disabled_after: Option<bool>,
     pub(crate) due_at: Option<i64>,
+    /// The value that the object will be known by, where the operation changes it.
+    pub(crate) becomes: Option<Value>,
     /// The report has counted the link already.
     pub(crate) counted: bool,
     /// The guarded changes in it that no person approved.
@@ -65,6 +68,7 @@ impl Sent {
             deltas: Vec::new(),
             enabling: None,
             expected_version: None,
+            expected: None,
             depends_on: Vec::new(),
         };
         Self {
@@ -77,6 +81,7 @@ impl Sent {
             after: Vec::new(),
             disabled_after: None,
             due_at: None,
+            becomes: None,
             counted: false,
             charge: Vec::new(),
             rest: false,
@@ -117,10 +122,22 @@ impl Sent {
         Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())
     }
 
+    /// Says by what value the object is known, besides a key that may be given again.
+    pub(crate) fn expect(&mut self, prepared: &Prepared) -> Result<(), EngineError> {
+        if let Some(position) = known_by(&prepared.compiled).filter(|_| self.kind != OperationKind::Create) {
+            let written = self.link.written.as_deref().unwrap_or_default();
+            let written = unpack_row(&prepared.layout.target, written)?;
+            self.operation.expected = written.slot(position).value().map(|value| (position, value.clone()));
+            self.becomes = self.operation.row.slot(position).value().cloned();
+        }
+        Ok(())
+    }
+
     /// What leaves, and what is noted of it. What recording needs is kept packed, and nothing else: a batch is in
     /// memory from its evaluation until its outcomes are recorded.
     fn depart(&mut self, prepared: &Prepared) -> Result<(Operation, BatchMember), EngineError> {
         let layout = &prepared.layout;
+        self.expect(prepared)?;
         let row = std::mem::take(&mut self.operation.row);
         let packed = pack_row(&layout.target, &row);
         self.content = hash(&packed);
@@ -158,7 +175,7 @@ impl Sent {
             (Kind::Rename { to }, ..) => Sought::Key(to.clone()).encode(),
             (Kind::Create, Some(key), _) => Sought::Key(key.clone()).encode(),
             (Kind::Create, None, Some(value)) => Sought::Match(value.clone()).encode(),
-            _ => Vec::new(),
+            _ => self.becomes.clone().map_or_else(Vec::new, |value| Sought::Match(value).encode()),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod stop;
 mod alone;
 mod apply;
 mod guard;
+mod identity;
 mod import;
 mod matching;
 mod pass;

@@ -278,7 +278,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn sent(&mut self, sent: Sent) -> Result<(), EngineError> {
+    fn sent(&mut self, mut sent: Sent) -> Result<(), EngineError> {
+        sent.expect(self.prepared)?;
         let kind = match (sent.kind, sent.operation.enabling) {
             (OperationKind::Create, _) => PlannedKind::Create,
             (OperationKind::Delete, _) => PlannedKind::Delete,

@@ -4,14 +4,15 @@
 use std::collections::HashSet;
 
 use muster_connector::FoundObject;
-use muster_model::pack::{pack_row, unpack_row};
-use muster_model::{AssignedBy, Key, Row, Slot, Value};
-use muster_store::{LinkId, LinkState, LinkUpdate, LinkView};
+use muster_model::pack::unpack_row;
+use muster_model::{Key, Row, Value};
+use muster_store::{LinkId, LinkUpdate, LinkView};
 
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::pass::{SLICE, linked_state, unchanged};
+use crate::identity::{Doubtful, known_by, lost, recorded};
+use crate::pass::{SLICE, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
 
@@ -41,16 +42,21 @@ impl Engine {
             let found =
                 target.get(&side.request, &keys).await.map_err(|error| EngineError::connection(&side.name, error))?;
             let mut updates = Vec::new();
-            let mut moved = Vec::new();
+            let mut doubtful = Vec::new();
             for (link, object) in links.into_iter().zip(found) {
                 match self.seen_again(prepared, &link, object.as_ref())? {
                     Seen::AsLeft => {}
                     Seen::Drift(update) => updates.push(*update),
-                    Seen::PerhapsMoved { value, update } => moved.push((link, value, update)),
+                    Seen::Another { known } => {
+                        let written = link.written.clone().unwrap_or_default();
+                        doubtful.push(Doubtful { link, written, known, becomes: None, object });
+                    }
                 }
             }
-            drifted += (updates.len() + moved.len()) as u64;
-            self.follow(prepared, moved, &mut updates).await?;
+            drifted += (updates.len() + doubtful.len()) as u64;
+            let decided = self.identify(prepared, doubtful).await?;
+            report.parked += decided.iter().filter(|update| update.parked.is_some()).count() as u64;
+            updates.extend(decided);
             self.store.settle(prepared.sync, &updates, self.clock.now()).await?;
             self.observer.passed(CommitPoint::Settled);
         }
@@ -68,63 +74,31 @@ impl Engine {
     ) -> Result<Seen, EngineError> {
         let base = LinkUpdate { evaluated: 0, dirty_again: true, due_at: link.due_at, ..unchanged(link) };
         let Some(object) = object else {
-            let gone = LinkUpdate { state: LinkState::Candidate, target_key: None, written: Some(Vec::new()), ..base };
-            return Ok(Seen::Drift(Box::new(gone)));
+            return Ok(Seen::Drift(Box::new(lost(base))));
         };
         let written = unpack_row(&prepared.layout.target, link.written.as_deref().unwrap_or_default())?;
         if !differs(&written, &object.row) {
             return Ok(Seen::AsLeft);
         }
-        let update = Box::new(recorded(prepared, base, object));
         // A key that the system assigns says nothing about whose row it is: rows may have been numbered anew.
-        let assigned = prepared.compiled.target.anchor.assigned_by == AssignedBy::System;
-        let matching = prepared.compiled.matching.as_ref().filter(|_| assigned);
-        let value = matching.and_then(|matching| {
-            let before = written.slot(matching.target);
-            (before != object.row.slot(matching.target)).then(|| before.value().cloned()).flatten()
+        let known = known_by(&prepared.compiled).and_then(|position| {
+            let before = written.slot(position);
+            (before != object.row.slot(position)).then(|| before.value().cloned()).flatten()
         });
-        Ok(match value {
-            Some(value) => Seen::PerhapsMoved { value, update },
-            None => Seen::Drift(update),
+        Ok(match known {
+            Some(known) => Seen::Another { known },
+            None => Seen::Drift(Box::new(recorded(prepared, base, object))),
         })
-    }
-
-    /// Where the value to match by stands in another row now, the link follows it; otherwise it was changed by hand.
-    async fn follow(
-        &self,
-        prepared: &Prepared,
-        moved: Vec<(LinkView, Value, Box<LinkUpdate>)>,
-        updates: &mut Vec<LinkUpdate>,
-    ) -> Result<(), EngineError> {
-        let Some(matching) = &prepared.compiled.matching else { return Ok(()) };
-        let found = self.find(prepared, matching.target, moved.iter().map(|(_, value, _)| value.clone())).await?;
-        for ((link, _, update), objects) in moved.into_iter().zip(found) {
-            match objects.as_slice() {
-                [object] => {
-                    let base = LinkUpdate { evaluated: 0, dirty_again: true, due_at: link.due_at, ..unchanged(&link) };
-                    let key = Some(object.key.encode());
-                    updates.push(LinkUpdate { target_key: key, fresh_key: true, ..recorded(prepared, base, object) });
-                }
-                _ => updates.push(*update),
-            }
-        }
-        Ok(())
     }
 }
 
 enum Seen {
     AsLeft,
     Drift(Box<LinkUpdate>),
-    PerhapsMoved { value: Value, update: Box<LinkUpdate> },
+    Another { known: Value },
 }
 
 /// Whether a value that Muster wrote or saw is another one now.
 fn differs(written: &Row, found: &Row) -> bool {
     written.0.iter().zip(&found.0).any(|(written, found)| !written.is_unknown() && written != found)
-}
-
-fn recorded(prepared: &Prepared, base: LinkUpdate, object: &FoundObject) -> LinkUpdate {
-    let off = Slot::One(Value::Boolean(false));
-    let disabled = prepared.compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
-    LinkUpdate { state: linked_state(disabled), written: Some(pack_row(&prepared.layout.target, &object.row)), ..base }
 }

@@ -12,6 +12,7 @@ use crate::apply::{Landed, Sent, charges};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
+use crate::identity::{Doubtful, lost};
 use crate::pass::{Progress, joined, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
@@ -36,6 +37,7 @@ impl Engine {
         let mut updates = Vec::with_capacity(landed.sent.len());
         let mut open = Vec::new();
         let mut without_effect = Vec::new();
+        let mut others = Vec::new();
         let mut refused = false;
         let mut error = landed.error;
         for sent in landed.sent {
@@ -56,6 +58,10 @@ impl Engine {
             }
             if sent.blind && is_taken(outcome) {
                 progress.blind.no_more(sent.link.id);
+            }
+            if *outcome == Outcome::OtherObject {
+                others.push(sent);
+                continue;
             }
             match self.judge(prepared, &sent, outcome, now, progress.arriving, report)? {
                 Some(mut update) => {
@@ -96,6 +102,24 @@ impl Engine {
                 }
             }
         }
+        match self.others(prepared, &others, report).await {
+            Ok(decided) => {
+                for (sent, update) in others.iter().zip(decided) {
+                    if let Some(reason) = &update.parked {
+                        refused = true;
+                        progress.refused += 1;
+                        progress.window.note(sent.link.id, Some((reason.rule.clone(), reason.attribute.clone())));
+                    }
+                    progress.note_parked(&update);
+                    progress.unsettled(&sent.link);
+                    updates.push(update);
+                }
+            }
+            // Nothing was written to them, so their links are as dirty as before.
+            Err(EngineError::Connection { source, .. }) => drop(error.get_or_insert(source)),
+            Err(other) => return Err(other),
+        }
+        without_effect.append(&mut others);
         let returned = charges(prepared, &without_effect);
         // One at a time, so that no more than two batches of outcomes are in memory.
         closed(closing, 0).await?;
@@ -113,6 +137,33 @@ impl Engine {
             Some(error) => Err(EngineError::connection(&prepared.target.name, error)),
             None => Ok(()),
         }
+    }
+
+    /// What becomes of links whose keys name other objects now.
+    async fn others(
+        &self,
+        prepared: &Prepared,
+        others: &[Sent],
+        report: &mut Report,
+    ) -> Result<Vec<LinkUpdate>, EngineError> {
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let side = &prepared.target;
+        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let keys: Vec<Key> = others.iter().filter_map(|sent| sent.operation.key.clone()).collect();
+        let found =
+            target.get(&side.request, &keys).await.map_err(|error| EngineError::connection(&side.name, error))?;
+        let doubtful = others.iter().zip(found).filter_map(|(sent, object)| {
+            let (_, known) = sent.operation.expected.clone()?;
+            let (link, becomes) = (sent.link.clone(), sent.becomes.clone());
+            Some(Doubtful { link, written: sent.after.clone(), known, becomes, object })
+        });
+        let updates = self.identify(prepared, doubtful.collect()).await?;
+        for update in &updates {
+            *if update.parked.is_some() { &mut report.parked } else { &mut report.waiting } += 1;
+        }
+        Ok(updates)
     }
 
     /// What an outcome means; `None` leaves the operation open.
@@ -161,14 +212,7 @@ impl Engine {
                 success(prepared, sent, &Effect::default())?
             }
             // Somebody removed it at the target; whoever should have one gets it again, by match or create.
-            Outcome::Missing => LinkUpdate {
-                evaluated: 0,
-                state: LinkState::Candidate,
-                origin: Origin::None,
-                target_key: None,
-                written: Some(Vec::new()),
-                ..unchanged(link)
-            },
+            Outcome::Missing => lost(LinkUpdate { evaluated: 0, origin: Origin::None, ..unchanged(link) }),
             // The match rule may find it now; if it did not the first time around, it never will.
             Outcome::Exists { .. } if prepared.compiled.matching.is_some() && link.attempts == 0 => second_chance,
             Outcome::Exists { key } => {
@@ -177,7 +221,7 @@ impl Engine {
                 let message = format!("an object with {names} {key} exists already and does not match");
                 parked("exists", prepared.compiled.target.anchor.attributes.first().map(String::as_str), message)
             }
-            Outcome::Changed { .. } => {
+            Outcome::Changed { .. } | Outcome::OtherObject => {
                 report.waiting += 1;
                 again(0)
             }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use muster_connector::{Error as ConnectorError, FoundObject, OperationId, Resolution, Target};
-use muster_model::pack::pack_row;
+use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
 
@@ -13,6 +13,7 @@ use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
+use crate::identity::known_by;
 use crate::pass::{linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
@@ -191,6 +192,10 @@ impl Engine {
             // Somebody else's object: the match rules park this one.
             return Ok(None);
         }
+        if stranger(prepared, member, view, &object.row)? {
+            // What the key names may be somebody else's: whatever is sent next finds that out.
+            return Ok(Some(base));
+        }
         let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
         // Without a match rule an object that is not ours is a foreign row, never to be touched.
         if !ours && prepared.compiled.matching.is_none() {
@@ -216,6 +221,21 @@ impl Engine {
             ..base
         }))
     }
+}
+
+/// Whether an object has neither the value that it was known by nor the one that the operation gave it.
+fn stranger(prepared: &Prepared, member: &BatchMember, view: &LinkView, found: &Row) -> Result<bool, EngineError> {
+    let Some(position) = known_by(&prepared.compiled).filter(|_| member.kind != OperationKind::Create) else {
+        return Ok(false);
+    };
+    let written = unpack_row(&prepared.layout.target, view.written.as_deref().unwrap_or_default())?;
+    let Some(known) = written.slot(position).value() else { return Ok(false) };
+    let now = found.slot(position).value();
+    let given = match Sought::decode(&member.sought)? {
+        Sought::Match(value) => Some(value),
+        Sought::Key(_) | Sought::Nowhere => None,
+    };
+    Ok(now != Some(known) && (given.is_none() || now != given.as_ref()))
 }
 
 /// Whether the target shows the effect of a guarded change that was sent: what certainly did not happen does not

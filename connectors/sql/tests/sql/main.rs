@@ -8,6 +8,7 @@ mod creates;
 mod discovery;
 mod faults;
 mod finds;
+mod identities;
 mod names;
 mod previews;
 mod refusals;

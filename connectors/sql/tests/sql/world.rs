@@ -210,6 +210,7 @@ pub(crate) fn operation(kind: Kind, key: Option<Key>, row: Vec<Slot>) -> Operati
         deltas: Vec::new(),
         enabling: None,
         expected_version: None,
+        expected: None,
         depends_on: Vec::new(),
     }
 }

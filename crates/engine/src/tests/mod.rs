@@ -2,6 +2,7 @@
 
 mod chaos;
 mod guard;
+mod identity;
 mod kills;
 mod operator;
 mod quarantine;

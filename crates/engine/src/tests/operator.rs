@@ -25,7 +25,7 @@ async fn link(world: &World, key: &str) -> LinkView {
     store.link_of(sync, &Key::text(key).encode()).await.unwrap().unwrap()
 }
 
-async fn decide(world: &World, key: &str, decision: Decision) -> Decided {
+pub(super) async fn decide(world: &World, key: &str, decision: Decision) -> Decided {
     let store: std::sync::Arc<dyn Store> = world.store().await;
     let link = link(world, key).await;
     store.decide(sync(store.as_ref()).await, link.id, &decision).await.unwrap()

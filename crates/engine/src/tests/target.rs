@@ -108,7 +108,7 @@ impl Connector for MemoryTarget {
                     Attribute { max_length: Some(20), ..Attribute::new("name", ValueType::Text) },
                     Attribute::new("enabled", ValueType::Boolean),
                     Attribute::new("extra", ValueType::Text),
-                    Attribute::new("level", ValueType::Integer),
+                    Attribute { unique: true, ..Attribute::new("level", ValueType::Integer) },
                 ],
                 enabling: self.can_disable.then(|| Enabling { attribute: "enabled".to_owned() }),
                 source: None,
@@ -257,7 +257,13 @@ impl Target for MemoryTarget {
                 outcomes.push((operation.id, rejected));
                 continue;
             }
+            let is_other = operation.expected.as_ref().is_some_and(|(position, value)| {
+                let name = &batch.attributes[*position];
+                let row = operation.key.as_ref().and_then(|key| state.rows.get(&number(key)));
+                row.is_some_and(|row| row.get(name).and_then(Slot::value) != Some(value))
+            });
             let outcome = match &operation.kind {
+                _ if is_other => Outcome::OtherObject,
                 Kind::Create => {
                     let values = values();
                     let login = values.get("login").cloned();

@@ -166,6 +166,7 @@ impl Demo {
                 deltas: Vec::new(),
                 enabling: None,
                 expected_version: None,
+                expected: None,
                 depends_on: Vec::new(),
             }],
             epoch: Epoch::default(),
