@@ -13,6 +13,7 @@ mod operator;
 mod oracle;
 mod postgresql;
 mod running;
+mod scope;
 mod service;
 mod source_faults;
 mod support;

@@ -8,6 +8,7 @@ use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema
 
 use crate::convert::{convertible, fit};
 use crate::rules::{Removal, SyncRules, When};
+use crate::scope::Scope;
 
 /// Something about a sync's rules that a person should know or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Compiled {
     pub enabling: Option<usize>,
     /// Position of the source's enabling attribute.
     pub source_enabling: Option<usize>,
+    /// Which source objects belong to the sync.
+    pub scope: Scope,
     /// The match.
     pub matching: Option<Matching>,
     /// Positions of the anchor's attributes, where the creator assigns it.
@@ -111,6 +114,7 @@ pub fn compile(
     let anchor = compiler.anchor(&capabilities, matching.as_ref());
     compiler.unguarded();
     compiler.protection();
+    let scope = compiler.scope();
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
@@ -127,6 +131,7 @@ pub fn compile(
         columns,
         enabling,
         source_enabling,
+        scope,
         matching,
         anchor,
         capabilities,
@@ -145,9 +150,10 @@ impl Compiled {
             .collect();
         let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
         let described = format!(
-            "1 {columns:?} {matching:?} {:?} {:?}{}",
+            "1 {columns:?} {matching:?} {:?} {:?}{}{}",
             self.source_attributes,
             self.rules.removal,
+            self.rules.scope.iter().map(|condition| format!(" | {condition}")).collect::<String>(),
             // Without protection as before there was any.
             if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) }
         );
@@ -348,6 +354,36 @@ impl Compiler<'_> {
         Some(Matching { input, target })
     }
 
+    /// The scope's attributes are read from the source, and their values must compare as the operators say.
+    fn scope(&mut self) -> Scope {
+        for (number, condition) in self.rules.scope.iter().enumerate() {
+            let setting = format!("scope[{number}]");
+            for comparison in &condition.comparisons {
+                let name = comparison.attribute.as_str();
+                let Some(attribute) = self.source.attribute(name) else {
+                    let problem =
+                        format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
+                    let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
+                    let fix = did_you_mean(name, self.source.attribute_names(), &known);
+                    self.findings.error(&setting, &problem, &fix);
+                    continue;
+                };
+                if let Some(reason) = &attribute.unsupported {
+                    let problem = format!("[{name}] cannot be read: {reason}");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if attribute.is_reference() {
+                    let problem = format!("[{name}] refers to other objects, and a scope cannot ask for those yet");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if let Some(expected) = comparison.operator.cannot_hold(attribute.value_type) {
+                    let problem = format!("{comparison} never holds: [{name}] is {}", attribute.value_type);
+                    self.findings.error(&setting, &problem, expected);
+                }
+            }
+        }
+        let rules = self.rules;
+        Scope::resolve(&rules.scope, |name| self.source_position(name))
+    }
+
     /// Attributes that protection asks for are read with every object found.
     fn protection(&mut self) {
         for (number, condition) in self.rules.protect.iter().enumerate() {
@@ -426,7 +462,12 @@ impl Compiler<'_> {
     fn removal(&mut self, capabilities: &TargetCapabilities) {
         let removal = &self.rules.removal;
         let can_disable = self.target.enabling.is_some();
-        let choices = [("soft", removal.soft), ("hard", removal.hard), ("disabled", removal.disabled)];
+        let choices = [
+            ("soft", removal.soft),
+            ("hard", removal.hard),
+            ("disabled", removal.disabled),
+            ("out_of_scope", removal.out_of_scope),
+        ];
         for (name, choice) in choices {
             let setting = format!("removal.{name}");
             match choice {
@@ -440,8 +481,17 @@ impl Compiler<'_> {
                     self.findings.error(&setting, &problem, "choose \"keep\" or \"disable\"");
                 }
                 None if !can_disable && name != "hard" => {
-                    let cause = if name == "soft" { "leaves the source" } else { "is disabled at the source" };
-                    if name == "disabled" && self.source.enabling.is_none() {
+                    let cause = match name {
+                        "soft" => "leaves the source",
+                        "disabled" => "is disabled at the source",
+                        _ => "falls out of scope",
+                    };
+                    let never = match name {
+                        "disabled" => self.source.enabling.is_none(),
+                        "out_of_scope" => self.rules.scope.is_empty(),
+                        _ => false,
+                    };
+                    if never {
                         continue;
                     }
                     let problem = format!(

@@ -77,6 +77,9 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         Some(packed) => unpack_row(&layout.target, packed)?,
         None => Row::unknown(layout.target.len()),
     };
+    if link.removed == Removed::No && compiled.scope.includes(&source).is_none() {
+        return Ok(Evaluation { wanted: Wanted::NotYet, due_at: None });
+    }
     let plan = removal(compiled, link, &source, now);
     let wanted = match plan.action {
         Action::Leave => Wanted::Nothing(link.state),
@@ -112,6 +115,11 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
     let now_and = |action| Plan { action, due_at: None };
     let disable = || if can_disable { Action::Disable } else { Action::Leave };
     match link.removed {
+        Removed::No if compiled.scope.includes(source) == Some(false) => match rules.out_of_scope.unwrap_or(default) {
+            Removal::Keep => now_and(Action::Leave),
+            Removal::Delete if may_delete => now_and(Action::Delete),
+            Removal::Disable | Removal::Delete => now_and(disable()),
+        },
         Removed::No => {
             let disabled = compiled
                 .source_enabling

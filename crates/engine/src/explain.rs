@@ -12,6 +12,7 @@ use crate::evaluate::{Evaluation, Wanted, evaluate};
 use crate::guard::{guarded_changes, short_digest};
 use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
+use crate::scope::ExplainedCondition;
 use crate::takeover::shown_slot;
 
 /// Events shown.
@@ -42,6 +43,8 @@ pub struct Explanation {
     pub target: Option<String>,
     /// The mappings.
     pub mappings: Vec<ExplainedMapping>,
+    /// The scope's conditions with their truth; one that holds suffices, and without any all objects belong.
+    pub scope: Vec<ExplainedCondition>,
     /// Why the object should be enabled, disabled, deleted or left alone.
     pub decision: String,
     /// What a cycle would do next.
@@ -124,6 +127,10 @@ impl Engine {
             origin: origin.map(str::to_owned),
             target: link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string()),
             mappings: mappings(&prepared, &link, &evaluation)?,
+            scope: match &link.source {
+                Some(packed) => prepared.compiled.explain_scope(&unpack_row(&prepared.layout.source, packed)?),
+                None => Vec::new(),
+            },
             decision: decision(&prepared, &link)?,
             next: self.next(&prepared, &link, &evaluation).await?,
             waits: self.waits(&prepared, &link, &evaluation, &facts).await?,
@@ -320,6 +327,14 @@ fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError>
     Ok(match link.removed {
         Removed::No => {
             let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
+            if compiled.scope.includes(&source) == Some(false) {
+                let choice = word(rules.out_of_scope, default);
+                let about = format!("(syncs.{sync}.removal.out_of_scope)");
+                return Ok(match link.target_key {
+                    Some(_) => format!("it is out of scope: {choice} {about}"),
+                    None => "it is out of scope, and has no target object: left alone".to_owned(),
+                });
+            }
             let off = muster_model::Slot::One(muster_model::Value::Boolean(false));
             match compiled.source_enabling.filter(|position| *source.slot(*position) == off) {
                 Some(position) => {

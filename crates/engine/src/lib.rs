@@ -31,6 +31,7 @@ mod quarantine;
 mod reconcile;
 mod record;
 mod resolve;
+pub mod scope;
 mod sweep;
 mod takeover;
 mod verbs;

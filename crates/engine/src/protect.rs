@@ -1,6 +1,7 @@
 //! Protected target objects: never adopted, changed, disabled or deleted.
 
 use muster_connector::FoundObject;
+use muster_expression::{Comparing, Nulls};
 use muster_model::pack::unpack_row;
 use muster_model::{CaseRule, Key, Row, Slot};
 use muster_store::{LinkUpdate, LinkView, OperationKind, ParkReason};
@@ -27,10 +28,13 @@ impl Compiled {
     fn weigh(&self, row: &Row) -> Option<bool> {
         let position = |name: &str| self.target_attributes.iter().position(|known| known == name);
         let slot = |name: &str| position(name).map_or(&Slot::Unknown, |position| row.slot(position));
-        let ignores_case =
-            |name: &str| self.target.attribute(name).is_some_and(|attribute| attribute.case == CaseRule::Insensitive);
+        let comparing = |name: &str| {
+            let attribute = self.target.attribute(name);
+            let ignores_case = attribute.is_some_and(|attribute| attribute.case == CaseRule::Insensitive);
+            Comparing { ignores_case, nulls: Nulls::Differ }
+        };
         let verdicts: Vec<Option<bool>> =
-            self.rules.protect.iter().map(|condition| condition.holds(slot, ignores_case)).collect();
+            self.rules.protect.iter().map(|condition| condition.holds(slot, comparing)).collect();
         if verdicts.contains(&Some(true)) {
             return Some(true);
         }

@@ -27,6 +27,8 @@ pub struct SyncRules {
     pub guard: GuardRules,
     /// Whether the target is written.
     pub mode: Mode,
+    /// The source objects that belong to the sync: those for which one of these holds, or all where there is none.
+    pub scope: Vec<Condition>,
     /// Target objects for which one of these holds are never touched.
     pub protect: Vec<Condition>,
 }
@@ -102,6 +104,8 @@ pub struct RemovalRules {
     pub hard: Option<Removal>,
     /// For a source object that is disabled at the source.
     pub disabled: Option<Removal>,
+    /// For a source object that is there and out of scope.
+    pub out_of_scope: Option<Removal>,
     /// How long after a hard removal the deletion follows, in milliseconds.
     pub grace: i64,
     /// After how long a soft removal becomes hard by itself, in milliseconds.
@@ -113,7 +117,15 @@ pub struct RemovalRules {
 impl Default for RemovalRules {
     fn default() -> Self {
         const DAY: i64 = 86_400_000;
-        Self { soft: None, hard: None, disabled: None, grace: 30 * DAY, absent_for: 30 * DAY, delete_adopted: false }
+        Self {
+            soft: None,
+            hard: None,
+            disabled: None,
+            out_of_scope: None,
+            grace: 30 * DAY,
+            absent_for: 30 * DAY,
+            delete_adopted: false,
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use muster_model::{Slot, Value};
+use muster_model::Slot;
 
+use crate::operator::{Bound, Comparing, Operator, Pattern};
 use crate::{ExpressionError, MAX_LENGTH};
 
 /// Comparisons that must all hold.
@@ -23,27 +24,9 @@ pub struct Comparison {
     pub operator: Operator,
 }
 
-/// What must be so of an attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operator {
-    /// `EQUALS "x"`
-    Equals(String),
-    /// `NOT EQUALS "x"`: also where there is no value.
-    NotEquals(String),
-    /// `INCLUDES "x"`: the text contains it.
-    Includes(String),
-    /// `IS NULL`: no value, or an empty text.
-    IsNull,
-    /// `IS NOT NULL`
-    IsNotNull,
-    /// `IS TRUE`
-    IsTrue,
-    /// `IS FALSE`
-    IsFalse,
-}
-
-const OPERATORS: &str =
-    "expected EQUALS \"…\", NOT EQUALS \"…\", INCLUDES \"…\", IS NULL, IS NOT NULL, IS TRUE or IS FALSE";
+const OPERATORS: &str = "expected an operator: EQUALS, NOT EQUALS, INCLUDES, STARTS_WITH, ENDS_WITH, &, !&, GREATER_THAN, \
+     GREATER_THAN_OR_EQUALS, LESS_THAN, LESS_THAN_OR_EQUALS, REGEX MATCH, NOT REGEX MATCH, IS NULL, IS NOT NULL, \
+     IS TRUE or IS FALSE";
 
 impl Condition {
     /// Reads a condition such as `[department] EQUALS "Sales" AND [mail] IS NOT NULL`.
@@ -69,17 +52,17 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for the attributes that `slot` answers with; `ignores_case` says whose texts compare without
-    /// regard to case. `None`: an attribute that matters is unknown.
+    /// Whether it holds for the attributes that `slot` answers with; `comparing` says how their values compare.
+    /// `None`: an attribute that matters is unknown.
     pub fn holds<'a>(
         &self,
         mut slot: impl FnMut(&str) -> &'a Slot,
-        mut ignores_case: impl FnMut(&str) -> bool,
+        mut comparing: impl FnMut(&str) -> Comparing,
     ) -> Option<bool> {
         let mut known = true;
         for comparison in &self.comparisons {
             let name = comparison.attribute.as_str();
-            match comparison.operator.holds(slot(name), ignores_case(name)) {
+            match comparison.operator.holds(slot(name), comparing(name)) {
                 Some(true) => {}
                 Some(false) => return Some(false),
                 None => known = false,
@@ -94,57 +77,18 @@ impl Condition {
     }
 }
 
-impl Operator {
-    /// Whether it holds for a value; `None` where the value is unknown.
-    #[must_use]
-    pub fn holds(&self, slot: &Slot, ignores_case: bool) -> Option<bool> {
-        let values: &[Value] = match slot {
-            Slot::Unknown => return None,
-            Slot::Null => &[],
-            Slot::One(value) => std::slice::from_ref(value),
-            Slot::Many(values) => values,
-        };
-        let fold = |text: &str| if ignores_case { text.to_lowercase() } else { text.to_owned() };
-        let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|value| test(&fold(&value.to_string())));
-        let truth = |wanted: bool| {
-            values.iter().any(|value| match value {
-                Value::Boolean(truth) => *truth == wanted,
-                other => other.to_string().eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
-            })
-        };
-        let is_null = values.iter().all(|value| value.to_string().is_empty());
-        Some(match self {
-            Self::Equals(text) => any(&|value| value == fold(text)),
-            Self::NotEquals(text) => !any(&|value| value == fold(text)),
-            Self::Includes(text) => any(&|value| value.contains(&fold(text))),
-            Self::IsNull => is_null,
-            Self::IsNotNull => !is_null,
-            Self::IsTrue => truth(true),
-            Self::IsFalse => truth(false),
-        })
+impl fmt::Display for Comparison {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "[{}] {}", self.attribute, self.operator)
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The condition's canonical text, which parses to the same condition.
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, Comparison { attribute, operator }) in self.comparisons.iter().enumerate() {
-            if position > 0 {
-                formatter.write_str(" AND ")?;
-            }
-            match operator {
-                Operator::Equals(text) => write!(formatter, "[{attribute}] EQUALS {}", quoted(text))?,
-                Operator::NotEquals(text) => write!(formatter, "[{attribute}] NOT EQUALS {}", quoted(text))?,
-                Operator::Includes(text) => write!(formatter, "[{attribute}] INCLUDES {}", quoted(text))?,
-                Operator::IsNull => write!(formatter, "[{attribute}] IS NULL")?,
-                Operator::IsNotNull => write!(formatter, "[{attribute}] IS NOT NULL")?,
-                Operator::IsTrue => write!(formatter, "[{attribute}] IS TRUE")?,
-                Operator::IsFalse => write!(formatter, "[{attribute}] IS FALSE")?,
-            }
+        for (position, comparison) in self.comparisons.iter().enumerate() {
+            let and = if position > 0 { " AND " } else { "" };
+            write!(formatter, "{and}{comparison}")?;
         }
         Ok(())
     }
@@ -171,7 +115,9 @@ impl<'a> Reader<'a> {
         self.skip();
         let Some(head) = self.rest.get(..word.len()) else { return false };
         let tail = self.rest.get(word.len()..).unwrap_or("");
-        if !head.eq_ignore_ascii_case(word) || tail.starts_with(|letter: char| letter.is_alphanumeric()) {
+        if !head.eq_ignore_ascii_case(word)
+            || tail.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_')
+        {
             return false;
         }
         self.rest = tail;
@@ -196,17 +142,45 @@ impl<'a> Reader<'a> {
     }
 
     fn operator(&mut self) -> Result<Operator, ExpressionError> {
+        if self.sign("!&") {
+            return self.quoted().map(Operator::NotWithin);
+        }
+        if self.sign("&") {
+            return self.quoted().map(Operator::Within);
+        }
+        let not = self.word("NOT");
         if self.word("EQUALS") {
-            return self.quoted().map(Operator::Equals);
+            return self.quoted().map(if not { Operator::NotEquals } else { Operator::Equals });
         }
-        if self.word("INCLUDES") {
-            return self.quoted().map(Operator::Includes);
+        if self.word("REGEX") {
+            if !self.word("MATCH") {
+                return Err(self.fail("expected MATCH after REGEX"));
+            }
+            return self.pattern().map(if not { Operator::NotMatches } else { Operator::Matches });
         }
-        if self.word("NOT") {
-            return match self.word("EQUALS") {
-                true => self.quoted().map(Operator::NotEquals),
-                false => Err(self.fail("expected EQUALS after NOT")),
-            };
+        if not {
+            return Err(self.fail("expected EQUALS or REGEX MATCH after NOT"));
+        }
+        let texts: [(&str, fn(String) -> Operator); 3] = [
+            ("INCLUDES", Operator::Includes),
+            ("STARTS_WITH", Operator::StartsWith),
+            ("ENDS_WITH", Operator::EndsWith),
+        ];
+        for (word, operator) in texts {
+            if self.word(word) {
+                return self.quoted().map(operator);
+            }
+        }
+        let bounds: [(&str, fn(Bound) -> Operator); 4] = [
+            ("GREATER_THAN", Operator::GreaterThan),
+            ("GREATER_THAN_OR_EQUALS", Operator::AtLeast),
+            ("LESS_THAN", Operator::LessThan),
+            ("LESS_THAN_OR_EQUALS", Operator::AtMost),
+        ];
+        for (word, operator) in bounds {
+            if self.word(word) {
+                return self.bound().map(operator);
+            }
         }
         if self.word("IS") {
             let words = [("NULL", Operator::IsNull), ("TRUE", Operator::IsTrue), ("FALSE", Operator::IsFalse)];
@@ -220,6 +194,38 @@ impl<'a> Reader<'a> {
             }
         }
         Err(self.fail(OPERATORS))
+    }
+
+    fn sign(&mut self, sign: &str) -> bool {
+        self.skip();
+        let rest = self.rest.strip_prefix(sign);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn pattern(&mut self) -> Result<Pattern, ExpressionError> {
+        self.skip();
+        let before = self.rest;
+        let text = self.quoted()?;
+        Pattern::new(&text).map_err(|problem| Self { rest: before, ..*self }.fail(&problem))
+    }
+
+    /// A whole number may stand without quotes.
+    fn bound(&mut self) -> Result<Bound, ExpressionError> {
+        const EXPECTED: &str = "expected a whole number, such as \"10\", a day, such as \"2026-12-31\", or a point in \
+             time, such as \"2026-12-31T08:00:00Z\"";
+        self.skip();
+        let before = self.rest;
+        let text = if before.starts_with('"') {
+            self.quoted()?
+        } else {
+            let is_part = |letter: char| letter.is_ascii_digit() || letter == '-';
+            let length = before.find(|letter| !is_part(letter)).unwrap_or(before.len());
+            let (number, rest) = before.split_at(length);
+            self.rest = rest;
+            number.to_owned()
+        };
+        Bound::parse(&text).ok_or_else(|| Self { rest: before, ..*self }.fail(EXPECTED))
     }
 
     fn quoted(&mut self) -> Result<String, ExpressionError> {
@@ -237,13 +243,16 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use muster_model::Value;
 
-    fn holds(condition: &str, slots: &[(&str, Slot)]) -> Option<bool> {
+    use super::*;
+    use crate::operator::Nulls;
+
+    fn holds(condition: &str, slots: &[(&str, Slot)], nulls: Nulls) -> Option<bool> {
         let condition = Condition::parse(condition).unwrap();
         assert_eq!(Condition::parse(&condition.to_string()).as_ref(), Ok(&condition));
         let find = |name: &str| slots.iter().find(|(known, _)| *known == name).map_or(&Slot::Unknown, |(_, slot)| slot);
-        condition.holds(find, |name| name == "login")
+        condition.holds(find, |name| Comparing { ignores_case: name == "login", nulls })
     }
 
     #[test]
@@ -255,6 +264,8 @@ mod tests {
             ("empty", Slot::text("")),
             ("gone", Slot::Null),
             ("on", Slot::One(Value::Boolean(true))),
+            ("day", Slot::One(Value::Date(chrono::NaiveDate::from_ymd_opt(2026, 2, 28).unwrap()))),
+            ("at", Slot::One(Value::Instant("2026-03-01T10:00:00Z".parse().unwrap()))),
             ("roles", Slot::many(vec![Value::text("admin"), Value::text("dba")])),
         ];
         let cases = [
@@ -273,12 +284,40 @@ mod tests {
             ("[login] INCLUDES \"OO\"", Some(true)),
             ("[no] INCLUDES \"9\"", Some(false)),
             ("[roles] EQUALS \"dba\"", Some(true)),
+            ("[roles] NOT EQUALS \"dba\"", Some(false)),
+            ("[roles] ENDS_WITH \"ba\" AND [no] STARTS_WITH \"00\"", Some(true)),
+            ("[no] ENDS_WITH \"2\"", Some(false)),
+            ("[no] & \"0001;0002\"", Some(true)),
+            ("[no] !& \"0001;0002\"", Some(false)),
+            ("[gone] & \"0001\"", Some(false)),
+            ("[level] GREATER_THAN \"6\" AND [level] GREATER_THAN_OR_EQUALS 7", Some(true)),
+            ("[level] GREATER_THAN 7", Some(false)),
+            ("[no] LESS_THAN 2 AND [no] LESS_THAN_OR_EQUALS \"1\"", Some(true)),
+            ("[gone] LESS_THAN 2", Some(false)),
+            ("[login] LESS_THAN 2", Some(false)),
+            ("[day] GREATER_THAN \"2026-02-27\" AND [day] LESS_THAN \"2026-02-28T00:00:01Z\"", Some(true)),
+            ("[day] GREATER_THAN 5", Some(false)),
+            ("[at] GREATER_THAN_OR_EQUALS \"2026-03-01T12:00:00+02:00\"", Some(true)),
+            ("[at] LESS_THAN_OR_EQUALS \"2026-03-01\"", Some(false)),
+            ("[no] REGEX MATCH \"0{3}[0-9]\"", Some(true)),
+            // A part is no match: the whole value must be one.
+            ("[no] REGEX MATCH \"0{3}\"", Some(false)),
+            ("[no] REGEX MATCH \"9|0001\"", Some(true)),
+            ("[no] NOT REGEX MATCH \"0{3}\"", Some(true)),
+            ("[roles] REGEX MATCH \"adm.n\"", Some(true)),
+            ("[login] REGEX MATCH \"ROOT\"", Some(true)),
             ("[unknown] EQUALS \"x\"", None),
             ("[unknown] EQUALS \"x\" AND [no] EQUALS \"1\"", Some(false)),
         ];
         for (condition, expected) in cases {
-            assert_eq!(holds(condition, &slots), expected, "{condition}");
+            assert_eq!(holds(condition, &slots, Nulls::Differ), expected, "{condition}");
         }
+        // In a scope nothing holds of what is not there, as in Entra.
+        for condition in ["[gone] NOT EQUALS \"2\"", "[gone] !& \"2\"", "[empty] NOT REGEX MATCH \"2\""] {
+            assert_eq!(holds(condition, &slots, Nulls::Differ), Some(true), "{condition}");
+            assert_eq!(holds(condition, &slots, Nulls::Never), Some(false), "{condition}");
+        }
+        assert_eq!(holds("[gone] IS NULL AND [no] NOT EQUALS \"2\"", &slots, Nulls::Never), Some(true));
     }
 
     #[test]
@@ -290,12 +329,20 @@ mod tests {
             ("[ ] IS NULL", "the attribute's name is missing at character 1"),
             ("[å] EQUALS 1", "expected a text in double quotes at character 12"),
             ("[no] EQUALS \"1", "the text's closing double quote is missing at character 13"),
-            ("[no] NOT \"1\"", "expected EQUALS after NOT at character 10"),
+            ("[no] NOT \"1\"", "expected EQUALS or REGEX MATCH after NOT at character 10"),
+            ("[no] REGEX \"1\"", "expected MATCH after REGEX at character 12"),
             ("[no] IS NULL OR [no] IS TRUE", "expected AND, or the end at character 14"),
             ("[no] IS NULL AND", "expected an attribute, such as [department] at character 17"),
         ];
         for (text, expected) in cases {
             assert_eq!(Condition::parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        let problem = |text: &str| Condition::parse(text).unwrap_err();
+        assert_eq!(problem("[no] GREATER_THAN \"x\"").at, 18);
+        assert!(problem("[no] LESS_THAN").problem.contains("whole number"));
+        for (pattern, why) in [("(?=a)b", "look-around"), ("(a)\\\\1", "backreferences"), ("(", "unclosed group")] {
+            let error = problem(&format!("[no] REGEX MATCH \"{pattern}\""));
+            assert!(error.at == 17 && error.problem.contains(why), "{error}");
         }
         assert!(Condition::parse("[no] LIKE \"x\"").unwrap_err().problem.contains("EQUALS"));
         assert!(Condition::parse(&"x".repeat(10_001)).is_err());

@@ -3,12 +3,14 @@
 //! What is understood today are direct mappings, `[attribute]`, and constants, `"text"`, a number, `True` or `False`.
 
 pub mod condition;
+pub mod operator;
 
 use std::fmt;
 
 use muster_model::{Decimal, Value};
 
-pub use condition::{Comparison, Condition, Operator};
+pub use condition::{Comparison, Condition};
+pub use operator::{Bound, Comparing, Nulls, Operator};
 
 /// The longest expression, in characters (Entra's own limit).
 pub const MAX_LENGTH: usize = 10_000;

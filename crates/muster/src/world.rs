@@ -218,6 +218,7 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
             soft: removal(sync.removal.soft),
             hard: removal(sync.removal.hard),
             disabled: removal(sync.removal.disabled),
+            out_of_scope: removal(sync.removal.out_of_scope),
             grace: sync.removal.grace.map_or(removals.grace, muster_settings::TimeSpan::milliseconds),
             absent_for: sync.removal.absent_for.map_or(removals.absent_for, muster_settings::TimeSpan::milliseconds),
             delete_adopted: sync.removal.delete_adopted.unwrap_or(removals.delete_adopted),
@@ -233,6 +234,7 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
             muster_settings::Mode::Apply => Mode::Apply,
             muster_settings::Mode::Observe => Mode::Observe,
         },
+        scope: sync.scope.clone(),
         protect: sync.protect.clone(),
     }
 }
@@ -257,6 +259,7 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .map(|mapping| &mapping.value)
                 .chain(sync.matching.iter().map(|matching| &matching.source));
             used.attributes.extend(expressions.filter_map(|value| value.attribute()).map(str::to_owned));
+            used.attributes.extend(sync.scope.iter().flat_map(|condition| condition.attributes()).map(str::to_owned));
             used.attributes.extend(sync.read.iter().cloned());
         }
         if sync.to.connection == connection {

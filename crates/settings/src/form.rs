@@ -137,6 +137,11 @@ pub(crate) struct SyncForm {
     /// Whether the target is written. With `"observe"` the sync reads and says what it would do, and writes nothing:
     /// the way to take over a target that is filled already.
     mode: Option<Mode>,
+    /// Which source objects belong to the sync: a list of conditions such as `'[department] EQUALS "Sales"'`, any of
+    /// which suffices. Without it all do. Who falls out of scope is disabled, unless `removal.out_of_scope` says
+    /// otherwise.
+    #[schemars(extend("x-muster-hint" = CONDITION_HINT))]
+    scope: Option<Vec<String>>,
     /// Target objects that are never touched: not adopted, changed, disabled or deleted. A list of conditions such as
     /// `'[employee_no] EQUALS "0001"'`, any of which suffices.
     #[schemars(extend("x-muster-hint" = CONDITION_HINT))]
@@ -276,6 +281,9 @@ pub struct RemovalSettings {
     /// When the source object is disabled at the source: `disable` by default. Must be given where the target cannot
     /// disable.
     pub disabled: Option<Removal>,
+    /// When the source object is there and out of `scope`: `disable` by default. Must be given where there is a scope
+    /// and the target cannot disable.
+    pub out_of_scope: Option<Removal>,
     /// How long after the source object is gone for good the target object is deleted: `"30d"` by default, at once
     /// where `soft` is `"delete"`.
     pub grace: Option<TimeSpan>,

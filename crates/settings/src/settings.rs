@@ -124,6 +124,8 @@ pub struct SyncSettings {
     pub guard: GuardSettings,
     /// Whether the target is written.
     pub mode: Mode,
+    /// The source objects that belong to the sync: those for which one of these holds, or all where there is none.
+    pub scope: Vec<Condition>,
     /// Target objects for which one of these holds are never touched.
     pub protect: Vec<Condition>,
     /// Where it stands.

@@ -59,6 +59,7 @@ impl Reader<'_> {
         let matching = self.matching();
         let map = self.mappings();
         let mode = self.setting("mode").unwrap_or_default();
+        let scope = self.conditions("scope");
         let protect = self.conditions("protect");
         // Before the tables they stand in are read as a whole, so that the very setting is named.
         self.limits();
@@ -76,6 +77,7 @@ impl Reader<'_> {
             removal: removal.unwrap_or_default(),
             guard: guard.unwrap_or_default(),
             mode,
+            scope,
             protect,
             place: entry.place.clone(),
         })

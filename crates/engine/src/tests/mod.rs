@@ -7,6 +7,7 @@ mod kills;
 mod operator;
 mod quarantine;
 mod scenarios;
+mod scope;
 mod service;
 mod target;
 mod world;

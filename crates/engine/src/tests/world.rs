@@ -258,6 +258,7 @@ impl World {
                 ..GuardRules::default()
             },
             mode: Mode::Apply,
+            scope: Vec::new(),
             protect: Vec::new(),
         };
         Self {

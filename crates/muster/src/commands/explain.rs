@@ -44,6 +44,15 @@ fn print(explained: &Explanation) {
         explained.target.as_deref().map_or("no target object".to_owned(), |key| format!("target object {key}"));
     let origin = explained.origin.as_deref().map(|origin| format!(", {origin}")).unwrap_or_default();
     say(format!("link: {}, {target}{origin}", explained.state));
+    if !explained.scope.is_empty() {
+        say("scope, one of:");
+    }
+    for condition in &explained.scope {
+        say(format!("  {}: {}", condition.condition, truth(condition.holds)));
+        for part in condition.comparisons.iter().filter(|part| part.holds != Some(true)) {
+            say(format!("      {} {}: the value is {}", part.comparison, truth(part.holds), part.value));
+        }
+    }
     say(format!("rule: {}", explained.decision));
     say("mappings:");
     for mapping in &explained.mappings {
@@ -66,5 +75,13 @@ fn print(explained: &Explanation) {
         for (at, code, detail) in &explained.events {
             say(format!("  {}  {code}  {detail}", time(*at)));
         }
+    }
+}
+
+fn truth(holds: Option<bool>) -> &'static str {
+    match holds {
+        Some(true) => "holds",
+        Some(false) => "does not hold",
+        None => "is not known yet",
     }
 }

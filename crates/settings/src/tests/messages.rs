@@ -205,7 +205,7 @@ fn types_and_bounds() {
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
         &[
-            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"mode\", \"protect\" and \"schedule\"",
+            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"mode\", \"protect\", \"schedule\" and \"scope\"",
         ],
     );
 }
@@ -238,7 +238,7 @@ fn conditions_modes_and_limits() {
     );
     let cases = [
         ("mode = \"watch\"", "syncs.staff.mode: "),
-        ("protect = ['[login] LIKE \"x\"']", "syncs.staff.protect[0]: expected EQUALS"),
+        ("protect = ['[login] LIKE \"x\"']", "syncs.staff.protect[0]: expected an operator: EQUALS"),
         (
             "protect = ['[a] IS NULL', 'login']",
             "syncs.staff.protect[1]: expected an attribute, such as [department]; look at character 1 of the condition",
