@@ -288,10 +288,13 @@ impl Session for SqliteSession {
             let field = format!("value ->> {}", position + 2);
             if kind == BINARY { format!("unhex({field})") } else { field }
         });
-        let insert =
-            sql!("INSERT INTO {stage} SELECT value ->> 0, value ->> 1, {} FROM json_each(?)", joined(fields, ", "));
-        let query = sqlx::query(insert.into_safe()).bind(stage_json(stage, rows)).persistent(false);
-        self.transaction.execute(query).await?;
+        let fields = joined(fields, ", ");
+        // In pieces, so that a large batch is not in memory several times.
+        for rows in rows.chunks(STAGED_TOGETHER) {
+            let insert = sql!("INSERT INTO {stage} SELECT value ->> 0, value ->> 1, {fields} FROM json_each(?)");
+            let query = sqlx::query(insert.into_safe()).bind(stage_json(stage, rows)).persistent(false);
+            self.transaction.execute(query).await?;
+        }
         Ok(())
     }
 
@@ -328,6 +331,9 @@ impl Session for SqliteSession {
         Ok(self.transaction.commit().await?)
     }
 }
+
+/// Rows in one statement.
+const STAGED_TOGETHER: usize = 500;
 
 fn stage_json(stage: &Stage, rows: &[StageRow]) -> String {
     let binary: Vec<bool> = stage.types.iter().map(|kind| kind == BINARY).collect();
