@@ -269,3 +269,35 @@ async fn a_row_that_took_a_deleted_ones_number_is_left_alone() {
     assert_eq!(counts(&program.sync(&["staff"])), "1 created");
     assert_eq!(execute(&program, &stranger).await, before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_shown_with_its_end_and_keeps_only_the_target_from_changing() {
+    let (program, sandbox) = configured(20).await;
+    program.sync(&["staff"]);
+    assert_eq!(document(&program, &["status"])["syncs"][0]["paused"], Value::Null);
+    for reason in ["two\nlines".to_owned(), "a\u{1b}[2J".to_owned(), "x".repeat(201)] {
+        let said = program.fails(2, &["pause", "staff", "--reason", &reason]);
+        assert!(said.contains("a reason is one line of at most 200 letters"), "{said}");
+    }
+    assert_eq!(document(&program, &["status"])["syncs"][0]["paused"], Value::Null);
+    program.ok(&["pause", "staff", "--reason", "audit until Friday"]);
+    assert_eq!(document(&program, &["status"])["syncs"][0]["paused"], json!("audit until Friday"));
+    let status = program.ok(&["status"]);
+    let line = "staff: paused: audit until Friday; nothing is sent until `muster resume staff`";
+    assert!(status.lines().any(|shown| shown == line), "{status}");
+
+    // The source is read, the target left alone, and whoever asks learns how to go on.
+    let (id, login) = &staff(&sandbox)[0];
+    sandbox.directory().patch_user(id, &json!({ "displayName": "Read Meanwhile" })).unwrap();
+    let all = "SELECT * FROM app_user ORDER BY id";
+    let before = sqlite(&program.path("app.db"), all).await;
+    let said = program.fails(2, &["sync", "staff"]);
+    assert!(said.contains("its source was read, nothing was sent, and `muster resume staff` lets it go on"), "{said}");
+    assert!(said.contains("audit until Friday"), "{said}");
+    assert_eq!(sqlite(&program.path("app.db"), all).await, before);
+    let explained = document(&program, &["explain", "staff", login]);
+    assert_eq!(explained["source"]["displayName"], json!("Read Meanwhile"), "{explained}");
+    program.ok(&["resume", "staff"]);
+    assert!(!program.ok(&["status"]).contains("paused"));
+    assert_eq!(counts(&program.sync(&["staff"])), "1 updated");
+}

@@ -74,6 +74,11 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Where it answers by HTTP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Asks it by HTTP.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();

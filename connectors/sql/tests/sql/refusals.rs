@@ -72,7 +72,29 @@ async fn what_no_column_can_hold(world: World) {
     assert_eq!(world.rows("SELECT no, name FROM person").await, [["3", "one"]]);
 }
 
-on_both!(rules_of_the_table, a_unique_value_taken_by_another_row, what_no_column_can_hold);
+/// Rules and attributes reach logs and reports; what a trigger says there may be anybody's name.
+async fn what_a_trigger_raises_names_no_rule(world: World) {
+    let postgres = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not: %', \
+                    NEW.name USING ERRCODE = NEW.mail, CONSTRAINT = NEW.name, COLUMN = NEW.name, TABLE = NEW.name; \
+                    END $$; CREATE TRIGGER refuse BEFORE INSERT ON person FOR EACH ROW EXECUTE FUNCTION refuse()";
+    let sqlite = "CREATE TRIGGER refuse BEFORE INSERT ON person BEGIN SELECT RAISE(ABORT, 'not: ' || NEW.name); END";
+    world.run(world.either(postgres, sqlite)).await;
+    let connection = world.connect();
+    for (code, rule) in [("check_violation", "check"), ("raise_exception", "refused"), ("unique_violation", "unique")] {
+        let operation = create(vec![text("1"), text("Ada Lovelace"), text(code)]);
+        let outcomes = connection.send("person", &["no", "name", "mail"], vec![operation]).await;
+        assert_eq!(rejection(&outcomes[0]), (None, world.either(rule, "refused")));
+        let Outcome::Rejected { message, .. } = &outcomes[0] else { unreachable!() };
+        assert!(message.contains("not: Ada Lovelace"), "{message}");
+    }
+}
+
+on_both!(
+    rules_of_the_table,
+    a_unique_value_taken_by_another_row,
+    what_no_column_can_hold,
+    what_a_trigger_raises_names_no_rule,
+);
 
 #[tokio::test]
 async fn values_that_do_not_fit_a_column_of_postgresql() {
