@@ -295,9 +295,9 @@ async fn a_pause_is_shown_with_its_end_and_keeps_only_the_target_from_changing()
     assert!(said.contains("its source was read, nothing was sent, and `muster resume staff` lets it go on"), "{said}");
     assert!(said.contains("audit until Friday"), "{said}");
     assert_eq!(sqlite(&program.path("app.db"), all).await, before);
-    let explained = document(&program, &["explain", "staff", login]);
-    assert_eq!(explained["source"]["displayName"], json!("Read Meanwhile"), "{explained}");
+    let explained = program.ok(&["explain", "staff", login]);
+    assert!(explained.contains("Read Meanwhile"), "{explained}");
     program.ok(&["resume", "staff"]);
-    assert!(!program.ok(&["status"]).contains("paused"));
+    assert!(!program.ok(&["status"]).contains("staff: paused"));
     assert_eq!(counts(&program.sync(&["staff"])), "1 updated");
 }
