@@ -133,7 +133,10 @@ async fn what_is_parked_is_explained_retried_and_ignored() {
         assert!(explained.contains(part), "{part:?} is not in:\n{explained}");
     }
     assert_eq!(document(&program, &["retry", "staff", "--rule", "too_long"])["retried"], json!(1));
-    assert_eq!(document(&program, &["retry", "staff", "--rule", "other"])["retried"], json!(0));
+    let said = program.fails(2, &["retry", "staff", "--rule", "other"]);
+    assert!(said.contains("rule \"other\"; parked now: 1 by too_long of full_name"), "{said}");
+    let said = program.fails(2, &["retry", "staff", "--rule", "too_long", "--attribute", "department"]);
+    assert!(said.contains("rule \"too_long\" of department; parked now: 1 by too_long of full_name"), "{said}");
     assert!(program.fails(2, &["retry", "staff", &people[1].1]).contains("is not parked"));
     assert_eq!(document(&program, &["retry", "staff", login])["retried"], json!(1));
     assert_eq!(counts(&program.sync(&["staff"])), "1 parked");

@@ -44,16 +44,10 @@ impl Endpoints {
 
     /// A link that Graph handed out, refused when it leads to another host: the token goes with it.
     pub(crate) fn follow(&self, link: &[u8]) -> Result<Url, Error> {
-        let url = std::str::from_utf8(link).ok().and_then(|text| Url::parse(text).ok());
-        let Some(url) = url else {
+        let Some(url) = parsed(link) else {
             return Err(Error::Bug("the link to the next page is not a URL".to_owned()));
         };
-        let same = url.scheme() == self.graph.scheme()
-            && url.host() == self.graph.host()
-            && url.port_or_known_default() == self.graph.port_or_known_default()
-            && url.username().is_empty()
-            && url.password().is_none();
-        if same {
+        if self.is_ours(&url) {
             return Ok(url);
         }
         Err(Error::Bug(format!(
@@ -62,6 +56,38 @@ impl Endpoints {
             origin(&self.graph),
         )))
     }
+
+    /// Whether a link that was kept still leads to the configured host.
+    pub(crate) fn leads_here(&self, link: &[u8]) -> bool {
+        parsed(link).is_some_and(|url| self.is_ours(&url))
+    }
+
+    /// What to say of a kept link that leads to another host: the connection was changed since.
+    pub(crate) fn moved(&self, link: &[u8]) -> Error {
+        let before = parsed(link).map_or_else(|| "an address that cannot be read".to_owned(), |url| origin(&url));
+        setting(
+            "graph_url",
+            format!(
+                "the link from which the next changes are read was handed out by {before}, but this connection leads \
+                 to {} now; nothing was asked for",
+                origin(&self.graph)
+            ),
+            "set the connection's address back, or run `muster sync SYNC --full` once for each sync that reads it (with \
+             the service ended), which starts anew at the new address",
+        )
+    }
+
+    fn is_ours(&self, url: &Url) -> bool {
+        url.scheme() == self.graph.scheme()
+            && url.host() == self.graph.host()
+            && url.port_or_known_default() == self.graph.port_or_known_default()
+            && url.username().is_empty()
+            && url.password().is_none()
+    }
+}
+
+fn parsed(link: &[u8]) -> Option<Url> {
+    Url::parse(std::str::from_utf8(link).ok()?).ok()
 }
 
 /// Scheme, host and port for a message; never the path or query.

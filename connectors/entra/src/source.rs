@@ -30,8 +30,15 @@ impl Source for Entra {
                 let path = format!("{}/delta", collection(&request.object_type)?);
                 self.session.endpoints.graph(&path, Some(&format!("$select={}", layout.select)))
             }
-            Position::Start(Some(watermark)) => self.session.endpoints.follow(&watermark.0)?,
-            Position::Page(cursor) => self.session.endpoints.follow(&cursor.0)?,
+            Position::Start(Some(watermark)) => match self.session.endpoints.leads_here(&watermark.0) {
+                true => self.session.endpoints.follow(&watermark.0)?,
+                false => return Err(self.session.endpoints.moved(&watermark.0)),
+            },
+            // Links of running rounds were examined when they came, so this one was kept by an earlier run.
+            Position::Page(cursor) => match self.session.endpoints.leads_here(&cursor.0) {
+                true => self.session.endpoints.follow(&cursor.0)?,
+                false => return Err(Error::Expired { expired: Expired::Cursor }),
+            },
         };
         let accept = |answer: &Answer| self.accept(answer, &layout, position);
         match self.session.ask(&Ask::Get(url), accept).await {

@@ -184,6 +184,7 @@ impl Engine {
         progress.drifted = drifted;
         progress.window = Window::read(&self.store.outcome_window(prepared.sync).await?);
         let result = self.flow(prepared, options, &mut progress, report).await;
+        self.tell_gone(prepared, &mut progress, report).await?;
         self.remember(prepared, &mut progress).await?;
         result
     }
@@ -257,7 +258,9 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(HashSet<LinkId>, u64), EngineError> {
         if prepared.reconcile {
-            tracing::info!("the state was restored: the target is read again before anything is sent");
+            tracing::info!(
+                "the target is read again before anything is sent: the state was restored, or much was gone"
+            );
             // The target may be ahead of the state: first catch up with the source, so that nobody is made anew whose
             // removal is among its news.
             self.importer(&prepared.source, None).run(options.full).await?;

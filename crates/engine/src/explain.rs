@@ -158,6 +158,11 @@ impl Engine {
     }
 
     async fn next(&self, prepared: &Prepared, link: &LinkView, evaluation: &Evaluation) -> Result<String, EngineError> {
+        if matches!(evaluation.wanted, Wanted::Change(_) | Wanted::Delete)
+            && let Some(rule) = self.protection(prepared, link).await?
+        {
+            return Ok(format!("nothing: the target object is protected, so it would be parked ({rule})"));
+        }
         Ok(match &evaluation.wanted {
             Wanted::Nothing(_) => "nothing: all is as it should be".to_owned(),
             Wanted::NotYet => "nothing before the source is read in full: an attribute is not known yet".to_owned(),
@@ -184,7 +189,15 @@ impl Engine {
                                 "the target object {} has {name} {value} and belongs to another source object already",
                                 one.key
                             ),
-                            None => format!("the target object {} has {name} {value} and would be adopted", one.key),
+                            None => match prepared.compiled.protected_by(&one.row) {
+                                Some(rule) => format!(
+                                    "the target object {} has {name} {value} and is protected, so it would be parked ({rule})",
+                                    one.key
+                                ),
+                                None => {
+                                    format!("the target object {} has {name} {value} and would be adopted", one.key)
+                                }
+                            },
                         }
                     }
                     Some(_) => format!("more than one target object has {name} {value}: it would be parked"),

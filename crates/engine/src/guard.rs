@@ -222,12 +222,14 @@ impl Engine {
             for hold in before.iter().filter(|hold| hold.expires_at <= now && !hold.approved) {
                 progress.events.push(hold_event(hold, "expired", now));
             }
-            progress.events.extend(fresh.iter().map(|hold| hold_event(hold, "held", now)));
+            for hold in &fresh {
+                tracing::warn!(kind = hold.kind, wanted = hold.wanted, allowed = hold.allowed, "held by the guard");
+                progress.events.push(hold_event(hold, "held", now));
+            }
         }
         self.observer.passed(CommitPoint::HoldsRecorded);
         for hold in &verdict.holds {
             report.held += hold.wanted;
-            tracing::warn!(kind = hold.kind, wanted = hold.wanted, allowed = hold.allowed, "held by the guard");
             report.notes.push(held_note(&prepared.compiled.rules.name, hold));
         }
         let links: Vec<LinkId> = wanted.into_keys().collect();

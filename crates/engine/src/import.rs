@@ -28,6 +28,10 @@ use crate::stop::Stop;
 /// How often a round may start again within one cycle before a person should look.
 const MAX_RESTARTS: u32 = 5;
 
+/// Pages of a round that follow one another without an entry before the source is taken to lead in a circle. Links
+/// that differ each time cannot be recognised otherwise.
+pub(crate) const MAX_EMPTY_PAGES: u32 = 1_000;
+
 /// Entries merged in one transaction, when they come fast: a few pages at a time were measured best.
 pub(crate) const MERGED_TOGETHER: usize = 1_500;
 
@@ -84,7 +88,10 @@ impl Importer {
         let has_changes = changes.is_some();
         let mut standing = self.store.source_type(side.connection, &side.object_type.name).await?;
         let (request, ids, grown) = side.request(self.store.as_ref(), &standing).await?;
-        if grown || (standing.round == Round::Idle && (full || standing.watermark.is_none() || !has_changes)) {
+        // A full read that was begun goes on; changes that were being read are among what it reads anyway.
+        let starts_anew = full && standing.round != Round::Full;
+        let is_first = standing.round == Round::Idle && (standing.watermark.is_none() || !has_changes);
+        if grown || starts_anew || is_first {
             standing = fresh_round(&standing);
         } else if standing.round == Round::Idle {
             standing.round = Round::Delta;
@@ -102,6 +109,7 @@ impl Importer {
         let mut cursors = HashSet::new();
         let mut entries = 0;
         let mut restarts = 0;
+        let mut empty_pages = 0;
         reading.start(&standing);
         loop {
             let answer = match unmerged.entries.is_empty() {
@@ -123,10 +131,18 @@ impl Importer {
                 Ok(Fetched { next: Next::Page(cursor), .. }) if !cursors.insert(cursor.clone().0) => {
                     Err(ConnectorError::Expired { expired: Expired::Cursor })
                 }
+                Ok(Fetched { next: Next::Page(_), entries, .. })
+                    if entries.is_empty() && empty_pages + 1 >= MAX_EMPTY_PAGES =>
+                {
+                    Err(ConnectorError::Bug(format!(
+                        "the source misbehaves: {MAX_EMPTY_PAGES} pages in a row had no entry and each led to another one"
+                    )))
+                }
                 answer => answer,
             };
             match answer {
                 Ok(page) => {
+                    empty_pages = if page.entries.is_empty() { empty_pages + 1 } else { 0 };
                     entries += page.entries.len() as u64;
                     self.observer.read(page.entries.len() as u64);
                     if let Some(time) = page.source_time {

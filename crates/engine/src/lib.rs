@@ -20,6 +20,7 @@ pub mod stop;
 
 mod alone;
 mod apply;
+mod gone;
 mod guard;
 mod identity;
 mod import;

@@ -67,6 +67,8 @@ pub(crate) struct Progress {
     pub(crate) parked: BTreeMap<Reason, u64>,
     /// Objects that others changed at the target.
     pub(crate) drifted: u64,
+    /// Linked objects that the target has no more.
+    pub(crate) gone: crate::gone::Gone,
     /// What happened.
     pub(crate) events: Vec<EventRecord>,
     /// Match values of creates on their way: one in flight for each.

@@ -41,6 +41,25 @@ impl Compiled {
         verdicts.iter().all(Option::is_some).then_some(false)
     }
 
+    /// Which setting protects a target object with these attributes, for a person.
+    pub(crate) fn protected_by(&self, row: &Row) -> Option<String> {
+        let name = &self.rules.name;
+        let slot = |attribute: &str| {
+            let position = self.target_attributes.iter().position(|known| known == attribute);
+            position.map_or(&Slot::Unknown, |position| row.slot(position))
+        };
+        let ignores_case = |attribute: &str| {
+            self.target.attribute(attribute).is_some_and(|attribute| attribute.case == CaseRule::Insensitive)
+        };
+        let rule = self.rules.protect.iter().position(|rule| rule.holds(slot, ignores_case) == Some(true));
+        let text = rule.and_then(|position| {
+            Some(format!("syncs.{name}.protect[{position}]: {}", self.rules.protect.get(position)?))
+        });
+        text.or_else(|| {
+            self.protects(row).then(|| format!("syncs.{name}.protect, as an attribute it asks for is not known"))
+        })
+    }
+
     /// Whether all attributes that protection asks for are written by this sync, so that the link knows them.
     fn knows_protection(&self) -> bool {
         self.rules
@@ -106,6 +125,15 @@ impl Engine {
             }
         }
         Ok(going)
+    }
+
+    /// Which setting keeps a link's target object from being changed, asked of the target itself.
+    pub(crate) async fn protection(&self, prepared: &Prepared, link: &LinkView) -> Result<Option<String>, EngineError> {
+        let (false, Some(key)) = (prepared.compiled.rules.protect.is_empty(), link.target_key.as_deref()) else {
+            return Ok(None);
+        };
+        let found = self.look_at(prepared, &[Key::decode(key)?]).await?;
+        Ok(found.into_iter().flatten().next().and_then(|object| prepared.compiled.protected_by(&object.row)))
     }
 
     async fn look_at(&self, prepared: &Prepared, keys: &[Key]) -> Result<Vec<Option<FoundObject>>, EngineError> {

@@ -43,6 +43,7 @@ impl Engine {
                 target.get(&side.request, &keys).await.map_err(|error| EngineError::connection(&side.name, error))?;
             let mut updates = Vec::new();
             let mut doubtful = Vec::new();
+            report.gone += found.iter().filter(|object| object.is_none()).count() as u64;
             for (link, object) in links.into_iter().zip(found) {
                 match self.seen_again(prepared, &link, object.as_ref())? {
                     Seen::AsLeft => {}

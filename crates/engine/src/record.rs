@@ -56,6 +56,7 @@ impl Engine {
                     nothing_sent: true,
                 });
             }
+            progress.gone.note(sent.kind, outcome);
             if sent.blind && is_taken(outcome) {
                 progress.blind.no_more(sent.link.id);
             }

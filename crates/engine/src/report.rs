@@ -29,6 +29,10 @@ pub struct Report {
     pub waiting: u64,
     /// Sent, and their fate is not known yet.
     pub unknown: u64,
+    /// Target objects that were gone although nobody here deleted them. They are counted under what became of them
+    /// as well.
+    #[serde(default)]
+    pub gone: u64,
     /// Source objects read.
     pub read: u64,
     /// How long the cycle took.

@@ -38,11 +38,14 @@ pub(crate) async fn reconciliation_is_required_of_all_and_ends_for_one(store: &d
     let sync = world.sync("staff", 1).await;
     world.sync("guests", 1).await;
     assert!(!sync.reconcile);
-    store.require_reconciliation().await.unwrap();
+    store.require_reconciliation(None).await.unwrap();
     assert!(world.sync("staff", 1).await.reconcile);
     store.reconciled(sync.id).await.unwrap();
     assert!(!world.sync("staff", 1).await.reconcile);
     assert!(world.sync("guests", 1).await.reconcile);
+    store.require_reconciliation(Some(sync.id)).await.unwrap();
+    assert!(world.sync("staff", 1).await.reconcile);
+    store.reconciled(sync.id).await.unwrap();
 }
 
 pub(crate) async fn the_clocks_mark_never_falls(store: &dyn Store) {

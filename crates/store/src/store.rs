@@ -173,8 +173,9 @@ pub trait Store: OperatorStore + Send + std::marker::Sync {
     /// Pauses a sync for a reason, or ends its pause.
     async fn set_paused(&self, sync: SyncId, reason: Option<&str>) -> Result<(), StoreError>;
 
-    /// Every sync's linked target objects are to be read again before anything is sent, as after a restore.
-    async fn require_reconciliation(&self) -> Result<(), StoreError>;
+    /// The linked target objects of a sync, or of every one, are to be read again before anything is sent, as after a
+    /// restore.
+    async fn require_reconciliation(&self, sync: Option<SyncId>) -> Result<(), StoreError>;
 
     /// A sync's linked target objects have been read again.
     async fn reconciled(&self, sync: SyncId) -> Result<(), StoreError>;

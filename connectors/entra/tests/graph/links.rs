@@ -1,6 +1,6 @@
 //! The token stays with the configured host.
 
-use muster_connector::{Cursor, Error, Position, Watermark};
+use muster_connector::{Cursor, Error, Expired, Position, Watermark};
 use serde_json::json;
 
 use crate::peer::{Peer, Reply};
@@ -50,14 +50,22 @@ async fn links_to_another_host_are_refused() {
     }
 }
 
+/// The connection's address was changed: a person decides over the watermark, and a page is never the last resort.
 #[tokio::test]
 async fn positions_from_the_state_are_refused_alike() {
     let (world, peer, connector) = start().await;
     let other = Peer::start(&world).await;
     let link = format!("{}/v1.0/users/delta?$deltatoken=x", other.address).into_bytes();
-    for position in [Position::Page(Cursor(link.clone())), Position::Start(Some(Watermark(link)))] {
-        assert!(matches!(page(&connector, &position).await, Err(Error::Bug(_))));
+    match page(&connector, &Position::Start(Some(Watermark(link.clone())))).await {
+        Err(Error::Configuration { setting, problem, fix }) => {
+            assert_eq!(setting.as_deref(), Some("graph_url"));
+            assert!(problem.contains(&other.address) && problem.contains(&peer.address), "{problem}");
+            assert!(fix.contains("muster sync SYNC --full") && !problem.contains("deltatoken"), "{fix}");
+        }
+        other => panic!("{other:?}"),
     }
+    let paged = page(&connector, &Position::Page(Cursor(link))).await;
+    assert!(matches!(paged, Err(Error::Expired { expired: Expired::Cursor })), "{paged:?}");
     innocent(&other);
     innocent(&peer);
 }

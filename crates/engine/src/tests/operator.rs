@@ -153,6 +153,12 @@ async fn protected_objects_are_never_touched() {
         three(&world);
         let report = world.cycle().await.unwrap();
         let spared = condition != "[login] EQUALS \"ANNA@x\" AND [extra] IS NOT NULL";
+        let next = world.engine().await.explain(&world.rules, "a").await.unwrap().next;
+        assert_eq!(
+            next.contains(&format!("is protected, so it would be parked (syncs.staff.protect[1]: {condition})")),
+            spared,
+            "{next}"
+        );
         assert_eq!((report.adopted, report.parked), (u64::from(!spared), u64::from(spared)), "{condition}");
         assert_eq!(world.target.people()[0].1, if spared { "Anne" } else { "Anna" }, "{condition}");
     }
@@ -168,8 +174,15 @@ async fn a_linked_object_that_becomes_protected_is_not_changed_disabled_or_delet
         world.target.state.lock().unwrap().rows.get_mut(&1).unwrap().insert("extra".to_owned(), Slot::text("keep"));
         world.source.set("a", "name", Slot::text("Ann"));
         world.source.set("b", "name", Slot::text("Bob"));
+        let expected = format!(
+            "nothing: the target object is protected, so it would be parked (syncs.staff.protect[0]: {condition})"
+        );
         let report = world.cycle().await.unwrap();
         assert_eq!((report.updated, report.parked), (1, 1), "{condition}");
+        let explained = world.engine().await.explain(&world.rules, "a").await.unwrap();
+        assert_eq!(explained.next, expected);
+        let other = world.engine().await.explain(&world.rules, "b").await.unwrap();
+        assert!(!other.next.contains("protected"), "{}", other.next);
         world.source.remove("a", Removal::Hard);
         assert_eq!(world.cycle().await.unwrap().disabled, 0, "{condition}");
         world.wait(40 * super::world::DAY);

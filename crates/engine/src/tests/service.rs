@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use muster_connector::page::Removal;
 use muster_connector::{
     Batch, CheckReport, Connector, Error, FoundObject, OperationId, Outcome, ReadRequest, Target, UsedType,
@@ -259,4 +260,48 @@ async fn nobody_is_deleted_because_a_clock_leapt() {
     assert_eq!((report.deleted, world.target.people().len()), (1, 1), "{report:?}");
     // A clock that was set back does not make that undone, and its mark stands in the state.
     assert_eq!(engine.store.facts().await.unwrap().clock_high_water, start + 365 * DAY);
+}
+
+#[tokio::test]
+async fn pages_that_lead_on_and_on_without_an_entry_are_not_followed_for_ever() {
+    let world = World::new();
+    world.source.person("a", "Anna", "anna@x");
+    world.cycle().await.unwrap();
+    let most = usize::try_from(crate::import::MAX_EMPTY_PAGES).unwrap();
+    world.source.person("b", "Bo", "bo@x");
+    world.source.state.lock().unwrap().empty_pages = most - 1;
+    assert_eq!(world.cycle().await.unwrap().created, 1);
+    world.source.person("c", "Cy", "cy@x");
+    world.source.state.lock().unwrap().empty_pages = usize::MAX;
+    let before = world.source.state.lock().unwrap().calls;
+    let error = world.cycle().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Unexpected);
+    assert!(error.to_string().contains("the source misbehaves"), "{error}");
+    // One or two more were on their way already.
+    assert!(world.source.state.lock().unwrap().calls - before <= most + 2);
+    // Once it is well again, nothing is missing.
+    world.source.state.lock().unwrap().empty_pages = 0;
+    assert_eq!(world.cycle().await.unwrap().created, 1);
+}
+
+/// Whatever keeps a round from going on must not keep a person from starting anew.
+#[tokio::test]
+async fn a_full_read_takes_the_place_of_changes_that_were_being_read() {
+    let world = World::new();
+    world.source.person("a", "Anna", "anna@x");
+    let (engine, _) = switched(&world).await;
+    cycle(&engine, &world).await.unwrap();
+    for id in ["b", "c", "d", "e", "f"] {
+        world.source.person(id, id, &format!("{id}@x"));
+    }
+    *world.killer.0.lock().unwrap() = Some((crate::CommitPoint::PageMerged, 1));
+    assert!(std::panic::AssertUnwindSafe(cycle(&engine, &world)).catch_unwind().await.is_err());
+    let generation = async || {
+        let connection = engine.store.connection("hr").await.unwrap().id;
+        let source = engine.store.source_type(connection, "user").await.unwrap();
+        (source.generation, source.cursor.is_some())
+    };
+    assert_eq!(generation().await, (1, true));
+    world.full().await.unwrap();
+    assert_eq!((generation().await, world.target.people().len()), ((2, false), 6));
 }

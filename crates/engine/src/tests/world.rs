@@ -41,6 +41,8 @@ pub(super) struct SourceState {
     pub(super) calls: usize,
     /// Objects that a full read leaves out.
     pub(super) hidden: Vec<String>,
+    /// So many empty pages come first, each with a link of its own.
+    pub(super) empty_pages: usize,
 }
 
 #[derive(Default)]
@@ -124,6 +126,19 @@ impl Source for MemorySource {
     async fn changes(&self, request: &ReadRequest, position: &Position) -> Result<ChangePage, Error> {
         let mut state = self.state.lock().unwrap();
         state.calls += 1;
+        if state.empty_pages > 0 {
+            state.empty_pages -= 1;
+            // It goes on where the round began.
+            let mark = match position {
+                Position::Page(Cursor(cursor)) => String::from_utf8_lossy(cursor).split(';').next().unwrap().to_owned(),
+                Position::Start(Some(Watermark(mark))) => {
+                    format!("{},0,{}", state.log.len(), String::from_utf8_lossy(mark))
+                }
+                Position::Start(None) => format!("{},1,0", state.log.len()),
+            };
+            let next = Next::Page(Cursor(format!("{mark};{}", state.empty_pages).into_bytes()));
+            return Ok(ChangePage { entries: Vec::new(), next, source_time: None });
+        }
         if let Some(name) = state.refuse_attribute.as_ref().filter(|name| request.attributes.contains(name)) {
             let problem = format!("no permission for {name}");
             return Err(Error::Credentials { problem, fix: "grant it".to_owned() });
@@ -143,6 +158,7 @@ impl Source for MemorySource {
             }
             Position::Page(Cursor(cursor)) => {
                 let text = String::from_utf8_lossy(cursor);
+                let text = text.split(';').next().unwrap();
                 let parts: Vec<usize> = text.split(',').map(|part| part.parse().unwrap()).collect();
                 (parts[0], parts[1] == 1, parts[2])
             }

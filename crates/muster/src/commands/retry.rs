@@ -1,8 +1,9 @@
 //! `muster retry`: refused objects are tried again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use muster_store::Retry;
+use muster_store::{Retry, SyncId};
 use serde_json::json;
 
 use crate::cli::{OutputForm, RetryArguments};
@@ -32,6 +33,9 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &RetryArgume
         }
     };
     let retried = desk.state.store.retry(id, &which).await?;
+    if let (0, Retry::Rule { rule, attribute }) = (retried, &which) {
+        return Err(no_such_rule(&desk, &sync.name, id, rule, attribute.as_deref()).await?);
+    }
     if retried > 0 {
         let single = match &which {
             Retry::Links(links) => links.first().copied().filter(|_| links.len() == 1),
@@ -51,4 +55,26 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &RetryArgume
             Ok(())
         }
     }
+}
+
+/// Nothing is parked by the rule that was asked for, so what is parked is said.
+async fn no_such_rule(
+    desk: &Desk,
+    name: &str,
+    sync: SyncId,
+    rule: &str,
+    attribute: Option<&str>,
+) -> Result<Failure, Failure> {
+    let mut rules: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
+    for parked in desk.state.store.parked(sync, u32::MAX).await? {
+        *rules.entry((parked.rule, parked.attribute)).or_default() += 1;
+    }
+    let of = |attribute: Option<&str>| attribute.map(|name| format!(" of {name}")).unwrap_or_default();
+    let parked: Vec<String> = rules
+        .iter()
+        .map(|((rule, attribute), number)| format!("{number} by {rule}{}", of(attribute.as_deref())))
+        .collect();
+    let now =
+        if parked.is_empty() { "nothing is parked".to_owned() } else { format!("parked now: {}", parked.join(", ")) };
+    Ok(Failure::configuration(format!("{name}: no object is parked by the rule {rule:?}{}; {now}", of(attribute))))
 }

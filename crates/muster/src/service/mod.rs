@@ -11,6 +11,7 @@ mod metrics;
 mod platform;
 mod schedule;
 mod supervisor;
+mod told;
 
 use std::path::Path;
 use std::time::Duration;

@@ -18,6 +18,7 @@ use super::board::{Board, Failing, Follower};
 use super::job::{self, Ended, Job, Trouble};
 use super::platform::Supervisor;
 use super::schedule::{Decision, Mode, Plan, Standing, decide};
+use super::told::Told;
 use crate::exit::Failure;
 use crate::world::{self, State};
 
@@ -56,7 +57,7 @@ struct Sync {
     due: Option<i64>,
     failed: Option<Failed>,
     has_counts: bool,
-    notes: Vec<String>,
+    notes: Told,
 }
 
 struct Failed {
@@ -80,7 +81,7 @@ impl Sync {
             due: None,
             failed: None,
             has_counts: false,
-            notes: Vec::new(),
+            notes: Told::default(),
         }
     }
 
@@ -404,11 +405,8 @@ impl Service {
                         "cycle"
                     );
                 }
-                if sync.notes != report.notes {
-                    for note in &report.notes {
-                        tracing::warn!(sync = ended.sync, note, "a person should know");
-                    }
-                    sync.notes = report.notes;
+                for note in sync.notes.news(report.notes, now) {
+                    tracing::warn!(sync = ended.sync, note, "a person should know");
                 }
                 self.state_works();
             }

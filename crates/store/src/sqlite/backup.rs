@@ -135,7 +135,7 @@ async fn prepare(path: &Path, from: &Path, fresh: &Path, now: i64) -> Result<(),
     if let Some(former) = former {
         store.raise_clock_mark(former.clock_high_water).await?;
     }
-    store.require_reconciliation().await?;
+    store.require_reconciliation(None).await?;
     store.close().await
 }
 

@@ -292,8 +292,8 @@ impl Store for SqliteStore {
         service::set_paused(&mut *self.writer().await, sync, reason).await
     }
 
-    async fn require_reconciliation(&self) -> Result<(), StoreError> {
-        service::set_reconcile(&mut *self.writer().await, None, true).await
+    async fn require_reconciliation(&self, sync: Option<SyncId>) -> Result<(), StoreError> {
+        service::set_reconcile(&mut *self.writer().await, sync, true).await
     }
 
     async fn reconciled(&self, sync: SyncId) -> Result<(), StoreError> {
