@@ -18,3 +18,4 @@ mod service;
 mod source_faults;
 mod support;
 mod target_faults;
+mod words;

@@ -16,6 +16,7 @@ mod progress;
 mod proposal;
 mod service;
 mod world;
+mod zone;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -110,27 +110,32 @@ pub(crate) fn on_its_way() -> Failure {
     Failure::state("an operation for this object is on its way; try again when the cycle is over")
 }
 
-/// Names objects by what people know them by: the value they are matched by.
+/// What people know an object by that has no value to match by, such as a guest.
+pub(crate) const OTHER_NAMES: [&str; 3] = ["displayName", "userPrincipalName", "mail"];
+
+/// Names objects by what people know them by: the value they are matched by, or what else says who it is.
 pub(crate) struct Names {
-    by: Option<AttributeId>,
+    by: Vec<AttributeId>,
 }
 
 impl Names {
     pub(crate) async fn of(state: &State, sync: Option<&SyncSettings>) -> Result<Self, Failure> {
-        let Some(sync) = sync else { return Ok(Self { by: None }) };
-        let source = sync.matching.as_ref().and_then(|matching| matching.source.attribute());
-        let Some(name) = source else { return Ok(Self { by: None }) };
+        let Some(sync) = sync else { return Ok(Self { by: Vec::new() }) };
+        let matched = sync.matching.as_ref().and_then(|matching| matching.source.attribute());
         let connection = state.store.connection(&sync.from.connection).await?;
         let standing = state.store.source_type(connection.id, &sync.from.object_type).await?;
         let specs = state.store.attribute_specs(&standing.attributes).await?;
-        let by = standing.attributes.into_iter().find(|id| specs.get(id).is_some_and(|spec| spec.name == name));
-        Ok(Self { by })
+        let known = |name: &str| {
+            standing.attributes.iter().copied().find(|id| specs.get(id).is_some_and(|spec| spec.name == name))
+        };
+        let others = OTHER_NAMES.into_iter().filter(|name| matched != Some(*name));
+        Ok(Self { by: matched.into_iter().chain(others).filter_map(known).collect() })
     }
 
-    /// The value a link's source object is matched by, where it has one.
+    /// The value a link's source object is matched by, or another name of it, where it has one.
     pub(crate) fn name(&self, link: &LinkView) -> Option<String> {
-        let row = unpack_row(&[self.by?], link.source.as_deref()?).ok()?;
-        row.slot(0).value().map(ToString::to_string)
+        let row = unpack_row(&self.by, link.source.as_deref()?).ok()?;
+        row.0.iter().find_map(|slot| slot.value()).map(ToString::to_string)
     }
 }
 

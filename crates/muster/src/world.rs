@@ -86,6 +86,17 @@ pub(crate) struct State {
     _lock: Option<StateLock>,
 }
 
+impl State {
+    /// At a clean end: old runs are forgotten, and the file alone holds everything, whoever copies it by hand. Neither
+    /// is worth failing for.
+    pub(crate) async fn tidy(&self) {
+        let pruned = self.store.prune_runs(SystemClock.now()).await;
+        if let Err(error) = pruned.map(drop).and(self.store.merge_log().await) {
+            tracing::warn!(error = crate::exit::with_causes(&error), "the state cannot be tidied up");
+        }
+    }
+}
+
 /// Opens the state to write it, which one process at a time may do.
 pub(crate) async fn state(settings: &Settings) -> Result<State, Failure> {
     let lock = lock(settings)?;

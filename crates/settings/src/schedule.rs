@@ -9,6 +9,15 @@ use croner::parser::{CronParser, Seconds, Year};
 /// How schedules are written, for messages.
 pub(crate) const SCHEDULE_FORM: &str = "write the five fields of cron (minute, hour, day of the month, month, day of the week), such as \"*/15 6-20 * * 1-5\"";
 
+/// The five fields: what each is, what it may hold, and an example.
+const FIELDS: [(&str, &str, &str); 5] = [
+    ("minute", "0 to 59", "*/15"),
+    ("hour", "0 to 23", "6-20"),
+    ("day of the month", "1 to 31, or L for the last one", "1,15"),
+    ("month", "1 to 12, or JAN to DEC", "1-6"),
+    ("day of the week", "0 to 7 (0 and 7 are Sunday), or SUN to SAT", "1-5"),
+];
+
 /// A calendar of five fields: minute, hour, day of the month, month, day of the week.
 #[derive(Clone, PartialEq)]
 pub struct Schedule {
@@ -22,12 +31,25 @@ impl Schedule {
     /// # Errors
     /// There are not five fields, one of them cannot be read, or they never come together, like 30 February.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let fields = text.split_whitespace().count();
-        if fields != 5 {
-            return Err(format!("it has {fields} fields"));
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        if fields.len() != FIELDS.len() {
+            return Err(format!("it has {} fields and not five", fields.len()));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| error.to_string())?;
+        // The parser's own words name no field, so each is read alone to find the one to blame.
+        let cron = parser.parse(text).map_err(|_| {
+            let blamed = fields.iter().zip(FIELDS).enumerate().find(|(position, (field, _))| {
+                let mut alone = ["*"; FIELDS.len()];
+                alone[*position] = field;
+                parser.parse(&alone.join(" ")).is_err()
+            });
+            match blamed {
+                Some((_, (field, (name, holds, example)))) => {
+                    format!("its {name} is {field:?}, where {holds} is expected, also as a list, range or step such as {example:?}")
+                }
+                None => "its fields do not go together".to_owned(),
+            }
+        })?;
         let schedule = Self { text: text.to_owned(), cron };
         match schedule.next_after(&DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
@@ -74,8 +96,15 @@ mod tests {
             ("* * * *", "4 fields"),
             ("0 * * * * *", "6 fields"),
             ("@hourly", "1 fields"),
-            ("61 * * * *", ""),
-            ("a b c d e", ""),
+            (
+                "61 * * * *",
+                "its minute is \"61\", where 0 to 59 is expected, also as a list, range or step such as \"*/15\"",
+            ),
+            ("0 6-25 * * *", "its hour is \"6-25\", where 0 to 23 is expected"),
+            ("0 0 32 * *", "its day of the month is \"32\""),
+            ("0 0 * 13 *", "its month is \"13\""),
+            ("0 0 * * MOO", "its day of the week is \"MOO\", where 0 to 7"),
+            ("a b c d e", "its minute is \"a\""),
             ("0 0 30 2 *", "never comes"),
         ] {
             let said = Schedule::parse(text).unwrap_err();

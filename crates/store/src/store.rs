@@ -142,6 +142,13 @@ pub trait Store: OperatorStore + Send + std::marker::Sync {
     /// Notes how a run ended.
     async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError>;
 
+    /// Forgets old runs: the newest 1,000 of each sync stay, and those of the 30 days before `now` (in milliseconds
+    /// since 1970) in which something was done. Returns how many are forgotten.
+    async fn prune_runs(&self, now: i64) -> Result<u64, StoreError>;
+
+    /// At a clean end: whatever a back end keeps beside its file goes into it, so that the file alone is the state.
+    async fn merge_log(&self) -> Result<(), StoreError>;
+
     /// The last runs, newest first.
     async fn runs(&self, sync: SyncId, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
 

@@ -52,6 +52,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
         );
     }
     lines.extend(rivals(&settings));
+    lines.extend(crate::zone::problem(&settings).map(|text| Line { severity: Severity::Warning, text }));
     print(form, &lines, &features)?;
     let errors = lines.iter().filter(|line| line.severity == Severity::Error).count();
     match errors {

@@ -6,7 +6,7 @@ use muster_engine::Explanation;
 
 use crate::cli::{ObjectArguments, OutputForm};
 use crate::exit::Failure;
-use crate::operator::{Desk, time};
+use crate::operator::{Desk, OTHER_NAMES, time};
 use crate::{output, world};
 
 pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &ObjectArguments) -> Result<(), Failure> {
@@ -29,7 +29,9 @@ fn say(text: impl AsRef<str>) {
 }
 
 fn print(explained: &Explanation) {
-    let name = explained.name.as_deref().map(|name| format!("{name}  ")).unwrap_or_default();
+    let known = |name: &str| explained.attributes.iter().find(|(known, value)| known == name && value != "null");
+    let other = || OTHER_NAMES.into_iter().find_map(known).map(|(_, value)| value.clone());
+    let name = explained.name.clone().or_else(other).map(|name| format!("{name}  ")).unwrap_or_default();
     say(format!("{}: {name}{}", explained.sync, explained.source));
     let since = explained.gone_since.map(|at| format!(" since {}", time(at))).unwrap_or_default();
     say(format!(

@@ -24,6 +24,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &PlanArgumen
     };
     let planned = engine.plan(&world::rules(sync), &options).await;
     progress.finish();
+    state.tidy().await;
     let plan = planned.map_err(|error| Failure::engine(&error, &settings))?;
     match form {
         OutputForm::Json => output::json(&plan),

@@ -24,6 +24,7 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &SyncArgumen
     };
     let result = engine.cycle(&world::rules(sync), &options).await;
     progress.finish();
+    state.tidy().await;
     let report = result.map_err(|error| Failure::engine(&error, &settings))?;
     match form {
         OutputForm::Json => output::json(&report),

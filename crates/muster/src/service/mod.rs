@@ -12,6 +12,7 @@ mod platform;
 mod schedule;
 mod supervisor;
 mod told;
+mod upkeep;
 
 use std::path::Path;
 use std::time::Duration;

@@ -19,6 +19,7 @@ use super::job::{self, Ended, Job, Trouble};
 use super::platform::Supervisor;
 use super::schedule::{Decision, Mode, Plan, Standing, decide};
 use super::told::Told;
+use super::upkeep::Upkeep;
 use crate::exit::Failure;
 use crate::world::{self, State};
 
@@ -41,6 +42,7 @@ pub(crate) struct Service {
     jobs: JoinSet<Ended>,
     /// What running cycles have to themselves, and which sync's cycle it is.
     in_use: HashMap<String, String>,
+    upkeep: Upkeep,
 }
 
 /// A sync between cycles.
@@ -112,6 +114,7 @@ impl Service {
             syncs: BTreeMap::new(),
             jobs: JoinSet::new(),
             in_use: HashMap::new(),
+            upkeep: Upkeep::default(),
         };
         service.adopt();
         service.recall().await?;
@@ -129,6 +132,9 @@ impl Service {
             tracing::warn!(
                 "this machine's clock is more than 24 hours ahead of the last time that was confirmed; nothing is done for the sake of time alone until a source's clock confirms it, or `muster resume`"
             );
+        }
+        if let Some(problem) = crate::zone::problem(&self.settings) {
+            tracing::warn!(problem, "a person should know");
         }
         self.supervisor.tell("READY=1");
     }
@@ -201,6 +207,11 @@ impl Service {
         self.look().await;
         self.keep_mark().await;
         let now = self.clock.lifecycle();
+        if self.upkeep.is_due(now)
+            && let Err(error) = self.state.store.prune_runs(self.clock.now()).await
+        {
+            tracing::warn!(error = crate::exit::with_causes(&error), "old runs cannot be forgotten");
+        }
         let wall = Local::now();
         let mut earliest = i64::MAX;
         let names: Vec<String> = self.syncs.keys().cloned().collect();
@@ -488,6 +499,7 @@ impl Service {
         if tokio::time::timeout(landing, all).await.is_err() {
             tracing::warn!("not everything has landed in time; the next start asks the targets what became of it");
         }
+        self.state.tidy().await;
         tracing::info!("ended");
     }
 }

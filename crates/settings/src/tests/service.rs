@@ -38,7 +38,7 @@ fn a_sync_runs_by_one_calendar_or_period() {
     );
     refused(
         "schedule = \"0 6 * *\"",
-        "syncs.staff.schedule: this is no schedule: it has 4 fields; write the five fields of cron",
+        "syncs.staff.schedule: this is no schedule: it has 4 fields and not five; write the five fields of cron",
     );
     let found = Files::new(&[("muster.toml", &format!("service.listen = \"here\"\n{SAMPLE}"))]).load(&[]).unwrap_err();
     assert_eq!(

@@ -12,6 +12,7 @@ mod operator;
 mod pack;
 mod quarantine;
 mod reports;
+mod runs;
 mod service;
 mod types;
 
@@ -250,6 +251,16 @@ impl Store for SqliteStore {
 
     async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError> {
         reports::finish_run(&mut *self.writer().await, run, now, outcome, report).await
+    }
+
+    async fn prune_runs(&self, now: i64) -> Result<u64, StoreError> {
+        runs::prune(&mut *self.writer().await, now).await
+    }
+
+    async fn merge_log(&self) -> Result<(), StoreError> {
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        checkpoint.execute(&mut *self.writer().await).await.doing("merged with its log")?;
+        Ok(())
     }
 
     async fn runs(&self, sync: SyncId, limit: u32) -> Result<Vec<RunRecord>, StoreError> {

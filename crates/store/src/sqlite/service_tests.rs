@@ -106,3 +106,45 @@ async fn a_restore_keeps_the_former_state_and_rises_above_it() {
     left.sort();
     assert_eq!(left, [""; 0]);
 }
+
+#[tokio::test]
+async fn old_runs_are_forgotten_and_those_that_did_something_remembered_for_a_month() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = state(&folder.path().join("state.db")).await;
+    let world = World::new(&store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let other = world.sync("guests", 1).await.id;
+    let day = 86_400_000;
+    let run = async |sync, at: i64, report: &str| {
+        let run = store.begin_run(sync, at).await.unwrap();
+        store.finish_run(run, at, "ok", report).await.unwrap();
+    };
+    run(other, NOW - 900 * day, "").await;
+    run(sync, NOW - 31 * day, r#"{"created":5}"#).await;
+    for report in [r#"{"created":0,"updated":2}"#, r#"{"created":0,"read":3,"seconds":0.5}"#, "", "no report"] {
+        run(sync, NOW - 29 * day, report).await;
+    }
+    for _ in 0..super::runs::KEPT {
+        run(sync, NOW, r#"{"created":0}"#).await;
+    }
+    assert_eq!(store.prune_runs(NOW).await.unwrap(), 4);
+    assert_eq!(store.prune_runs(NOW).await.unwrap(), 0);
+    let left = store.runs(sync, u32::MAX).await.unwrap();
+    assert_eq!(left.len() as i64, super::runs::KEPT + 1);
+    assert_eq!(left.last().unwrap().report.as_deref(), Some(r#"{"created":0,"updated":2}"#));
+    assert_eq!(store.runs(other, u32::MAX).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn with_its_log_merged_the_file_alone_is_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = state(&path).await;
+    let world = World::new(&store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.joiners(&["a", "b"]).await;
+    store.merge_log().await.unwrap();
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(state(&copy).await.counts(sync, NOW).await.unwrap().links, 2);
+}
