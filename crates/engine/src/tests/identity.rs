@@ -105,9 +105,7 @@ async fn rows_numbered_anew_are_followed_when_they_change() {
 #[tokio::test]
 async fn a_target_that_spells_a_value_its_own_way_is_understood() {
     let world = three().await;
-    let mut state = world.target.state.lock().unwrap();
-    state.rows.get_mut(&2).unwrap().insert("login".to_owned(), Slot::text("BO@X "));
-    drop(state);
+    world.target.state.lock().unwrap().rows.get_mut(&2).unwrap().insert("login".to_owned(), Slot::text("BO@X "));
     world.source.set("b", "name", Slot::text("Bob"));
     let report = world.cycle().await.unwrap();
     assert_eq!((report.parked, world.target.people()[1].1.as_str()), (0, "Bob"));
@@ -120,9 +118,7 @@ async fn another_unique_value_says_that_it_is_the_same() {
     world.source.person("b", "Bo", "bo@x");
     world.source.set("b", "number", Slot::One(Value::Integer(7)));
     world.cycle().await.unwrap();
-    let mut state = world.target.state.lock().unwrap();
-    state.rows.get_mut(&1).unwrap().insert("login".to_owned(), Slot::text("typo"));
-    drop(state);
+    world.target.state.lock().unwrap().rows.get_mut(&1).unwrap().insert("login".to_owned(), Slot::text("typo"));
     world.source.set("b", "name", Slot::text("Bob"));
     world.cycle().await.unwrap();
     assert_eq!(world.target.people(), [person("bo@x", "Bob", true)]);
