@@ -82,12 +82,18 @@ async fn a_kept_position_of_another_address_is_a_matter_of_the_configuration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_backed_up_or_restored_is_said_in_a_line() {
-    let (program, _sandbox) = configured(10).await;
+    let (program, sandbox) = configured(10).await;
     program.sync(&["staff"]);
-    // After a clean end the file alone is everything.
+    // After a clean end the file alone is everything, also where somebody else has it open.
+    let state = program.path("muster.state.db");
+    let open = muster_store::SqliteStore::open(&state, 0).await.unwrap();
+    assert_eq!(muster_store::Store::sync_names(&open).await.unwrap().len(), 1);
+    sandbox.directory().patch_user(&ids(&sandbox)[0], &json!({ "displayName": "Somebody New" })).unwrap();
+    program.sync(&["staff"]);
     let log = std::fs::metadata(program.path("muster.state.db-wal")).map_or(0, |log| log.len());
     assert_eq!(log, 0, "the log holds what the file lacks");
-    std::fs::copy(program.path("muster.state.db"), program.path("copied.db")).unwrap();
+    drop(open);
+    std::fs::copy(state, program.path("copied.db")).unwrap();
     program.ok(&["state", "backup", "good.db"]);
     let good = std::fs::read(program.path("good.db")).unwrap();
     std::fs::write(program.path("torn.db"), &good[..good.len() / 2]).unwrap();
