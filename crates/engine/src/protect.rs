@@ -26,6 +26,15 @@ impl Compiled {
 
     /// As [`Self::protects`]; `None` where an attribute that matters is unknown.
     fn weigh(&self, row: &Row) -> Option<bool> {
+        let verdicts = self.verdicts(row);
+        if verdicts.contains(&Some(true)) {
+            return Some(true);
+        }
+        verdicts.iter().all(Option::is_some).then_some(false)
+    }
+
+    /// What each condition says of a target object with these attributes.
+    fn verdicts(&self, row: &Row) -> Vec<Option<bool>> {
         let position = |name: &str| self.target_attributes.iter().position(|known| known == name);
         let slot = |name: &str| position(name).map_or(&Slot::Unknown, |position| row.slot(position));
         let comparing = |name: &str| {
@@ -33,26 +42,14 @@ impl Compiled {
             let ignores_case = attribute.is_some_and(|attribute| attribute.case == CaseRule::Insensitive);
             Comparing { ignores_case, nulls: Nulls::Differ }
         };
-        let verdicts: Vec<Option<bool>> =
-            self.rules.protect.iter().map(|condition| condition.holds(slot, comparing)).collect();
-        if verdicts.contains(&Some(true)) {
-            return Some(true);
-        }
-        verdicts.iter().all(Option::is_some).then_some(false)
+        self.rules.protect.iter().map(|condition| condition.holds(slot, comparing)).collect()
     }
 
     /// Which setting protects a target object with these attributes, for a person.
     pub(crate) fn protected_by(&self, row: &Row) -> Option<String> {
         let name = &self.rules.name;
-        let slot = |attribute: &str| {
-            let position = self.target_attributes.iter().position(|known| known == attribute);
-            position.map_or(&Slot::Unknown, |position| row.slot(position))
-        };
-        let ignores_case = |attribute: &str| {
-            self.target.attribute(attribute).is_some_and(|attribute| attribute.case == CaseRule::Insensitive)
-        };
-        let rule = self.rules.protect.iter().position(|rule| rule.holds(slot, ignores_case) == Some(true));
-        let text = rule.and_then(|position| {
+        let holds = self.verdicts(row).iter().position(|verdict| *verdict == Some(true));
+        let text = holds.and_then(|position| {
             Some(format!("syncs.{name}.protect[{position}]: {}", self.rules.protect.get(position)?))
         });
         text.or_else(|| {
