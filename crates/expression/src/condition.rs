@@ -94,6 +94,9 @@ impl fmt::Display for Condition {
     }
 }
 
+type OfText = fn(String) -> Operator;
+type OfBound = fn(Bound) -> Operator;
+
 struct Reader<'a> {
     text: &'a str,
     rest: &'a str,
@@ -161,7 +164,7 @@ impl<'a> Reader<'a> {
         if not {
             return Err(self.fail("expected EQUALS or REGEX MATCH after NOT"));
         }
-        let texts: [(&str, fn(String) -> Operator); 3] = [
+        let texts: [(&str, OfText); 3] = [
             ("INCLUDES", Operator::Includes),
             ("STARTS_WITH", Operator::StartsWith),
             ("ENDS_WITH", Operator::EndsWith),
@@ -171,7 +174,7 @@ impl<'a> Reader<'a> {
                 return self.quoted().map(operator);
             }
         }
-        let bounds: [(&str, fn(Bound) -> Operator); 4] = [
+        let bounds: [(&str, OfBound); 4] = [
             ("GREATER_THAN", Operator::GreaterThan),
             ("GREATER_THAN_OR_EQUALS", Operator::AtLeast),
             ("LESS_THAN", Operator::LessThan),
