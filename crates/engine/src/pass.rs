@@ -22,7 +22,7 @@ use crate::record::{closed, look_again};
 use crate::report::Report;
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
-pub(crate) const SLICE: u32 = 2_000;
+pub(crate) const SLICE: u32 = 1_750;
 
 /// Which links a pass visits, and what it may send.
 #[derive(Clone, Copy)]
