@@ -36,7 +36,7 @@ impl Condition {
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
         if text.chars().count() > MAX_LENGTH {
             let problem = format!("the condition is longer than {MAX_LENGTH} characters");
-            return Err(ExpressionError { at: MAX_LENGTH, problem });
+            return Err(ExpressionError { at: MAX_LENGTH, length: 1, problem });
         }
         let mut reader = Reader { text, rest: text };
         let mut comparisons = Vec::new();
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
     fn fail(&self, problem: &str) -> ExpressionError {
         let used = self.text.len() - self.rest.len();
         let at = self.text.get(..used).unwrap_or("").chars().count();
-        ExpressionError { at, problem: problem.to_owned() }
+        ExpressionError { at, length: 1, problem: problem.to_owned() }
     }
 
     /// Takes a keyword, in any case.

@@ -269,7 +269,7 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .iter()
                 .map(|mapping| &mapping.value)
                 .chain(sync.matching.iter().map(|matching| &matching.source));
-            used.attributes.extend(expressions.filter_map(|value| value.attribute()).map(str::to_owned));
+            used.attributes.extend(expressions.flat_map(muster_expression::Expression::attributes).map(str::to_owned));
             used.attributes.extend(sync.scope.iter().flat_map(|condition| condition.attributes()).map(str::to_owned));
             used.attributes.extend(sync.read.iter().cloned());
         }

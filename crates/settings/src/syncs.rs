@@ -262,9 +262,11 @@ impl Reader<'_> {
     fn expression(&mut self, text: &str, place: &Place, path: &str) -> Option<Expression> {
         match Expression::parse(text) {
             Ok(expression) => Some(expression),
-            Err(error) => {
-                let fix = format!("look at character {} of the expression", error.at + 1);
-                self.add(place, path, error.problem, fix);
+            Err(errors) => {
+                for error in errors {
+                    let fix = format!("look at character {} of the expression", error.at + 1);
+                    self.add(place, path, error.problem, fix);
+                }
                 None
             }
         }

@@ -271,7 +271,7 @@ fn expressions() {
         "\"[displayName]\"",
         "\"[a] b\"",
         &[
-            "muster.toml:26: syncs.staff.map.full_name: nothing was expected after the end, but found \"b\"; look at character 4 of the expression",
+            "muster.toml:26: syncs.staff.map.full_name: nothing was expected after the end, but found \"b\"; look at character 5 of the expression",
         ],
     );
     check(
@@ -285,7 +285,7 @@ fn expressions() {
         "\"[employeeId]\", target",
         "\"\", target",
         &[
-            "muster.toml:21: syncs.staff.match[0].source: the expression is empty; expected [attribute] or a constant in double quotes; look at character 1 of the expression",
+            "muster.toml:21: syncs.staff.match[0].source: the expression is empty; expected a function, [attribute], or a constant in double quotes; look at character 1 of the expression",
         ],
     );
     check(
