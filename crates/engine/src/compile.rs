@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_connector::Severity;
-use muster_expression::Expression;
+use muster_expression::{Expression, Program};
 use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema, Slot, TargetCapabilities, nearest};
 
 use crate::convert::{convertible, fit};
@@ -70,10 +70,19 @@ pub enum Input {
     Source(usize),
     /// The same for all.
     Constant(Slot),
+    /// What is computed of source attributes.
+    Expression(Arc<Program>),
     /// Whether the object should be enabled.
     Enabled,
     /// Nothing: the attribute is only read, for matching.
     None,
+}
+
+impl Input {
+    /// Whether its values must not be shown where people look at changes.
+    pub(crate) fn is_redacted(&self) -> bool {
+        matches!(self, Self::Expression(program) if program.is_redacted())
+    }
 }
 
 /// A match by one attribute, resolved.
@@ -164,7 +173,7 @@ impl Compiled {
     }
 }
 
-struct Findings {
+pub(crate) struct Findings {
     sync: String,
     list: Vec<RuleFinding>,
 }
@@ -175,11 +184,11 @@ impl Findings {
         self.list.push(RuleFinding { severity, setting, problem: problem.to_owned(), fix: fix.to_owned() });
     }
 
-    fn error(&mut self, setting: &str, problem: &str, fix: &str) {
+    pub(crate) fn error(&mut self, setting: &str, problem: &str, fix: &str) {
         self.add(Severity::Error, setting, problem, fix);
     }
 
-    fn warning(&mut self, setting: &str, problem: &str, fix: &str) {
+    pub(crate) fn warning(&mut self, setting: &str, problem: &str, fix: &str) {
         self.add(Severity::Warning, setting, problem, fix);
     }
 }
@@ -205,17 +214,17 @@ fn find_type<'a>(
     found
 }
 
-struct Compiler<'a> {
+pub(crate) struct Compiler<'a> {
     rules: &'a SyncRules,
     source: &'a ObjectType,
     target: &'a ObjectType,
-    findings: Findings,
-    source_attributes: Vec<String>,
+    pub(crate) findings: Findings,
+    pub(crate) source_attributes: Vec<String>,
     columns: Vec<Column>,
 }
 
 impl Compiler<'_> {
-    fn source_position(&mut self, name: &str) -> usize {
+    pub(crate) fn source_position(&mut self, name: &str) -> usize {
         if let Some(position) = self.source_attributes.iter().position(|known| known == name) {
             return position;
         }
@@ -232,8 +241,8 @@ impl Compiler<'_> {
                 self.findings.error(&setting, &problem, "remove the mapping");
                 continue;
             }
-            let Some(input) = self.input(&setting, &mapping.value, &attribute) else { continue };
             let when = if attribute.updatable { mapping.when } else { When::Create };
+            let Some(input) = self.input(&setting, &mapping.value, &attribute, Some(when)) else { continue };
             self.columns.push(Column { attribute, input, when });
         }
     }
@@ -259,41 +268,24 @@ impl Compiler<'_> {
         Some(attribute.clone())
     }
 
-    /// Resolves what flows into `to`, or says why it cannot.
-    fn input(&mut self, setting: &str, value: &Expression, to: &Attribute) -> Option<Input> {
-        let name = match value {
-            Expression::Attribute(name) => name,
-            Expression::Constant(constant) => {
-                return match fit(&Slot::One(constant.clone()), to) {
-                    Ok(slot) => Some(Input::Constant(slot)),
-                    Err(misfit) => {
-                        let problem = format!("the constant does not fit {:?}: {}", to.name, misfit.message);
-                        self.findings.error(setting, &problem, "change the constant");
-                        None
-                    }
-                };
-            }
-        };
-        let Some(attribute) = self.source.attribute(name) else {
-            let problem = format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
-            let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
-            let fix = did_you_mean(name, self.source.attribute_names(), &known);
-            self.findings.error(setting, &problem, &fix);
-            return None;
-        };
-        if let Some(reason) = &attribute.unsupported {
-            let problem = format!("[{name}] cannot be read: {reason}");
-            self.findings.error(setting, &problem, "map another attribute");
-            return None;
+    /// Resolves what flows into `to`, or says why it cannot. Without `when` it is what the match compares.
+    fn input(&mut self, setting: &str, value: &Expression, to: &Attribute, when: Option<When>) -> Option<Input> {
+        if let Some(constant) = value.constant() {
+            return match fit(&Slot::One(constant.clone()), to) {
+                Ok(slot) => Some(Input::Constant(slot)),
+                Err(misfit) => {
+                    let problem = format!("the constant does not fit {:?}: {}", to.name, misfit.message);
+                    self.findings.error(setting, &problem, "change the constant");
+                    None
+                }
+            };
         }
-        if attribute.is_reference() {
-            let problem = format!("[{name}] refers to other objects, and references are not written by this version");
-            self.findings.error(setting, &problem, "remove the mapping; list it under `read` to keep it in the state");
-            return None;
-        }
+        let Some(name) = value.direct() else { return self.computed(setting, value, to, when) };
+        let attribute = self.source_attribute(setting, name)?;
         if attribute.multiplicity != Multiplicity::Single && to.multiplicity == Multiplicity::Single {
             let problem = format!("[{name}] has several values, and {:?} holds one", to.name);
-            self.findings.error(setting, &problem, "map a single-valued attribute");
+            let fix = format!("map one of them, such as Item([{name}], 1), or all in one text: Join(\";\", [{name}])");
+            self.findings.error(setting, &problem, &fix);
             return None;
         }
         if !convertible(attribute.value_type, to.value_type) {
@@ -309,6 +301,32 @@ impl Compiler<'_> {
         Some(Input::Source(self.source_position(name)))
     }
 
+    /// An attribute of the source that a rule may read, or the finding why it may not.
+    pub(crate) fn source_attribute(&mut self, setting: &str, name: &str) -> Option<Attribute> {
+        let Some(attribute) = self.source.attribute(name) else {
+            let problem = format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
+            let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
+            let fix = match name {
+                // Entra's own provisioning has it, and nearly everybody maps it.
+                "IsSoftDeleted" => "remove the mapping: Muster enables and disables by itself, by the column that `enabled` of the target's type names".to_owned(),
+                _ => did_you_mean(name, self.source.attribute_names(), &known),
+            };
+            self.findings.error(setting, &problem, &fix);
+            return None;
+        };
+        if let Some(reason) = &attribute.unsupported {
+            let problem = format!("[{name}] cannot be read: {reason}");
+            self.findings.error(setting, &problem, "map another attribute");
+            return None;
+        }
+        if attribute.is_reference() {
+            let problem = format!("[{name}] refers to other objects, and references are not written by this version");
+            self.findings.error(setting, &problem, "remove the mapping; list it under `read` to keep it in the state");
+            return None;
+        }
+        Some(attribute.clone())
+    }
+
     fn enabling(&mut self) -> Option<usize> {
         let enabling = self.target.enabling.as_ref()?;
         if let Some(position) = self.columns.iter().position(|column| column.attribute.name == enabling.attribute) {
@@ -322,8 +340,11 @@ impl Compiler<'_> {
     /// A column that only looks like one would take access away past the guard.
     fn unguarded(&mut self) {
         let (Some(enabling), None) = (&self.source.enabling, &self.target.enabling) else { return };
-        let disguised =
-            self.rules.mappings.iter().find(|mapping| mapping.value.attribute() == Some(&enabling.attribute));
+        let disguised = self
+            .rules
+            .mappings
+            .iter()
+            .find(|mapping| mapping.value.attributes().contains(&enabling.attribute.as_str()));
         if let Some(mapping) = disguised {
             let problem = format!(
                 "[{}] flows into {:?} like any other value, so no limit guards it",
@@ -341,7 +362,7 @@ impl Compiler<'_> {
             self.findings.error("match", &format!("{:?} cannot be read", rule.target), "match by another attribute");
             return None;
         }
-        let input = self.input("match", &rule.source, &attribute)?;
+        let input = self.input("match", &rule.source, &attribute, None)?;
         if !attribute.unique {
             let problem = format!("nothing in the target keeps {:?} unique", rule.target);
             self.findings.warning("match", &problem, "add a unique key there, so that no value can match two objects");

@@ -1,13 +1,14 @@
 //! Whether and how a value of one type becomes a value of another. Pure.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use muster_expression::{as_text, parse_instant};
 use muster_model::{Attribute, Decimal, Slot, Value, ValueType};
 use uuid::Uuid;
 
 /// Why a value does not fit an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
-    /// A short stable name: `too_long`, `required`, `wrong_type`.
+    /// A short stable name: `too_long`, `required`, `wrong_type`, `expression`.
     pub rule: &'static str,
     /// What was found and what was expected; names the value.
     pub message: String,
@@ -30,6 +31,46 @@ pub fn convertible(from: ValueType, to: ValueType) -> bool {
             | (T::Instant, T::Date)
             | (T::Date, T::Instant)
     )
+}
+
+/// What the value of an expression becomes in the target attribute. Between functions all is text, as in Entra, so
+/// that a text may become anything that it can be read as, and an empty one is nothing where texts do not fit.
+///
+/// # Errors
+/// The value does not fit; nothing is ever cut off or guessed.
+pub fn fit_computed(slot: Slot, to: &Attribute) -> Result<Slot, Misfit> {
+    let read = |value: Value| -> Option<Value> {
+        match (&value, to.value_type) {
+            (Value::Text(_), ValueType::Text) => Some(value),
+            (_, ValueType::Text) => Some(Value::text(&as_text(&value))),
+            (Value::Text(text), _) if text.trim().is_empty() => None,
+            (Value::Text(text), wanted) => Some(read_text(text.trim(), wanted).unwrap_or(value)),
+            (Value::Decimal(number), ValueType::Integer) => Some(number.to_integer().map_or(value, Value::Integer)),
+            (Value::Integer(number @ (0 | 1)), ValueType::Boolean) => Some(Value::Boolean(*number == 1)),
+            _ => Some(value),
+        }
+    };
+    let slot = match slot {
+        Slot::One(value) => read(value).map_or(Slot::Null, Slot::One),
+        Slot::Many(values) => Slot::many(values.into_iter().filter_map(read).collect()),
+        Slot::Unknown | Slot::Null => slot,
+    };
+    fit(&slot, to)
+}
+
+fn read_text(text: &str, wanted: ValueType) -> Option<Value> {
+    match wanted {
+        ValueType::Integer => Decimal::parse(text)?.to_integer().map(Value::Integer),
+        ValueType::Decimal => Decimal::parse(text).map(Value::Decimal),
+        ValueType::Boolean => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" => Some(Value::Boolean(true)),
+            "false" | "0" => Some(Value::Boolean(false)),
+            _ => None,
+        },
+        ValueType::Date => parse_instant(text).map(|instant| Value::Date(instant.date_naive())),
+        ValueType::Instant => parse_instant(text).map(Value::Instant),
+        _ => None,
+    }
 }
 
 /// What a source slot becomes in the target attribute.
@@ -146,6 +187,45 @@ mod tests {
         for (slot, to, expected) in cases {
             let fitted = fit(&slot, to).map(|slot| slot.value().map_or("null".to_owned(), Value::to_string));
             assert_eq!(fitted.map_err(|misfit| misfit.rule), expected, "{slot:?}");
+        }
+    }
+
+    #[test]
+    fn texts_that_were_computed_become_what_the_target_holds() {
+        let cases = [
+            (Value::text("7"), ValueType::Integer, Ok(Slot::One(Value::Integer(7)))),
+            (Value::text("7.5"), ValueType::Integer, Err("wrong_type")),
+            (Value::text("1.50"), ValueType::Decimal, Ok(Slot::One(Value::Decimal(Decimal::parse("1.5").unwrap())))),
+            (Value::text("True"), ValueType::Boolean, Ok(Slot::One(Value::Boolean(true)))),
+            (Value::text("0"), ValueType::Boolean, Ok(Slot::One(Value::Boolean(false)))),
+            (Value::text("yes"), ValueType::Boolean, Err("wrong_type")),
+            (Value::Integer(1), ValueType::Boolean, Ok(Slot::One(Value::Boolean(true)))),
+            (Value::Integer(2), ValueType::Boolean, Err("wrong_type")),
+            (Value::text(""), ValueType::Integer, Ok(Slot::Null)),
+            (Value::text(""), ValueType::Text, Ok(Slot::text(""))),
+            (Value::Boolean(true), ValueType::Text, Ok(Slot::text("True"))),
+            (Value::Instant(DateTime::UNIX_EPOCH), ValueType::Text, Ok(Slot::text("1/1/1970 12:00:00 AM"))),
+            (
+                Value::text("1/1/1970 12:00:00 AM"),
+                ValueType::Instant,
+                Ok(Slot::One(Value::Instant(DateTime::UNIX_EPOCH))),
+            ),
+            (
+                Value::text("3/16/2020 7:00:00 AM"),
+                ValueType::Date,
+                Ok(Slot::One(Value::Date(NaiveDate::from_ymd_opt(2020, 3, 16).unwrap()))),
+            ),
+            (
+                Value::text("00000000-0000-0000-0000-000000000000"),
+                ValueType::Uuid,
+                Ok(Slot::One(Value::Uuid(Uuid::nil()))),
+            ),
+            (Value::text("x"), ValueType::Date, Err("wrong_type")),
+            (Value::text("x"), ValueType::Binary, Err("wrong_type")),
+        ];
+        for (value, to, expected) in cases {
+            let fitted = fit_computed(Slot::One(value.clone()), &attribute(to)).map_err(|misfit| misfit.rule);
+            assert_eq!(fitted, expected, "{value:?} to {to}");
         }
     }
 

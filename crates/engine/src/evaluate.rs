@@ -5,7 +5,7 @@ use muster_model::{AttributeId, Key, PackError, Row, Slot, Value};
 use muster_store::{LinkState, LinkView, OperationKind, Origin, ParkReason, Removed};
 
 use crate::compile::{Compiled, Input};
-use crate::convert::fit;
+use crate::computed::{FAILED, Subject, flow};
 use crate::rules::{Removal, When};
 
 /// The persistent ids of the compiled rules' attributes.
@@ -90,7 +90,10 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         Action::Ensure { .. } if (0..layout.source.len()).any(|position| source.slot(position).is_unknown()) => {
             Wanted::NotYet
         }
-        Action::Ensure { enabled } => ensure(compiled, link, &source, &written, enabled),
+        Action::Ensure { enabled } => {
+            let subject = Subject { sync: &compiled.rules.name, anchor: &link.anchor, source: &source, enabled, now };
+            ensure(compiled, link, &subject, &written)
+        }
     };
     Ok(Evaluation { wanted, due_at: plan.due_at })
 }
@@ -168,31 +171,20 @@ fn disable(compiled: &Compiled, link: &LinkView, written: &Row) -> Wanted {
     }
 }
 
-fn input_slot(input: &Input, source: &Row, enabled: bool) -> Slot {
-    match input {
-        Input::Source(position) => source.slot(*position).clone(),
-        Input::Constant(slot) => slot.clone(),
-        Input::Enabled => Slot::One(Value::Boolean(enabled)),
-        Input::None => Slot::Unknown,
-    }
-}
-
-fn ensure(compiled: &Compiled, link: &LinkView, source: &Row, written: &Row, enabled: bool) -> Wanted {
+fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: &Row) -> Wanted {
     let linked = link.target_key.is_some();
     let mut row = Row::unknown(compiled.columns.len());
     for ((slot, column), position) in row.0.iter_mut().zip(&compiled.columns).zip(0..) {
         if column.input == Input::None || (linked && column.when == When::Create) {
             continue;
         }
-        let input = match input_slot(&column.input, source, enabled) {
-            // A mapped enabling attribute can only disable further: an object that should be disabled is not enabled by a mapping.
-            mapped if Some(position) == compiled.enabling && !enabled => {
-                drop(mapped);
-                Slot::One(Value::Boolean(false))
-            }
-            input => input,
-        };
-        match fit(&input, &column.attribute) {
+        // A mapped enabling attribute can only disable further: an object that should be disabled is not enabled by a
+        // mapping.
+        if Some(position) == compiled.enabling && !subject.enabled {
+            *slot = Slot::One(Value::Boolean(false));
+            continue;
+        }
+        match flow(&column.input, &column.attribute, subject, linked) {
             Ok(fitted) => *slot = fitted,
             Err(misfit) => {
                 let kind = if linked { OperationKind::Update } else { OperationKind::Create };
@@ -201,12 +193,10 @@ fn ensure(compiled: &Compiled, link: &LinkView, source: &Row, written: &Row, ena
         }
     }
     if !linked {
-        let match_value = compiled.matching.as_ref().and_then(|matching| {
-            let attribute = &compiled.columns.get(matching.target)?.attribute;
-            let slot = fit(&input_slot(&matching.input, source, enabled), attribute).ok()?;
-            slot.value().cloned()
-        });
-        return Wanted::Object { row, match_value };
+        return match match_value(compiled, subject) {
+            Ok(match_value) => Wanted::Object { row, match_value },
+            Err(reason) => *reason,
+        };
     }
     let rename = match renamed(compiled, link, &row) {
         Ok(rename) => rename,
@@ -227,6 +217,20 @@ fn ensure(compiled: &Compiled, link: &LinkView, source: &Row, written: &Row, ena
         return Wanted::Nothing(if is_off { LinkState::Disabled } else { LinkState::Linked });
     }
     Wanted::Change(ChangeWanted { row, enabling, rename })
+}
+
+/// The value to match by. One that does not fit matches nothing; an expression that fails says why.
+fn match_value(compiled: &Compiled, subject: &Subject<'_>) -> Result<Option<Value>, Box<Wanted>> {
+    let Some(matching) = &compiled.matching else { return Ok(None) };
+    let Some(column) = compiled.columns.get(matching.target) else { return Ok(None) };
+    match flow(&matching.input, &column.attribute, subject, true) {
+        Ok(slot) => Ok(slot.value().cloned()),
+        Err(misfit) if misfit.rule == FAILED => {
+            let name = Some(column.attribute.name.as_str());
+            Err(Box::new(park(OperationKind::Create, misfit.rule, name, misfit.message)))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 /// The new anchor, when a mapped anchor attribute's value is no longer the one of the linked object.

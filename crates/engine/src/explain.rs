@@ -1,11 +1,12 @@
 //! Why an object looks as it does: everything the state knows of one link, and what a cycle would do with it next.
 
-use muster_model::Key;
 use muster_model::pack::unpack_row;
+use muster_model::{Key, Slot};
 use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
 use serde::Serialize;
 
 use crate::compile::Input;
+use crate::computed::{Subject, flow};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Evaluation, Wanted, evaluate};
@@ -14,6 +15,9 @@ use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
 use crate::scope::ExplainedCondition;
 use crate::takeover::shown_slot;
+
+/// What is shown of a value that `Redact` hides.
+pub(crate) const REDACTED: &str = "[Redact]";
 
 /// Events shown.
 const EVENTS: u32 = 10;
@@ -122,11 +126,11 @@ impl Engine {
             presence: presence.to_owned(),
             gone_since: link.removed_since.filter(|_| link.removed != Removed::No),
             generation: facts.generation,
-            attributes: self.attributes(&prepared, &link).await?,
+            attributes: hidden(&prepared, self.attributes(&prepared, &link).await?),
             state: state_name(link.state).to_owned(),
             origin: origin.map(str::to_owned),
             target: link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string()),
-            mappings: mappings(&prepared, &link, &evaluation)?,
+            mappings: mappings(&prepared, &link, &evaluation, self.clock.lifecycle())?,
             scope: match &link.source {
                 Some(packed) => prepared.compiled.explain_scope(&unpack_row(&prepared.layout.source, packed)?),
                 None => Vec::new(),
@@ -271,6 +275,7 @@ fn mappings(
     prepared: &Prepared,
     link: &LinkView,
     evaluation: &Evaluation,
+    now: i64,
 ) -> Result<Vec<ExplainedMapping>, EngineError> {
     let compiled = &prepared.compiled;
     let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
@@ -280,15 +285,26 @@ fn mappings(
         Wanted::Change(change) => Some(&change.row),
         _ => None,
     };
+    let sync = &compiled.rules.name;
+    let subject = Subject { sync, anchor: &link.anchor, source: &source, enabled: true, now };
     let mut mappings = Vec::new();
     for (position, column) in compiled.columns.iter().enumerate() {
         let name = &column.attribute.name;
+        let is_redacted = column.input.is_redacted();
         let rule = compiled.rules.mappings.iter().find(|mapping| mapping.target == *name);
         let (expression, inputs) = match (&column.input, rule) {
             (Input::None, _) => continue,
             (Input::Source(at), Some(rule)) => {
                 let read = compiled.source_attributes.get(*at).cloned().unwrap_or_default();
                 (rule.value.to_string(), vec![(read, shown_slot(source.slot(*at)))])
+            }
+            (Input::Expression(_), Some(rule)) => {
+                let read = |name: &str| {
+                    let at = compiled.source_attributes.iter().position(|known| known == name);
+                    let value = at.map_or_else(String::new, |at| shown_slot(source.slot(at)));
+                    (name.to_owned(), if is_redacted { REDACTED.to_owned() } else { value })
+                };
+                (rule.value.to_string(), rule.value.attributes().into_iter().map(read).collect())
             }
             (_, Some(rule)) => (rule.value.to_string(), Vec::new()),
             (_, None) => ("whether it should be enabled".to_owned(), Vec::new()),
@@ -297,10 +313,18 @@ fn mappings(
         let new = wanted.map(|row| row.slot(position)).filter(|slot| !slot.is_unknown());
         let value = match (&column.input, new) {
             (_, Some(slot)) => shown_slot(slot),
-            (Input::Source(at), None) => match crate::convert::fit(source.slot(*at), &column.attribute) {
-                Ok(slot) => shown_slot(&slot),
-                Err(misfit) => format!("{} ({})", misfit.rule, misfit.message),
-            },
+            // Made once, and not to be had again.
+            (Input::Expression(program), None) if program.is_volatile() && link.target_key.is_some() => {
+                shown_slot(before)
+            }
+            (Input::Source(_) | Input::Expression(_), None) => {
+                match flow(&column.input, &column.attribute, &subject, link.target_key.is_some()) {
+                    // What flows on create only, or not at all, leaves what is there.
+                    Ok(Slot::Unknown) => shown_slot(before),
+                    Ok(slot) => shown_slot(&slot),
+                    Err(misfit) => format!("{} ({})", misfit.rule, misfit.message),
+                }
+            }
             (Input::Constant(slot), None) => shown_slot(slot),
             (_, None) => shown_slot(before),
         };
@@ -308,13 +332,26 @@ fn mappings(
             attribute: name.clone(),
             expression,
             inputs,
-            value,
-            written: shown_slot(before),
+            value: if is_redacted { REDACTED.to_owned() } else { value },
+            written: if is_redacted { REDACTED.to_owned() } else { shown_slot(before) },
             differs: new.is_some() && link.target_key.is_some(),
             on_create_only: column.when == When::Create,
         });
     }
     Ok(mappings)
+}
+
+/// What `Redact` hides in a mapping is not told beside it.
+fn hidden(prepared: &Prepared, mut attributes: Vec<(String, String)>) -> Vec<(String, String)> {
+    let compiled = &prepared.compiled;
+    let redacted = compiled.rules.mappings.iter().filter(|mapping| mapping.value.is_redacted());
+    let names: Vec<&str> = redacted.flat_map(|mapping| mapping.value.attributes()).collect();
+    for (name, value) in &mut attributes {
+        if names.contains(&name.as_str()) {
+            REDACTED.clone_into(value);
+        }
+    }
+    attributes
 }
 
 /// Whether the object should be there and enabled, and why.

@@ -20,6 +20,7 @@ pub mod stop;
 
 mod alone;
 mod apply;
+mod computed;
 mod gone;
 mod guard;
 mod identity;

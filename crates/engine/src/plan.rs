@@ -13,6 +13,7 @@ use crate::apply::Sent;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
+use crate::explain::REDACTED;
 use crate::guard::{GuardedChange, counter, guarded_changes};
 use crate::matching::Candidate;
 use crate::pass::{Progress, SLICE};
@@ -335,6 +336,11 @@ impl Planner<'_> {
                 continue;
             }
             let old = (kind != PlannedKind::Create).then(|| shown_slot(before.slot(position)));
+            let is_redacted = prepared.compiled.columns.get(position).is_some_and(|column| column.input.is_redacted());
+            if is_redacted {
+                values.push((name.clone(), old.map(|_| REDACTED.to_owned()), REDACTED.to_owned()));
+                continue;
+            }
             values.push((name.clone(), old, shown_slot(slot)));
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());

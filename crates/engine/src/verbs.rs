@@ -5,6 +5,7 @@ use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Slot, Value};
 use muster_store::{Decided, Decision, LinkId, LinkView, Owner};
 
+use crate::computed::{Subject, flow};
 use crate::convert::fit;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -86,11 +87,13 @@ impl Engine {
 
     /// The source's value to match by.
     pub(crate) fn match_value(&self, prepared: &Prepared, link: &LinkView) -> Result<Option<Value>, EngineError> {
-        use crate::compile::Input;
         let (Some(matching), Some(packed)) = (&prepared.compiled.matching, &link.source) else { return Ok(None) };
-        let Input::Source(position) = matching.input else { return Ok(None) };
+        let Some(column) = prepared.compiled.columns.get(matching.target) else { return Ok(None) };
         let source = unpack_row(&prepared.layout.source, packed)?;
-        Ok(source.slot(position).value().cloned())
+        let sync = &prepared.compiled.rules.name;
+        let now = self.clock.lifecycle();
+        let subject = Subject { sync, anchor: &link.anchor, source: &source, enabled: true, now };
+        Ok(flow(&matching.input, &column.attribute, &subject, true).ok().and_then(|slot| slot.value().cloned()))
     }
 
     /// Links a source object to a target object, after a look at the target.

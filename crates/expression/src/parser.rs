@@ -18,7 +18,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Vec<ExpressionError>> {
         return Err(vec![ExpressionError { at: 0, length: 1, problem }]);
     }
     let end = text.trim_end().chars().count();
-    let mut parser = Parser { lexemes: &lexemes, next: 0, end, errors };
+    let mut parser = Parser { lexemes: &lexemes, next: 0, end, errors, gave_up: false };
     let root = parser.comparison(0);
     if let Some(lexeme) = parser.peek().cloned() {
         let rest: String = text.chars().skip(lexeme.span.start).take(40).collect();
@@ -54,6 +54,8 @@ struct Parser<'a> {
     /// Where the text ends, in characters.
     end: usize,
     errors: Vec<ExpressionError>,
+    /// Nested too deep to read on.
+    gave_up: bool,
 }
 
 impl Parser<'_> {
@@ -166,6 +168,7 @@ impl Parser<'_> {
         if depth >= MAX_DEPTH {
             self.fail(start, format!("functions are nested more than {MAX_DEPTH} deep"));
             self.next = self.lexemes.len();
+            self.gave_up = true;
             return Self::unusable(start);
         }
         let (mut arguments, end) = self.arguments(name, open, depth + 1);
@@ -191,6 +194,9 @@ impl Parser<'_> {
             }
             let here = self.here();
             let Some(lexeme) = self.peek().cloned() else {
+                if self.gave_up {
+                    return (arguments, here);
+                }
                 self.fail(open, format!("the closing ) of {name} is missing"));
                 return (arguments, here);
             };

@@ -31,7 +31,12 @@ impl Expression {
             resolver.errors.dedup();
             return Err(resolver.errors);
         }
-        Ok(Program { root, text: self.to_string().into(), is_redacted: self.is_redacted(), is_volatile: self.is_volatile() })
+        Ok(Program {
+            root,
+            text: self.to_string().into(),
+            is_redacted: self.is_redacted(),
+            is_volatile: self.is_volatile(),
+        })
     }
 }
 

@@ -539,7 +539,8 @@ async fn rules_that_do_not_fit_are_refused_before_anything_is_touched() {
         "syncs.staff.map.name: hr:user has no attribute \"nmae\"; did you mean \"name\"?",
         "syncs.staff.map.level: \"level\" is integer (integer) and cannot hold [mail], which is text; \
          change it to a type for text in the target, or map another attribute",
-        "syncs.staff.map.extra: [phones] has several values, and \"extra\" holds one; map a single-valued attribute",
+        "syncs.staff.map.extra: [phones] has several values, and \"extra\" holds one; \
+         map one of them, such as Item([phones], 1), or all in one text: Join(\";\", [phones])",
         "syncs.staff.map.extra: [manager] refers to other objects, and references are not written by this version; \
          remove the mapping; list it under `read` to keep it in the state",
         "syncs.staff.map.login: the target requires \"login\", and no mapping fills it; \
