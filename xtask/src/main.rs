@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod connectors;
+mod expressions;
 mod generate;
 mod reference;
 
@@ -13,11 +14,14 @@ use anyhow::bail;
 const USAGE: &str = "\
 cargo xtask generate [--check]
     writes the files that are made from the code: the JSON Schema of the configuration,
-    and the tables of its reference; with --check it only says which of them are out of date
+    the tables of its reference, and the reference of expressions; with --check it only says which of them are out of date
 
 cargo xtask bench [USERS ...]
     measures a full sync, a delta of 1 % and an idle delta into PostgreSQL and SQLite, beside the raw
     best of the same rows in the same run; without numbers for 10000 and 100000 users
+
+cargo xtask expressions
+    measures how long 15 typical mappings take for an object on one core; build it with --release
 
 cargo xtask chaos [--seeds NUMBER] [--first SEED]
     random histories, faults and kills against a model that knows nothing of the engine, 500 without
@@ -35,6 +39,7 @@ fn main() -> anyhow::Result<()> {
             let users = users.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
             bench::run(if users.is_empty() { &[10_000, 100_000] } else { &users }, &mut output)
         }
+        ["expressions"] => expressions::measure(&mut output),
         ["chaos", options @ ..] => {
             let (mut first, mut seeds) = (1, 500);
             for option in options.chunks(2) {

@@ -3,14 +3,14 @@
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 
-const BEGIN: &str = "<!-- generated: settings -->\n";
 const END: &str = "<!-- /generated -->";
 
-/// Puts the tables between the two marks of the page.
-pub(crate) fn put_into(page: &str, tables: &str) -> anyhow::Result<String> {
-    let (before, rest) = page.split_once(BEGIN).with_context(|| format!("the mark {BEGIN:?} is missing"))?;
+/// Puts what was made between the two marks of the page.
+pub(crate) fn put_into(page: &str, mark: &str, tables: &str) -> anyhow::Result<String> {
+    let begin = format!("<!-- generated: {mark} -->\n");
+    let (before, rest) = page.split_once(&begin).with_context(|| format!("the mark {begin:?} is missing"))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the mark {END:?} is missing"))?;
-    Ok(format!("{before}{BEGIN}\n{tables}{END}{after}"))
+    Ok(format!("{before}{begin}\n{tables}{END}{after}"))
 }
 
 /// One table for each table of the configuration.

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Unlink(ObjectArguments),
     /// Says why an object looks as it does, and what would happen next.
     Explain(ObjectArguments),
+    /// Tries a mapping expression on values from a file.
+    Expression(ExpressionArguments),
     /// Runs an Entra ID tenant on this machine, to try things against.
     Sandbox(SandboxArguments),
 }
@@ -275,6 +277,19 @@ pub(crate) struct LinkArguments {
     pub(crate) key: String,
     /// The target object's key; the parts of a compound key with a slash between them.
     pub(crate) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpressionArguments {
+    /// The expression in Entra's notation, such as 'Join(" ", [givenName], [surname])'.
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) expression: String,
+    /// A JSON object of attributes and values; - for standard input. Attributes that are not in it are null.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Option<PathBuf>,
+    /// Show what each part came to.
+    #[arg(long)]
+    pub(crate) trace: bool,
 }
 
 #[derive(Debug, Args)]

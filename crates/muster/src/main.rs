@@ -79,6 +79,7 @@ async fn run(cli: Cli, settings: Option<Settings>) -> Result<(), Failure> {
         Command::Link(arguments) => commands::link::run(&config, output, &arguments).await,
         Command::Unlink(arguments) => commands::unlink::run(&config, output, &arguments).await,
         Command::Explain(arguments) => commands::explain::run(&config, output, &arguments).await,
+        Command::Expression(arguments) => commands::expression::run(output, &arguments),
         Command::Sandbox(arguments) => commands::sandbox::run(output, &arguments).await,
     }
 }

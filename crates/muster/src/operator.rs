@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use muster_engine::{Clock as _, Engine, HOLD_EXPIRES, SystemClock, Unobserved};
+use muster_expression::{Context, Flow, Program};
 use muster_model::pack::unpack_row;
 use muster_model::{AttributeId, Key};
 use muster_settings::{Settings, SyncSettings};
@@ -115,27 +116,44 @@ pub(crate) const OTHER_NAMES: [&str; 3] = ["displayName", "userPrincipalName", "
 
 /// Names objects by what people know them by: the value they are matched by, or what else says who it is.
 pub(crate) struct Names {
-    by: Vec<AttributeId>,
+    by: Option<(Program, Vec<AttributeId>)>,
+    others: Vec<AttributeId>,
 }
 
 impl Names {
     pub(crate) async fn of(state: &State, sync: Option<&SyncSettings>) -> Result<Self, Failure> {
-        let Some(sync) = sync else { return Ok(Self { by: Vec::new() }) };
-        let matched = sync.matching.as_ref().and_then(|matching| matching.source.attribute());
+        let Some(sync) = sync else { return Ok(Self { by: None, others: Vec::new() }) };
         let connection = state.store.connection(&sync.from.connection).await?;
         let standing = state.store.source_type(connection.id, &sync.from.object_type).await?;
         let specs = state.store.attribute_specs(&standing.attributes).await?;
         let known = |name: &str| {
             standing.attributes.iter().copied().find(|id| specs.get(id).is_some_and(|spec| spec.name == name))
         };
-        let others = OTHER_NAMES.into_iter().filter(|name| matched != Some(*name));
-        Ok(Self { by: matched.into_iter().chain(others).filter_map(known).collect() })
+        let by = sync.matching.as_ref().and_then(|matching| {
+            let names = matching.source.attributes();
+            let ids: Option<Vec<AttributeId>> = names.iter().map(|name| known(name)).collect();
+            matching.source.resolve(&names).ok().zip(ids)
+        });
+        Ok(Self { by, others: OTHER_NAMES.into_iter().filter_map(known).collect() })
     }
 
     /// The value a link's source object is matched by, or another name of it, where it has one.
     pub(crate) fn name(&self, link: &LinkView) -> Option<String> {
-        let row = unpack_row(&self.by, link.source.as_deref()?).ok()?;
-        row.0.iter().find_map(|slot| slot.value()).map(ToString::to_string)
+        let packed = link.source.as_deref()?;
+        self.matched_by(packed).or_else(|| {
+            let row = unpack_row(&self.others, packed).ok()?;
+            row.0.iter().find_map(|slot| slot.value()).map(ToString::to_string)
+        })
+    }
+
+    fn matched_by(&self, packed: &[u8]) -> Option<String> {
+        let (program, ids) = self.by.as_ref()?;
+        let row = unpack_row(ids, packed).ok()?;
+        let context = Context { now: DateTime::default(), seed: [0; 16], default_domain: None, is_taken: None };
+        match program.evaluate(&row, &context) {
+            Ok(Flow::Value(slot)) => slot.value().map(ToString::to_string),
+            _ => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod approve;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod expression;
 pub(crate) mod held;
 pub(crate) mod ignore;
 pub(crate) mod init;
