@@ -183,7 +183,7 @@ impl JsonSchema for ExpressionForm {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An expression in Entra's notation: `[attribute]`, or a constant such as `\"text\"`, `42` or `True`.",
+            "description": "An expression in Entra's notation: `[attribute]`, a constant such as `\"text\"`, `42` or `True`, or functions of them such as `Join(\" \", [givenName], [surname])`.",
             "type": "string",
             "x-muster-hint": EXPRESSION_HINT
         })
