@@ -40,8 +40,11 @@ pub struct Function {
     pub volatile: bool,
     pub(crate) run: Run,
     /// What can be made ready from constant arguments, or is wrong with them: an argument's position and the problem.
-    pub(crate) prepare: Option<fn(&[Node]) -> Result<Prepared, (usize, String)>>,
+    pub(crate) prepare: Option<Prepare>,
 }
+
+/// What a call's arguments make ready, or which of them is wrong and why.
+pub(crate) type Prepare = fn(&[Node]) -> Result<Prepared, (usize, String)>;
 
 pub(crate) type Run = for<'a> fn(&Call<'_, 'a>) -> Result<Datum<'a>, Stop>;
 

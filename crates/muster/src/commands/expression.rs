@@ -166,7 +166,9 @@ fn print(flow: &Flow) {
     match flow {
         Flow::Value(Slot::One(value)) => output::line(output::visible(&as_text(value))),
         Flow::Value(Slot::Many(values)) => {
-            values.iter().for_each(|value| output::line(output::visible(&as_text(value))))
+            for value in values {
+                output::line(output::visible(&as_text(value)));
+            }
         }
         Flow::Value(Slot::Null | Slot::Unknown) | Flow::Unknown => output::line("null"),
         Flow::Nothing => output::line("nothing flows: the target keeps what it has"),
