@@ -171,6 +171,11 @@ fn disable(compiled: &Compiled, link: &LinkView, written: &Row) -> Wanted {
     }
 }
 
+/// Whoever should lose access loses it, whatever else of the object cannot be written.
+fn must_go(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: &Row) -> bool {
+    !subject.enabled && matches!(disable(compiled, link, written), Wanted::Change(_))
+}
+
 fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: &Row) -> Wanted {
     let linked = link.target_key.is_some();
     let mut row = Row::unknown(compiled.columns.len());
@@ -186,6 +191,7 @@ fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: 
         }
         match flow(&column.input, &column.attribute, subject, linked) {
             Ok(fitted) => *slot = fitted,
+            Err(_) if must_go(compiled, link, subject, written) => return disable(compiled, link, written),
             Err(misfit) => {
                 let kind = if linked { OperationKind::Update } else { OperationKind::Create };
                 return park(kind, misfit.rule, Some(&column.attribute.name), misfit.message);
@@ -200,6 +206,7 @@ fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: 
     }
     let rename = match renamed(compiled, link, &row) {
         Ok(rename) => rename,
+        Err(_) if must_go(compiled, link, subject, written) => return disable(compiled, link, written),
         Err(reason) => return *reason,
     };
     for (position, slot) in row.0.iter_mut().enumerate() {
