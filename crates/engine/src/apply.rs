@@ -50,6 +50,8 @@ pub(crate) struct Sent {
     pub(crate) due_at: Option<i64>,
     /// The value that the object will be known by, where the operation changes it.
     pub(crate) becomes: Option<Value>,
+    /// It disables, and writes other values as well.
+    pub(crate) disables_and_more: bool,
     /// The report has counted the link already.
     pub(crate) counted: bool,
     /// The guarded changes in it that no person approved.
@@ -82,6 +84,7 @@ impl Sent {
             disabled_after: None,
             due_at: None,
             becomes: None,
+            disables_and_more: false,
             counted: false,
             charge: Vec::new(),
             rest: false,
@@ -114,6 +117,8 @@ impl Sent {
         }
         let mut sent = Self::new(link, kind, operation, key, row);
         sent.operation.enabling = change.enabling;
+        let written = sent.operation.row.0.iter().filter(|slot| !slot.is_unknown()).count();
+        sent.disables_and_more = sent.disables() && written > 1;
         Self { due_at, ..sent }
     }
 

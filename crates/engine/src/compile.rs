@@ -7,7 +7,7 @@ use muster_expression::{Expression, Program};
 use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema, Slot, TargetCapabilities, nearest};
 
 use crate::convert::{convertible, fit};
-use crate::rules::{Removal, SyncRules, When};
+use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
 
 /// Something about a sync's rules that a person should know or change.
@@ -193,7 +193,7 @@ impl Findings {
     }
 }
 
-fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     nearest(name, known).map_or_else(|| otherwise.to_owned(), |near| format!("did you mean {near:?}?"))
 }
 
@@ -215,12 +215,12 @@ fn find_type<'a>(
 }
 
 pub(crate) struct Compiler<'a> {
-    rules: &'a SyncRules,
-    source: &'a ObjectType,
-    target: &'a ObjectType,
+    pub(crate) rules: &'a SyncRules,
+    pub(crate) source: &'a ObjectType,
+    pub(crate) target: &'a ObjectType,
     pub(crate) findings: Findings,
     pub(crate) source_attributes: Vec<String>,
-    columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
 }
 
 impl Compiler<'_> {
@@ -247,7 +247,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn target_attribute(&mut self, setting: &str, name: &str) -> Option<Attribute> {
+    pub(crate) fn target_attribute(&mut self, setting: &str, name: &str) -> Option<Attribute> {
         let Some(attribute) = self.target.attribute(name) else {
             let problem = format!("{}:{} has no attribute {name:?}", self.rules.target_connection, self.target.name);
             let known = format!("`muster schema {}` lists what it has", self.rules.target_connection);
@@ -337,24 +337,6 @@ impl Compiler<'_> {
         Some(self.columns.len() - 1)
     }
 
-    /// A column that only looks like one would take access away past the guard.
-    fn unguarded(&mut self) {
-        let (Some(enabling), None) = (&self.source.enabling, &self.target.enabling) else { return };
-        let disguised = self
-            .rules
-            .mappings
-            .iter()
-            .find(|mapping| mapping.value.attributes().contains(&enabling.attribute.as_str()));
-        if let Some(mapping) = disguised {
-            let problem = format!(
-                "[{}] flows into {:?} like any other value, so no limit guards it",
-                enabling.attribute, mapping.target
-            );
-            let fix = format!("set enabled = {:?} for the target's type, and remove the mapping", mapping.target);
-            self.findings.warning(&format!("map.{}", mapping.target), &problem, &fix);
-        }
-    }
-
     fn matching(&mut self) -> Option<Matching> {
         let rule = self.rules.matching.clone()?;
         let attribute = self.target_attribute("match", &rule.target)?;
@@ -373,52 +355,6 @@ impl Compiler<'_> {
             self.columns.len() - 1
         });
         Some(Matching { input, target })
-    }
-
-    /// The scope's attributes are read from the source, and their values must compare as the operators say.
-    fn scope(&mut self) -> Scope {
-        for (number, condition) in self.rules.scope.iter().enumerate() {
-            let setting = format!("scope[{number}]");
-            for comparison in &condition.comparisons {
-                let name = comparison.attribute.as_str();
-                let Some(attribute) = self.source.attribute(name) else {
-                    let problem =
-                        format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
-                    let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
-                    let fix = did_you_mean(name, self.source.attribute_names(), &known);
-                    self.findings.error(&setting, &problem, &fix);
-                    continue;
-                };
-                if let Some(reason) = &attribute.unsupported {
-                    let problem = format!("[{name}] cannot be read: {reason}");
-                    self.findings.error(&setting, &problem, "name another attribute");
-                } else if attribute.is_reference() {
-                    let problem = format!("[{name}] refers to other objects, and a scope cannot ask for those yet");
-                    self.findings.error(&setting, &problem, "name another attribute");
-                } else if let Some(expected) = comparison.operator.cannot_hold(attribute.value_type) {
-                    let problem = format!("{comparison} never holds: [{name}] is {}", attribute.value_type);
-                    self.findings.error(&setting, &problem, expected);
-                }
-            }
-        }
-        let rules = self.rules;
-        Scope::resolve(&rules.scope, |name| self.source_position(name))
-    }
-
-    /// Attributes that protection asks for are read with every object found.
-    fn protection(&mut self) {
-        for (number, condition) in self.rules.protect.iter().enumerate() {
-            let setting = format!("protect[{number}]");
-            for name in condition.attributes() {
-                let Some(attribute) = self.target_attribute(&setting, name) else { continue };
-                if !attribute.readable {
-                    let problem = format!("{name:?} cannot be read");
-                    self.findings.error(&setting, &problem, "name another attribute");
-                } else if !self.columns.iter().any(|column| column.attribute.name == attribute.name) {
-                    self.columns.push(Column { attribute, input: Input::None, when: When::Create });
-                }
-            }
-        }
     }
 
     fn anchor(&mut self, capabilities: &TargetCapabilities, matching: Option<&Matching>) -> Option<Vec<usize>> {
@@ -451,79 +387,6 @@ impl Compiler<'_> {
                     }
                 }
                 Some(positions)
-            }
-        }
-    }
-
-    fn required(&mut self) {
-        let anchor = &self.target.anchor.attributes;
-        let missing: Vec<String> = self
-            .target
-            .attributes
-            .iter()
-            .filter(|attribute| attribute.required && !anchor.contains(&attribute.name))
-            .filter(|attribute| {
-                !self
-                    .columns
-                    .iter()
-                    .any(|column| column.attribute.name == attribute.name && column.input != Input::None)
-            })
-            .map(|attribute| attribute.name.clone())
-            .collect();
-        for name in missing {
-            let problem = format!("the target requires {name:?}, and no mapping fills it");
-            self.findings.error(
-                &format!("map.{name}"),
-                &problem,
-                "add a mapping for it, or give it a default in the target",
-            );
-        }
-    }
-
-    fn removal(&mut self, capabilities: &TargetCapabilities) {
-        let removal = &self.rules.removal;
-        let can_disable = self.target.enabling.is_some();
-        let choices = [
-            ("soft", removal.soft),
-            ("hard", removal.hard),
-            ("disabled", removal.disabled),
-            ("out_of_scope", removal.out_of_scope),
-        ];
-        for (name, choice) in choices {
-            let setting = format!("removal.{name}");
-            match choice {
-                Some(Removal::Disable) if !can_disable => {
-                    let problem = format!("{} knows no way to disable an object", self.target.name);
-                    let fix = "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\"";
-                    self.findings.error(&setting, &problem, fix);
-                }
-                Some(Removal::Delete) if !capabilities.can_delete => {
-                    let problem = format!("{} cannot delete objects", self.rules.target_connection);
-                    self.findings.error(&setting, &problem, "choose \"keep\" or \"disable\"");
-                }
-                None if !can_disable && name != "hard" => {
-                    let cause = match name {
-                        "soft" => "leaves the source",
-                        "disabled" => "is disabled at the source",
-                        _ => "falls out of scope",
-                    };
-                    let never = match name {
-                        "disabled" => self.source.enabling.is_none(),
-                        "out_of_scope" => self.rules.scope.is_empty(),
-                        _ => false,
-                    };
-                    if never {
-                        continue;
-                    }
-                    let problem = format!(
-                        "{} cannot be disabled, so it must be said what happens when a person {cause}",
-                        self.target.name
-                    );
-                    let fix =
-                        "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\" here";
-                    self.findings.error(&setting, &problem, fix);
-                }
-                _ => {}
             }
         }
     }

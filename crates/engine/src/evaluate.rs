@@ -59,6 +59,16 @@ pub struct ChangeWanted {
     pub rename: Option<Key>,
 }
 
+impl ChangeWanted {
+    /// What of it takes access away, where it writes more than that.
+    pub(crate) fn alone(&self, compiled: &Compiled) -> Option<Self> {
+        let position = compiled.enabling.filter(|_| self.enabling == Some(false) && self.rename.is_none())?;
+        let mut row = Row::unknown(self.row.0.len());
+        row.0.get_mut(position)?.clone_from(self.row.slot(position));
+        (row != self.row).then_some(Self { row, enabling: self.enabling, rename: None })
+    }
+}
+
 /// Decides what a link calls for.
 ///
 /// # Errors

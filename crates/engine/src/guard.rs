@@ -236,7 +236,14 @@ impl Engine {
         for link in &links {
             progress.left.remove(link);
         }
-        self.pass(prepared, Pass::Approved { links: &links, verdict: &verdict }, progress, report).await
+        self.pass(prepared, Pass::Approved { links: &links, verdict: &verdict }, progress, report).await?;
+        let again = std::mem::take(&mut progress.refused_with_more);
+        if again.is_empty() {
+            return Ok(());
+        }
+        // First what takes access away, by itself; then the rest, which the target will most likely refuse again.
+        self.pass(prepared, Pass::Approved { links: &again, verdict: &verdict }, progress, report).await?;
+        self.pass(prepared, Pass::These(&again), progress, report).await
     }
 
     /// Weighs what is wanted. The sync's population is counted only when a limit depends on it.

@@ -34,6 +34,7 @@ mod reconcile;
 mod record;
 mod resolve;
 pub mod scope;
+mod soundness;
 mod sweep;
 mod takeover;
 mod verbs;

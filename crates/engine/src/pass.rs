@@ -20,6 +20,7 @@ use crate::prepare::Prepared;
 use crate::quarantine::{Reason, Window};
 use crate::record::{closed, look_again};
 use crate::report::Report;
+use crate::rules::GuardKind;
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
 pub(crate) const SLICE: u32 = 1_750;
@@ -77,6 +78,8 @@ pub(crate) struct Progress {
     pub(crate) blind: Blind,
     /// New objects are being evaluated while others are still to be read.
     pub(crate) arriving: bool,
+    /// Links whose disable was refused together with what else it wrote.
+    pub(crate) refused_with_more: Vec<LinkId>,
     /// Links that failed to find peace in this cycle, to bound repeated attempts.
     pub(crate) attempts: HashMap<LinkId, u32>,
 }
@@ -340,8 +343,17 @@ impl Engine {
                     }
                     let Some(change) = harmless(prepared, change, &waiting) else { continue };
                     let counted = progress.counted.contains(&link.id);
+                    let (change, going, stripped) = match change.alone(&prepared.compiled) {
+                        // Refused before with all that it writes, so what takes access away goes by itself.
+                        Some(alone) if link.attempts > 0 => {
+                            let is_it = |change: &GuardedChange| change.kind == GuardKind::Disable;
+                            (alone, going.into_iter().filter(is_it).collect(), true)
+                        }
+                        _ => (change, going, false),
+                    };
+                    let rest = stripped || !waiting.is_empty();
                     let sent = Sent::change(&prepared.compiled, link, change, evaluation.due_at);
-                    sending.push(Sent { counted, charge: charge(going, verdict), rest: !waiting.is_empty(), ..sent });
+                    sending.push(Sent { counted, charge: charge(going, verdict), rest, ..sent });
                 }
                 Wanted::Delete => {
                     if guarded.iter().all(|change| verdict.is_some_and(|verdict| verdict.lets(change))) {

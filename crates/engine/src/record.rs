@@ -78,6 +78,9 @@ impl Engine {
                         progress.refused += 1;
                         progress.window.note(sent.link.id, Some((reason.rule.clone(), reason.attribute.clone())));
                     }
+                    if update.attempts > 0 && sent.disables_and_more && matches!(outcome, Outcome::Rejected { .. }) {
+                        progress.refused_with_more.push(sent.link.id);
+                    }
                     progress.note_parked(&update);
                     if update.dirty_again || update.evaluated < sent.link.dirty {
                         progress.unsettled(&sent.link);
@@ -236,6 +239,10 @@ impl Engine {
             }
             // Perhaps its holder is giving the value up in this very cycle: the second pass knows.
             Outcome::Rejected { rule, .. } if rule == UNIQUE && link.attempts == 0 => second_chance,
+            // What takes access away is tried without the rest.
+            Outcome::Rejected { .. } if sent.disables_and_more && link.attempts == 0 => {
+                LinkUpdate { evaluated: 0, attempts: 1, ..unchanged(link) }
+            }
             Outcome::Rejected { attribute, rule, message } => {
                 report.parked += 1;
                 parked(rule, attribute.as_deref(), message.clone())

@@ -172,20 +172,3 @@ async fn expressions_that_cannot_work_are_refused_with_what_to_change() {
     }
     assert!(world.target.state.lock().unwrap().rows.is_empty());
 }
-
-#[tokio::test]
-async fn whoever_should_lose_access_loses_it_whatever_cannot_be_written() {
-    // A date that is none, and a name that is too long.
-    for (computed, bad) in [(true, "x"), (false, "a name of more than twenty letters")] {
-        let world = if computed { with(&[mapping("extra", "DateAdd(\"d\", 1, [name])")]) } else { with(&[]) };
-        for id in ["a", "b"] {
-            world.source.set(id, "name", Slot::text("2026-01-01"));
-        }
-        assert_eq!(world.cycle().await.unwrap().created, 2);
-        world.source.set("b", "name", Slot::text(bad));
-        world.source.set("b", "active", Slot::One(Value::Boolean(false)));
-        let report = world.cycle().await.unwrap();
-        assert_eq!((report.disabled, report.parked), (1, 0), "{computed}: {report:?}");
-        assert!(!world.target.people()[1].2);
-    }
-}

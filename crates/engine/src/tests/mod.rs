@@ -6,6 +6,7 @@ mod gone;
 mod guard;
 mod identity;
 mod kills;
+mod leavers;
 mod operator;
 mod quarantine;
 mod scenarios;

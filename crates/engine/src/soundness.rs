@@ -1,0 +1,146 @@
+//! Rules that can be resolved and still would not do what a person means: what `check` says of them.
+
+use muster_model::TargetCapabilities;
+
+use crate::compile::{Column, Compiler, Input, did_you_mean};
+use crate::rules::{Removal, When};
+use crate::scope::Scope;
+
+impl Compiler<'_> {
+    /// A column that only looks like one would take access away past the guard.
+    pub(crate) fn unguarded(&mut self) {
+        let (Some(enabling), None) = (&self.source.enabling, &self.target.enabling) else { return };
+        let disguised = self
+            .rules
+            .mappings
+            .iter()
+            .find(|mapping| mapping.value.attributes().contains(&enabling.attribute.as_str()));
+        if let Some(mapping) = disguised {
+            let problem = format!(
+                "[{}] flows into {:?} like any other value, so no limit guards it",
+                enabling.attribute, mapping.target
+            );
+            let fix = format!("set enabled = {:?} for the target's type, and remove the mapping", mapping.target);
+            self.findings.warning(&format!("map.{}", mapping.target), &problem, &fix);
+        }
+    }
+
+    /// The scope's attributes are read from the source, and their values must compare as the operators say.
+    pub(crate) fn scope(&mut self) -> Scope {
+        for (number, condition) in self.rules.scope.iter().enumerate() {
+            let setting = format!("scope[{number}]");
+            for comparison in &condition.comparisons {
+                let name = comparison.attribute.as_str();
+                let Some(attribute) = self.source.attribute(name) else {
+                    let problem =
+                        format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
+                    let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
+                    let fix = did_you_mean(name, self.source.attribute_names(), &known);
+                    self.findings.error(&setting, &problem, &fix);
+                    continue;
+                };
+                if let Some(reason) = &attribute.unsupported {
+                    let problem = format!("[{name}] cannot be read: {reason}");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if attribute.is_reference() {
+                    let problem = format!("[{name}] refers to other objects, and a scope cannot ask for those yet");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if let Some(expected) = comparison.operator.cannot_hold(attribute.value_type) {
+                    let problem = format!("{comparison} never holds: [{name}] is {}", attribute.value_type);
+                    self.findings.error(&setting, &problem, expected);
+                }
+            }
+        }
+        let rules = self.rules;
+        Scope::resolve(&rules.scope, |name| self.source_position(name))
+    }
+
+    /// Attributes that protection asks for are read with every object found.
+    pub(crate) fn protection(&mut self) {
+        for (number, condition) in self.rules.protect.iter().enumerate() {
+            let setting = format!("protect[{number}]");
+            for name in condition.attributes() {
+                let Some(attribute) = self.target_attribute(&setting, name) else { continue };
+                if !attribute.readable {
+                    let problem = format!("{name:?} cannot be read");
+                    self.findings.error(&setting, &problem, "name another attribute");
+                } else if !self.columns.iter().any(|column| column.attribute.name == attribute.name) {
+                    self.columns.push(Column { attribute, input: Input::None, when: When::Create });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn required(&mut self) {
+        let anchor = &self.target.anchor.attributes;
+        let missing: Vec<String> = self
+            .target
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.required && !anchor.contains(&attribute.name))
+            .filter(|attribute| {
+                !self
+                    .columns
+                    .iter()
+                    .any(|column| column.attribute.name == attribute.name && column.input != Input::None)
+            })
+            .map(|attribute| attribute.name.clone())
+            .collect();
+        for name in missing {
+            let problem = format!("the target requires {name:?}, and no mapping fills it");
+            self.findings.error(
+                &format!("map.{name}"),
+                &problem,
+                "add a mapping for it, or give it a default in the target",
+            );
+        }
+    }
+
+    pub(crate) fn removal(&mut self, capabilities: &TargetCapabilities) {
+        let removal = &self.rules.removal;
+        let can_disable = self.target.enabling.is_some();
+        let choices = [
+            ("soft", removal.soft),
+            ("hard", removal.hard),
+            ("disabled", removal.disabled),
+            ("out_of_scope", removal.out_of_scope),
+        ];
+        for (name, choice) in choices {
+            let setting = format!("removal.{name}");
+            match choice {
+                Some(Removal::Disable) if !can_disable => {
+                    let problem = format!("{} knows no way to disable an object", self.target.name);
+                    let fix = "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\"";
+                    self.findings.error(&setting, &problem, fix);
+                }
+                Some(Removal::Delete) if !capabilities.can_delete => {
+                    let problem = format!("{} cannot delete objects", self.rules.target_connection);
+                    self.findings.error(&setting, &problem, "choose \"keep\" or \"disable\"");
+                }
+                None if !can_disable && name != "hard" => {
+                    let cause = match name {
+                        "soft" => "leaves the source",
+                        "disabled" => "is disabled at the source",
+                        _ => "falls out of scope",
+                    };
+                    let never = match name {
+                        "disabled" => self.source.enabling.is_none(),
+                        "out_of_scope" => self.rules.scope.is_empty(),
+                        _ => false,
+                    };
+                    if never {
+                        continue;
+                    }
+                    let problem = format!(
+                        "{} cannot be disabled, so it must be said what happens when a person {cause}",
+                        self.target.name
+                    );
+                    let fix =
+                        "set `enabled` of the type to the column that says so, or choose \"keep\" or \"delete\" here";
+                    self.findings.error(&setting, &problem, fix);
+                }
+                _ => {}
+            }
+        }
+    }
+}
