@@ -159,6 +159,8 @@ error:                          ^
         "{said}"
     );
     assert!(said.contains("\nerror:          ^^^^^^^^^^\n"), "{said}");
+    let said = program.fails(2, &["expression", "CDate(Redact([a]))", "--with", "x.json", "--trace"]);
+    assert!(said.contains("which Redact hides, cannot be used") && !said.contains("next week"), "{said}");
     let long = format!("{}oops", " ".repeat(5_000));
     let said = program.fails(2, &["expression", &long]);
     assert!(said.lines().all(|line| line.chars().count() < 250), "{said}");

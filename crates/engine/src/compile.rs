@@ -6,7 +6,7 @@ use muster_connector::Severity;
 use muster_expression::{Expression, Program};
 use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema, Slot, TargetCapabilities, nearest};
 
-use crate::convert::{convertible, fit};
+use crate::convert::{convertible, fit_computed};
 use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
 
@@ -271,7 +271,7 @@ impl Compiler<'_> {
     /// Resolves what flows into `to`, or says why it cannot. Without `when` it is what the match compares.
     fn input(&mut self, setting: &str, value: &Expression, to: &Attribute, when: Option<When>) -> Option<Input> {
         if let Some(constant) = value.constant() {
-            return match fit(&Slot::One(constant.clone()), to) {
+            return match fit_computed(Slot::One(constant.clone()), to) {
                 Ok(slot) => Some(Input::Constant(slot)),
                 Err(misfit) => {
                     let problem = format!("the constant does not fit {:?}: {}", to.name, misfit.message);

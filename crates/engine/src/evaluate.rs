@@ -127,23 +127,22 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
     let may_delete = compiled.capabilities.can_delete && (link.origin != Origin::Adopted || rules.delete_adopted);
     let now_and = |action| Plan { action, due_at: None };
     let disable = || if can_disable { Action::Disable } else { Action::Leave };
+    let disabled =
+        compiled.source_enabling.is_some_and(|position| *source.slot(position) == Slot::One(Value::Boolean(false)));
     match link.removed {
         Removed::No if compiled.scope.includes(source) == Some(false) => match rules.out_of_scope.unwrap_or(default) {
+            // A leaver loses access wherever the account is.
+            Removal::Keep if disabled && rules.disabled.unwrap_or(default) != Removal::Keep => now_and(disable()),
             Removal::Keep => now_and(Action::Leave),
             Removal::Delete if may_delete => now_and(Action::Delete),
             Removal::Disable | Removal::Delete => now_and(disable()),
         },
-        Removed::No => {
-            let disabled = compiled
-                .source_enabling
-                .is_some_and(|position| *source.slot(position) == Slot::One(Value::Boolean(false)));
-            match (disabled, rules.disabled.unwrap_or(default)) {
-                (false, _) | (true, Removal::Keep) => now_and(Action::Ensure { enabled: true }),
-                (true, Removal::Disable) => now_and(Action::Ensure { enabled: false }),
-                (true, Removal::Delete) if may_delete => now_and(Action::Delete),
-                (true, Removal::Delete) => now_and(disable()),
-            }
-        }
+        Removed::No => match (disabled, rules.disabled.unwrap_or(default)) {
+            (false, _) | (true, Removal::Keep) => now_and(Action::Ensure { enabled: true }),
+            (true, Removal::Disable) => now_and(Action::Ensure { enabled: false }),
+            (true, Removal::Delete) if may_delete => now_and(Action::Delete),
+            (true, Removal::Delete) => now_and(disable()),
+        },
         Removed::Soft => match rules.soft.unwrap_or(default) {
             Removal::Keep => now_and(Action::Leave),
             Removal::Delete if may_delete => now_and(Action::Delete),

@@ -59,7 +59,17 @@ impl Engine {
                 ([], Some(object)) if is_the_same(prepared, position, &doubtful, &object.row)? => {
                     recorded(prepared, base, object)
                 }
-                _ => parked(link, self.reason(prepared, position, &doubtful), self.clock.now()),
+                _ => {
+                    // What else was written is no longer known of the object, so that no evaluation finds all as it
+                    // should be, and the next one asks the target again.
+                    let mut known = Row::unknown(prepared.layout.target.len());
+                    if let Some(slot) = known.0.get_mut(position) {
+                        *slot = Slot::One(doubtful.known.clone());
+                    }
+                    let written = Some(pack_row(&prepared.layout.target, &known));
+                    let waits = parked(link, self.reason(prepared, position, &doubtful), self.clock.now());
+                    LinkUpdate { written, ..waits }
+                }
             });
         }
         Ok(updates)

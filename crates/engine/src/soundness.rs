@@ -46,7 +46,8 @@ impl Compiler<'_> {
                     let problem = format!("[{name}] refers to other objects, and a scope cannot ask for those yet");
                     self.findings.error(&setting, &problem, "name another attribute");
                 } else if let Some(expected) = comparison.operator.cannot_hold(attribute.value_type) {
-                    let problem = format!("{comparison} never holds: [{name}] is {}", attribute.value_type);
+                    let problem =
+                        format!("{comparison} tells nobody from others: [{name}] is {}", attribute.value_type);
                     self.findings.error(&setting, &problem, expected);
                 }
             }

@@ -168,10 +168,18 @@ impl fmt::Display for Bound {
 }
 
 impl Operator {
-    /// What to change, where it can hold for no value of a type.
+    /// What to change, where it holds for no value of a type, or for each.
     #[must_use]
     pub fn cannot_hold(&self, value_type: ValueType) -> Option<&'static str> {
+        const EMPTY: &str = "write IS NULL for an attribute without a value";
+        const TIMES: &str = "compare points in time by GREATER_THAN_OR_EQUALS and LESS_THAN, such as \"2026-12-31\"";
         let bound = match self {
+            Self::Equals(text) | Self::NotEquals(text) | Self::Within(text) | Self::NotWithin(text)
+                if text.is_empty() =>
+            {
+                return Some(EMPTY);
+            }
+            Self::Equals(_) | Self::NotEquals(_) if value_type == ValueType::Instant => return Some(TIMES),
             Self::GreaterThan(bound) | Self::AtLeast(bound) | Self::LessThan(bound) | Self::AtMost(bound) => bound,
             Self::IsTrue | Self::IsFalse => {
                 let is_one = matches!(value_type, ValueType::Boolean | ValueType::Text);
@@ -198,7 +206,8 @@ impl Operator {
             Slot::One(value) => std::slice::from_ref(value),
             Slot::Many(values) => values,
         };
-        let ignores_case = comparing.ignores_case;
+        // Truth values are "True" in Entra and "true" elsewhere.
+        let ignores_case = comparing.ignores_case || matches!(values, [Value::Boolean(_)]);
         let fold = |text: &str| if ignores_case { text.to_lowercase() } else { text.to_owned() };
         let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|value| test(&fold(&value.to_string())));
         let ordered = |bound: &Bound, test: fn(Ordering) -> bool| {

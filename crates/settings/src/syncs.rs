@@ -246,6 +246,13 @@ impl Reader<'_> {
         let table = self.table;
         let path = child(&self.path, name);
         let mut conditions = Vec::new();
+        if let Some(node) = table.get(name)
+            && name == "scope"
+            && node.list().is_some_and(|list| list.is_empty())
+        {
+            let fix = "add a condition, or remove the setting if everybody belongs to the sync";
+            self.add(&node.place, &path, "no condition stands here", fix);
+        }
         for (position, node) in table.get(name).and_then(Node::list).into_iter().flatten().enumerate() {
             let Some(text) = node.text() else { continue };
             match Condition::parse(text) {

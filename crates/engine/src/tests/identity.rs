@@ -55,8 +55,12 @@ async fn a_key_given_again_makes_nobody_elses_row_a_linked_one() {
         assert_eq!((rule.as_str(), attribute.as_deref()), ("other_object", Some("login")));
         assert!(message.contains("no longer has login bo@x") && message.contains("muster unlink"), "{message}");
         world.reconcile().await.unwrap();
+        // It waits for a person, however often it is looked at.
+        world.full().await.unwrap();
+        assert_eq!(why(&world).await.0, "other_object");
         world.wait(2 * super::world::DAY);
         world.cycle().await.unwrap();
+        assert_eq!(why(&world).await.0, "other_object");
         assert_eq!(world.target.people()[2], person("stranger@x", "Stranger", true));
     }
 }

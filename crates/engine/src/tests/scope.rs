@@ -128,6 +128,7 @@ async fn a_scope_that_cannot_hold_is_refused() {
         "[active] GREATER_THAN 5",
         "[number] LESS_THAN \"2026-01-01\"",
         "[number] IS TRUE",
+        "[name] EQUALS \"\"",
     ]);
     world.rules.mappings.push(mapping("level", "[number]"));
     let (source, target) = (world.source.schema().await.unwrap(), world.target.schema().await.unwrap());
@@ -139,9 +140,10 @@ async fn a_scope_that_cannot_hold_is_refused() {
         [
             "syncs.staff.scope[0]: hr:user has no attribute \"nmae\"; did you mean \"name\"?",
             "syncs.staff.scope[1]: [manager] refers to other objects, and a scope cannot ask for those yet; name another attribute",
-            "syncs.staff.scope[2]: [active] GREATER_THAN 5 never holds: [active] is boolean; order only numbers, days and points in time",
-            "syncs.staff.scope[3]: [number] LESS_THAN \"2026-01-01\" never holds: [number] is integer; compare it with a whole number",
-            "syncs.staff.scope[4]: [number] IS TRUE never holds: [number] is integer; ask for truth where an attribute is true or false",
+            "syncs.staff.scope[2]: [active] GREATER_THAN 5 tells nobody from others: [active] is boolean; order only numbers, days and points in time",
+            "syncs.staff.scope[3]: [number] LESS_THAN \"2026-01-01\" tells nobody from others: [number] is integer; compare it with a whole number",
+            "syncs.staff.scope[4]: [number] IS TRUE tells nobody from others: [number] is integer; ask for truth where an attribute is true or false",
+            "syncs.staff.scope[5]: [name] EQUALS \"\" tells nobody from others: [name] is text; write IS NULL for an attribute without a value",
         ]
     );
     // A target that cannot disable must be told what to do instead.
@@ -149,4 +151,15 @@ async fn a_scope_that_cannot_hold_is_refused() {
     let target = world.target.schema().await.unwrap();
     let findings = crate::compile(&world.rules, &source, &target).unwrap_err();
     assert!(findings.iter().any(|finding| finding.setting == "syncs.staff.removal.out_of_scope"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_of_scope_and_disabled_at_the_source_is_disabled() {
+    let mut world = scoped(&["[number] GREATER_THAN 15"]);
+    world.rules.removal.out_of_scope = Some(Removal::Keep);
+    world.cycle().await.unwrap();
+    number(&world, "b", 1);
+    world.source.set("b", "active", Slot::One(Value::Boolean(false)));
+    assert_eq!(world.cycle().await.unwrap().disabled, 1);
+    assert_eq!(world.target.people()[0], person("b@x", "Bo", false));
 }

@@ -51,7 +51,9 @@ pub(crate) fn run(form: OutputForm, arguments: &ExpressionArguments) -> Result<(
     }
     let flow = flow.map_err(|failure| {
         let (at, length) = (failure.span.start, failure.span.length);
-        refused(text, &[ExpressionError { at, length, problem: failure.problem }])
+        let hidden = "a value, which Redact hides, cannot be used";
+        let problem = if program.is_redacted() { hidden.to_owned() } else { failure.problem };
+        refused(text, &[ExpressionError { at, length, problem }])
     })?;
     match form {
         OutputForm::Json => {

@@ -243,6 +243,7 @@ fn conditions_modes_and_limits() {
             "protect = ['[a] IS NULL', 'login']",
             "syncs.staff.protect[1]: expected an attribute, such as [department]; look at character 1 of the condition",
         ),
+        ("scope = []", "syncs.staff.scope: no condition stands here; add a condition, or remove the setting"),
         ("protect = \"x\"", "syncs.staff.protect: expected a list, found text; write conditions in a list"),
     ];
     for (line, expected) in cases {
