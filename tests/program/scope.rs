@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use muster_sandbox::Sandbox;
 use serde_json::{Value, json};
 
-use crate::support::{Program, counts, entra, sqlite, tenant};
+use crate::support::{APP, Program, counts, entra, sqlite, tenant};
 
 const TABLE: &str =
     "CREATE TABLE app_user (login TEXT PRIMARY KEY, full_name TEXT, is_active BOOLEAN NOT NULL DEFAULT 1)";
@@ -13,12 +13,6 @@ const TABLE: &str =
 fn sync(scope: &str) -> String {
     format!(
         r#"
-[connections.app]
-connector = "sql"
-url = "sqlite:app.db"
-[connections.app.types.user]
-table = "app_user"
-enabled = "is_active"
 [syncs.staff]
 from = "entra:user"
 to = "app:user"
@@ -52,7 +46,7 @@ async fn the_table_holds_those_in_scope_and_nobody_else() {
         sandbox.directory().users().iter().filter_map(|user| Some(user["department"].as_str()?.to_owned())).collect();
     let mut departments = departments.into_iter();
     let (first, second) = (departments.next().unwrap(), departments.next().unwrap());
-    let write = |scope: &str| program.write("muster.toml", &format!("{}{}", entra(&sandbox.facts()), sync(scope)));
+    let write = |scope: &str| program.write("muster.toml", &format!("{}{APP}{}", entra(&sandbox.facts()), sync(scope)));
     write(&format!(
         r#"['[department] EQUALS "{first}" AND [accountEnabled] IS TRUE', '[department] EQUALS "{second}" AND [employeeHireDate] GREATER_THAN_OR_EQUALS "2020-01-01"']"#
     ));
@@ -89,11 +83,13 @@ async fn a_scope_that_cannot_be_read_is_named_by_line() {
     let mut program = Program::new();
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
-    program
-        .write("muster.toml", &format!("{}{}", entra(&sandbox.facts()), sync(r#"['[department] REGEX MATCH "("']"#)));
+    program.write(
+        "muster.toml",
+        &format!("{}{APP}{}", entra(&sandbox.facts()), sync(r#"['[department] REGEX MATCH "("']"#)),
+    );
     let said = program.fails(2, &["check"]);
-    assert!(said.contains("syncs.staff.scope[0]: this pattern cannot be used: unclosed group"), "{said}");
-    program.write("muster.toml", &format!("{}{}", entra(&sandbox.facts()), sync(r#"['[deparment] EQUALS "x"']"#)));
+    assert!(said.contains("syncs.staff.scope[0]: the pattern cannot be used: unclosed group"), "{said}");
+    program.write("muster.toml", &format!("{}{APP}{}", entra(&sandbox.facts()), sync(r#"['[deparment] EQUALS "x"']"#)));
     let said = program.fails(2, &["check"]);
     assert!(said.contains("syncs.staff.scope[0]") && said.contains("did you mean \"department\"?"), "{said}");
 }

@@ -347,7 +347,7 @@ mod tests {
         let problem = |text: &str| Condition::parse(text).unwrap_err();
         assert_eq!(problem("[no] GREATER_THAN \"x\"").at, 18);
         assert!(problem("[no] LESS_THAN").problem.contains("whole number"));
-        for (pattern, why) in [("(?=a)b", "look-around"), ("(a)\\\\1", "backreferences"), ("(", "unclosed group")] {
+        for (pattern, why) in [("(?=a)b", "look-around"), ("(a)\\\\1", "back-references"), ("(", "unclosed group")] {
             let error = problem(&format!("[no] REGEX MATCH \"{pattern}\""));
             assert!(error.at == 17 && error.problem.contains(why), "{error}");
         }

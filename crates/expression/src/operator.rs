@@ -5,7 +5,10 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use muster_model::{Slot, Value, ValueType};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
+
+use crate::dotnet::pattern::whole;
+use crate::print::quoted;
 
 /// What must be so of an attribute. Of several values one suffices, and where something must not be so, none may.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,31 +86,10 @@ pub struct Pattern {
     whole_ignoring_case: Regex,
 }
 
-/// The largest compiled pattern, in bytes.
-const LARGEST: usize = 1 << 20;
-
 impl Pattern {
     /// Reads a pattern; the message says why it is none.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
-        let built = |text: &str, ignores_case: bool| {
-            RegexBuilder::new(text).case_insensitive(ignores_case).size_limit(LARGEST).build()
-        };
-        let said = |error: regex::Error| match error {
-            regex::Error::CompiledTooBig(_) => "this pattern is too large".to_owned(),
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default().trim();
-                format!("this pattern cannot be used: {}", last.strip_prefix("error: ").unwrap_or(last))
-            }
-        };
-        // On its own first, so that no bracket of ours hides one that is missing.
-        built(text, false).map_err(said)?;
-        let whole = format!("^(?:{text})$");
-        Ok(Self {
-            text: text.to_owned(),
-            whole: built(&whole, false).map_err(said)?,
-            whole_ignoring_case: built(&whole, true).map_err(said)?,
-        })
+        Ok(Self { text: text.to_owned(), whole: whole(text, false)?, whole_ignoring_case: whole(text, true)? })
     }
 
     fn matches(&self, value: &str, ignores_case: bool) -> bool {
@@ -244,10 +226,6 @@ impl Operator {
             Self::IsFalse => truth(false),
         })
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 impl fmt::Display for Operator {

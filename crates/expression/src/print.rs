@@ -32,7 +32,7 @@ pub(crate) fn node(node: &Node, out: &mut impl Write) -> fmt::Result {
 
 fn constant(value: &Value, out: &mut impl Write) -> fmt::Result {
     match value {
-        Value::Text(text) => write!(out, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        Value::Text(text) => out.write_str(&quoted(text)),
         Value::Boolean(true) => out.write_str("True"),
         Value::Boolean(false) => out.write_str("False"),
         other => write!(out, "{other}"),
@@ -45,4 +45,9 @@ pub(crate) fn to_text(part: &Node) -> String {
     // Writing into a text does not fail.
     node(part, &mut text).ok();
     text
+}
+
+/// A text in double quotes, which reads as the same text.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -16,15 +16,7 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// Compiles a pattern written for .NET.
     pub(crate) fn compile(pattern: &str) -> Result<Self, String> {
-        let translated = Translator { letters: pattern.chars().collect(), at: 0, out: String::new() }.translate()?;
-        let regex = RegexBuilder::new(&translated).size_limit(LARGEST).nest_limit(100).build().map_err(|error| {
-            let last = error.to_string();
-            let last = last.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
-            match error {
-                regex::Error::CompiledTooBig(_) => "the pattern is too large when compiled".to_owned(),
-                _ => format!("the pattern cannot be used: {last}"),
-            }
-        })?;
+        let regex = built(&translated(pattern)?, false)?;
         let names: Vec<bool> = regex.capture_names().skip(1).map(|name| name.is_some()).collect();
         let numbered = |named: bool| {
             names.iter().enumerate().filter(move |(_, is_named)| **is_named == named).map(|(group, _)| group + 1)
@@ -32,6 +24,30 @@ impl Pattern {
         let numbers = std::iter::once(0).chain(numbered(false)).chain(numbered(true)).collect();
         Ok(Self { regex, numbers })
     }
+}
+
+/// Compiles a pattern written for .NET that a text must match as a whole.
+pub(crate) fn whole(pattern: &str, ignores_case: bool) -> Result<Regex, String> {
+    let translated = translated(pattern)?;
+    // On its own first, so that no bracket of ours hides one that is missing.
+    built(&translated, ignores_case)?;
+    built(&format!("^(?:{translated})$"), ignores_case)
+}
+
+fn translated(pattern: &str) -> Result<String, String> {
+    Translator { letters: pattern.chars().collect(), at: 0, out: String::new() }.translate()
+}
+
+fn built(translated: &str, ignores_case: bool) -> Result<Regex, String> {
+    let mut builder = RegexBuilder::new(translated);
+    builder.case_insensitive(ignores_case).size_limit(LARGEST).nest_limit(100).build().map_err(|error| {
+        let last = error.to_string();
+        let last = last.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
+        match error {
+            regex::Error::CompiledTooBig(_) => "the pattern is too large when compiled".to_owned(),
+            _ => format!("the pattern cannot be used: {last}"),
+        }
+    })
 }
 
 struct Translator {
