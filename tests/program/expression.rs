@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_sandbox::Directory;
 use serde_json::{Value, json};
 
-use crate::support::{Program, counts, entra, sqlite, tenant};
+use crate::support::{APP, Program, counts, entra, sqlite, tenant};
 
 const TABLE: &str = "CREATE TABLE app_user (
     login TEXT PRIMARY KEY,
@@ -18,13 +18,6 @@ const TABLE: &str = "CREATE TABLE app_user (
     is_active BOOLEAN NOT NULL DEFAULT 1)";
 
 const SYNC: &str = r#"
-[connections.app]
-connector = "sql"
-url = "sqlite:app.db"
-[connections.app.types.user]
-table = "app_user"
-enabled = "is_active"
-
 [syncs.staff]
 from = "entra:user"
 to = "app:user"
@@ -72,7 +65,7 @@ async fn computed_values_reach_the_database_exactly() {
     let mut program = Program::new();
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
-    program.write("muster.toml", &format!("{}{SYNC}", entra(&sandbox.facts())));
+    program.write("muster.toml", &format!("{}{APP}{SYNC}", entra(&sandbox.facts())));
     program.ok(&["check"]);
     let report = program.sync(&["staff"]);
     assert_eq!(report["created"], json!(sandbox.directory().users().len()), "{report}");

@@ -3,7 +3,7 @@
 use muster_sandbox::Sandbox;
 use serde_json::{Value, json};
 
-use crate::support::{Program, counts, entra, sqlite, tenant};
+use crate::support::{APP, Program, counts, entra, sqlite, tenant};
 
 /// Runs SQL whose text depends on the tenant's people, and returns its rows as text.
 async fn execute(program: &Program, sql: &str) -> Vec<Vec<String>> {
@@ -19,12 +19,6 @@ const TABLE: &str = "CREATE TABLE app_user (id INTEGER PRIMARY KEY, login TEXT N
                      department TEXT, role TEXT, is_active BOOLEAN NOT NULL DEFAULT 1)";
 
 const SYNC: &str = r#"
-[connections.app]
-connector = "sql"
-url = "sqlite:app.db"
-[connections.app.types.user]
-table = "app_user"
-enabled = "is_active"
 [syncs.staff]
 from = "entra:user"
 to = "app:user"
@@ -40,7 +34,7 @@ async fn configured(users: usize) -> (Program, Sandbox) {
     let mut program = Program::new();
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
-    program.write("muster.toml", &format!("{}{SYNC}", entra(&sandbox.facts())));
+    program.write("muster.toml", &format!("{}{APP}{SYNC}", entra(&sandbox.facts())));
     (program, sandbox)
 }
 

@@ -133,6 +133,16 @@ pub(crate) fn entra(facts: &Facts) -> String {
     )
 }
 
+/// The `[connections.app]` of an application's SQLite file with the table `app_user`.
+pub(crate) const APP: &str = r#"
+[connections.app]
+connector = "sql"
+url = "sqlite:app.db"
+[connections.app.types.user]
+table = "app_user"
+enabled = "is_active"
+"#;
+
 /// The rows of a query on a SQLite file, every value as text.
 pub(crate) async fn sqlite(path: &Path, query: &'static str) -> Vec<Vec<String>> {
     use sqlx::{ConnectOptions as _, Row as _};

@@ -4,18 +4,12 @@ use muster_sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use crate::running::Running;
-use crate::support::{Program, entra, sqlite, tenant};
+use crate::support::{APP, Program, entra, sqlite, tenant};
 
 const TABLE: &str = "CREATE TABLE app_user (id INTEGER PRIMARY KEY, login TEXT NOT NULL UNIQUE, full_name TEXT, \
                      is_active BOOLEAN NOT NULL DEFAULT 1)";
 
 const SYNC: &str = r#"
-[connections.app]
-connector = "sql"
-url = "sqlite:app.db"
-[connections.app.types.user]
-table = "app_user"
-enabled = "is_active"
 [syncs.staff]
 from = "entra:user"
 to = "app:user"
@@ -32,7 +26,7 @@ async fn configured(users: usize) -> (Program, Sandbox) {
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
     let listen = "service = { listen = \"127.0.0.1:0\" }\n";
-    program.write("muster.toml", &format!("{listen}{}{SYNC}", entra(&sandbox.facts())));
+    program.write("muster.toml", &format!("{listen}{}{APP}{SYNC}", entra(&sandbox.facts())));
     (program, sandbox)
 }
 
@@ -63,7 +57,7 @@ async fn a_kept_position_of_another_address_is_a_matter_of_the_configuration() {
     // The same tenant, reached at another address.
     let elsewhere = tenant(20, 0).await;
     program.set("ENTRA_SECRET", &elsewhere.facts().client_secret);
-    program.write("muster.toml", &format!("{}{SYNC}", entra(&elsewhere.facts())));
+    program.write("muster.toml", &format!("{}{APP}{SYNC}", entra(&elsewhere.facts())));
     let said = program.fails(2, &["sync", "staff"]);
     for part in [
         "muster.toml:",
