@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use muster_connector::{
     Batch, Connector, Epoch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, ReadRequest, RetryScope,
+    ValueDelta,
 };
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
-use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind};
+use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind, ValueWrite};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -25,6 +26,7 @@ use crate::matching::Candidate;
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
 use crate::resolve::Sought;
+use crate::values::ValuesSent;
 
 /// How long a target may take for one batch.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -58,6 +60,8 @@ pub(crate) struct Sent {
     pub(crate) charge: Vec<Group>,
     /// A part of what the link calls for waits for approval, so the link stays dirty.
     pub(crate) rest: bool,
+    /// The single values that it adds or removes, and nothing else.
+    pub(crate) values: Option<ValuesSent>,
 }
 
 impl Sent {
@@ -88,6 +92,7 @@ impl Sent {
             counted: false,
             charge: Vec::new(),
             rest: false,
+            values: None,
         }
     }
 
@@ -96,7 +101,8 @@ impl Sent {
         // Evaluated, so its source state has said all that it has to say; a batch is in memory for a while.
         let link = LinkView { source: None, ..candidate.link };
         let sent = Self::new(link, OperationKind::Create, Kind::Create, key, candidate.row);
-        Self { match_value: candidate.match_value, ..sent }
+        // What holds several values follows once the object is there.
+        Self { match_value: candidate.match_value, rest: !compiled.many.is_empty(), ..sent }
     }
 
     pub(crate) fn change(compiled: &Compiled, link: LinkView, change: ChangeWanted, due_at: Option<i64>) -> Self {
@@ -120,6 +126,14 @@ impl Sent {
         let written = sent.operation.row.0.iter().filter(|slot| !slot.is_unknown()).count();
         sent.disables_and_more = sent.disables() && written > 1;
         Self { due_at, ..sent }
+    }
+
+    /// Adds or removes single values of a linked object.
+    pub(crate) fn values(link: LinkView, delta: ValueDelta, values: ValuesSent, due_at: Option<i64>) -> Self {
+        let key = link.target_key.as_deref().and_then(|key| Key::decode(key).ok());
+        let mut sent = Self::new(link, OperationKind::Update, Kind::Update, key, Row::default());
+        sent.operation.deltas.push(delta);
+        Self { due_at, rest: true, values: Some(values), ..sent }
     }
 
     pub(crate) fn delete(link: LinkView) -> Self {
@@ -171,7 +185,8 @@ impl Sent {
             content: self.content,
             sought: self.sought(),
         };
-        Ok((Operation { row, ..self.operation.clone() }, member))
+        let deltas = std::mem::take(&mut self.operation.deltas);
+        Ok((Operation { row, deltas, ..self.operation.clone() }, member))
     }
 
     /// By what the object is found if the answer is lost: its source may say something else by then.
@@ -274,6 +289,7 @@ impl Engine {
             sent_at: self.clock.now(),
             members,
             guarded: guarded(prepared, &shipment.sent),
+            values: shipment.sent.iter().filter_map(added).collect(),
         };
         let opened = self.store.open_batch(&record).await?;
         self.observer.passed(CommitPoint::BatchOpened);
@@ -301,6 +317,12 @@ impl Engine {
         });
         Ok(())
     }
+}
+
+/// The values that an operation adds, with its link.
+fn added(sent: &Sent) -> Option<(LinkId, ValueWrite)> {
+    let write = &sent.values.as_ref()?.write;
+    (!write.added.is_empty()).then(|| (sent.link.id, write.clone()))
 }
 
 /// The guarded changes that count, each with its link.

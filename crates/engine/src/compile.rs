@@ -9,6 +9,7 @@ use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema
 use crate::convert::{convertible, fit_computed};
 use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
+use crate::values::ManyColumn;
 
 /// Something about a sync's rules that a person should know or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Compiled {
     pub target_attributes: Arc<[String]>,
     /// What flows into each target attribute.
     pub columns: Vec<Column>,
+    /// Those of several values, which are written one by one.
+    pub many: Vec<ManyColumn>,
     /// Position of the target's enabling attribute.
     pub enabling: Option<usize>,
     /// Position of the source's enabling attribute.
@@ -74,7 +77,9 @@ pub enum Input {
     Expression(Arc<Program>),
     /// Whether the object should be enabled.
     Enabled,
-    /// Nothing: the attribute is only read, for matching.
+    /// The target objects that a reference attribute of the source, by position, leads to.
+    Reference(usize),
+    /// Nothing: the attribute is only read, for matching, or its values are written one by one.
     None,
 }
 
@@ -116,7 +121,8 @@ pub fn compile(
         findings.error("to", &problem, "choose a connection that has a target side");
         return Err(findings.list);
     };
-    let mut compiler = Compiler { rules, source, target, findings, source_attributes: Vec::new(), columns: Vec::new() };
+    let (source_attributes, columns, many) = (Vec::new(), Vec::new(), Vec::new());
+    let mut compiler = Compiler { rules, source, target, findings, source_attributes, columns, many };
     compiler.mappings();
     let enabling = compiler.enabling();
     let matching = compiler.matching();
@@ -127,7 +133,7 @@ pub fn compile(
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
-    let Compiler { findings, source_attributes, columns, .. } = compiler;
+    let Compiler { findings, source_attributes, columns, many, .. } = compiler;
     if findings.list.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings.list);
     }
@@ -138,6 +144,7 @@ pub fn compile(
         source_attributes,
         target_attributes: columns.iter().map(|column| column.attribute.name.clone()).collect(),
         columns,
+        many,
         enabling,
         source_enabling,
         scope,
@@ -159,8 +166,10 @@ impl Compiled {
             .collect();
         let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
         let described = format!(
-            "1 {columns:?} {matching:?} {:?} {:?}{}{}",
+            "1 {columns:?} {matching:?} {:?}{} {:?}{}{}",
             self.source_attributes,
+            // Without such attributes as before there were any.
+            if self.many.is_empty() { String::new() } else { format!(" {:?}", self.many) },
             self.rules.removal,
             self.rules.scope.iter().map(|condition| format!(" | {condition}")).collect::<String>(),
             // Without protection as before there was any.
@@ -221,6 +230,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) findings: Findings,
     pub(crate) source_attributes: Vec<String>,
     pub(crate) columns: Vec<Column>,
+    pub(crate) many: Vec<ManyColumn>,
 }
 
 impl Compiler<'_> {
@@ -242,8 +252,21 @@ impl Compiler<'_> {
                 continue;
             }
             let when = if attribute.updatable { mapping.when } else { When::Create };
-            let Some(input) = self.input(&setting, &mapping.value, &attribute, Some(when)) else { continue };
-            self.columns.push(Column { attribute, input, when });
+            let input = match self.reference_in(&mapping.value) {
+                Some(from) => self.reference(&setting, &from, &attribute),
+                None => self.input(&setting, &mapping.value, &attribute, Some(when)),
+            };
+            let Some(input) = input else { continue };
+            if attribute.multiplicity == Multiplicity::Single {
+                self.columns.push(Column { attribute, input, when });
+                continue;
+            }
+            if when == When::Create {
+                let problem = format!("{:?} holds several values, which are compared one by one", attribute.name);
+                self.findings.error(&setting, &problem, "remove `when`");
+            }
+            self.many.push(ManyColumn { position: self.columns.len(), input });
+            self.columns.push(Column { attribute, input: Input::None, when });
         }
     }
 
@@ -258,11 +281,6 @@ impl Compiler<'_> {
         if let Some(reason) = &attribute.unsupported {
             let problem = format!("{name:?} cannot hold a mapped value: {reason}");
             self.findings.error(setting, &problem, "map another attribute, or change its type in the target");
-            return None;
-        }
-        if attribute.is_reference() {
-            let problem = format!("{name:?} refers to other objects, and references are not written by this version");
-            self.findings.error(setting, &problem, "remove the mapping");
             return None;
         }
         Some(attribute.clone())
@@ -320,8 +338,9 @@ impl Compiler<'_> {
             return None;
         }
         if attribute.is_reference() {
-            let problem = format!("[{name}] refers to other objects, and references are not written by this version");
-            self.findings.error(setting, &problem, "remove the mapping; list it under `read` to keep it in the state");
+            let problem = format!("[{name}] refers to other objects, and is no value that could be computed with");
+            let fix = "map it by itself, to an attribute that refers to objects as well";
+            self.findings.error(setting, &problem, fix);
             return None;
         }
         Some(attribute.clone())

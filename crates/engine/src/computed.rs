@@ -37,7 +37,8 @@ pub(crate) fn flow(input: &Input, to: &Attribute, subject: &Subject<'_>, linked:
         Input::Source(position) => return fit(subject.source.slot(*position), to),
         Input::Constant(slot) => return fit(slot, to),
         Input::Enabled => return fit(&Slot::One(Value::Boolean(subject.enabled)), to),
-        Input::None => return Ok(Slot::Unknown),
+        // Where a reference leads is looked up with its link.
+        Input::None | Input::Reference(_) => return Ok(Slot::Unknown),
         Input::Expression(program) => program,
     };
     let hidden = |misfit: Misfit| match program.is_redacted() {

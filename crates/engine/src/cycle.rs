@@ -346,7 +346,16 @@ impl Engine {
         report: &mut Report,
     ) -> Result<(), EngineError> {
         match self.store.link_of(prepared.sync, &key.encode()).await? {
-            Some(link) => self.pass(prepared, Pass::These(&[link.id]), progress, report).await?,
+            Some(link) => {
+                self.pass(prepared, Pass::These(&[link.id]), progress, report).await?;
+                // What holds several values follows, a limited number at a time.
+                if !prepared.compiled.many.is_empty() {
+                    self.pass(prepared, Pass::These(&[link.id]), progress, report).await?;
+                    while progress.values.has_moved() && !progress.quarantined {
+                        self.pass(prepared, Pass::These(&[link.id]), progress, report).await?;
+                    }
+                }
+            }
             None => return Err(EngineError::NoObject { key: key.to_string() }),
         }
         self.guarded(prepared, true, progress, report).await

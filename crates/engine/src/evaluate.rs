@@ -6,6 +6,7 @@ use muster_store::{LinkState, LinkView, OperationKind, Origin, ParkReason, Remov
 
 use crate::compile::{Compiled, Input};
 use crate::computed::{FAILED, Subject, flow};
+use crate::references::referred;
 use crate::rules::{Removal, When};
 
 /// The persistent ids of the compiled rules' attributes.
@@ -24,6 +25,17 @@ pub struct Evaluation {
     pub wanted: Wanted,
     /// When the link must be evaluated again by itself.
     pub due_at: Option<i64>,
+    /// What the values of a linked object's multi-valued attributes flow from, where there are any.
+    pub present: Option<Present>,
+}
+
+/// A source object whose target object should be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// Its attributes.
+    pub source: Row,
+    /// Whether the target object should be enabled.
+    pub enabled: bool,
 }
 
 /// What to do next for one link.
@@ -74,7 +86,7 @@ impl ChangeWanted {
 /// # Errors
 /// A stored row is damaged.
 pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64) -> Result<Evaluation, PackError> {
-    let settled = |state| Evaluation { wanted: Wanted::Nothing(state), due_at: None };
+    let settled = |state| Evaluation { wanted: Wanted::Nothing(state), due_at: None, present: None };
     if matches!(link.state, LinkState::Released | LinkState::Ignored) {
         return Ok(settled(link.state));
     }
@@ -88,9 +100,10 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         None => Row::unknown(layout.target.len()),
     };
     if link.removed == Removed::No && compiled.scope.includes(&source).is_none() {
-        return Ok(Evaluation { wanted: Wanted::NotYet, due_at: None });
+        return Ok(Evaluation { wanted: Wanted::NotYet, due_at: None, present: None });
     }
     let plan = removal(compiled, link, &source, now);
+    let mut present = None;
     let wanted = match plan.action {
         Action::Leave => Wanted::Nothing(link.state),
         Action::Delete if linked => Wanted::Delete,
@@ -102,10 +115,12 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         }
         Action::Ensure { enabled } => {
             let subject = Subject { sync: &compiled.rules.name, anchor: &link.anchor, source: &source, enabled, now };
-            ensure(compiled, link, &subject, &written)
+            let wanted = ensure(compiled, layout, link, &subject, &written);
+            present = (linked && !compiled.many.is_empty()).then(|| Present { source: source.clone(), enabled });
+            wanted
         }
     };
-    Ok(Evaluation { wanted, due_at: plan.due_at })
+    Ok(Evaluation { wanted, due_at: plan.due_at, present })
 }
 
 enum Action {
@@ -185,7 +200,7 @@ fn must_go(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written:
     !subject.enabled && matches!(disable(compiled, link, written), Wanted::Change(_))
 }
 
-fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: &Row) -> Wanted {
+fn ensure(compiled: &Compiled, layout: &Layout, link: &LinkView, subject: &Subject<'_>, written: &Row) -> Wanted {
     let linked = link.target_key.is_some();
     let mut row = Row::unknown(compiled.columns.len());
     for ((slot, column), position) in row.0.iter_mut().zip(&compiled.columns).zip(0..) {
@@ -198,7 +213,11 @@ fn ensure(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written: 
             *slot = Slot::One(Value::Boolean(false));
             continue;
         }
-        match flow(&column.input, &column.attribute, subject, linked) {
+        let flows = match column.input {
+            Input::Reference(_) => referred(compiled, layout, link, position, linked),
+            _ => flow(&column.input, &column.attribute, subject, linked),
+        };
+        match flows {
             Ok(fitted) => *slot = fitted,
             Err(_) if must_go(compiled, link, subject, written) => return disable(compiled, link, written),
             Err(misfit) => {

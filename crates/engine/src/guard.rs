@@ -117,6 +117,14 @@ pub(crate) fn guarded_changes(
     }
 }
 
+/// The removal of one of several values as a guarded change.
+pub(crate) fn removal_of(link: &LinkView, attribute: &str, value: &[u8]) -> GuardedChange {
+    let key = link.target_key.as_deref().unwrap_or_default();
+    let kind = GuardKind::MemberRemoval;
+    let value = hash(&[kind.name().as_bytes(), key, attribute.as_bytes(), value]);
+    GuardedChange { link: link.id, kind, attribute: None, value }
+}
+
 /// Takes out of a change what must wait. Returns what is left, if anything.
 pub(crate) fn harmless(
     prepared: &Prepared,
@@ -237,6 +245,17 @@ impl Engine {
             progress.left.remove(link);
         }
         self.pass(prepared, Pass::Approved { links: &links, verdict: &verdict }, progress, report).await?;
+        // More values may go than fit into one operation, and the rest of such links comes after them.
+        loop {
+            let links: Vec<LinkId> = std::mem::take(&mut progress.values.more).into_iter().collect();
+            if links.is_empty() || progress.quarantined {
+                break;
+            }
+            for link in &links {
+                progress.left.remove(link);
+            }
+            self.pass(prepared, Pass::Approved { links: &links, verdict: &verdict }, progress, report).await?;
+        }
         let again = std::mem::take(&mut progress.refused_with_more);
         if again.is_empty() {
             return Ok(());
@@ -300,6 +319,7 @@ impl Engine {
     async fn base(&self, prepared: &Prepared, (kind, attribute): Group) -> Result<u64, EngineError> {
         let id = attribute.and_then(|position| prepared.layout.target.get(position));
         match (kind, id) {
+            (GuardKind::MemberRemoval, _) => Ok(self.store.count_written_values(prepared.sync).await?),
             (GuardKind::Clear, Some(id)) => Ok(self.store.links_with_value(prepared.sync, *id).await?),
             _ => {
                 let counts = self.store.counts(prepared.sync, self.clock.now()).await?;

@@ -373,6 +373,7 @@ impl Handing {
             attempts: 0,
             due_at: None,
             parked: false,
+            referred: None,
         });
         // A target that is slow must not keep the import waiting: page tokens die in minutes.
         let Ok(Ok(room)) = room else { return None };

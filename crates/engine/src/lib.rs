@@ -32,11 +32,13 @@ mod protect;
 mod quarantine;
 mod reconcile;
 mod record;
+mod references;
 mod resolve;
 pub mod scope;
 mod soundness;
 mod sweep;
 mod takeover;
+mod values;
 mod verbs;
 
 #[cfg(test)]

@@ -221,6 +221,10 @@ impl Engine {
         // A former owner whose source object is gone loses the object in the same transaction.
         let base = LinkUpdate { written: adopted_link.written.clone(), fresh_key: true, ..unchanged(&adopted_link) };
         match evaluation.wanted {
+            // What holds several values comes next.
+            Wanted::Nothing(state) if !compiled.many.is_empty() => {
+                settled.push(LinkUpdate { evaluated: 0, state, ..base })
+            }
             Wanted::Nothing(state) => settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..base }),
             Wanted::Park(reason) => settled.push(LinkUpdate { parked: Some(reason), ..base }),
             // The adoption is recorded now; the link stays dirty until the difference is gone.
@@ -228,7 +232,7 @@ impl Engine {
                 settled.push(LinkUpdate { evaluated: 0, ..base });
                 if guarded.is_empty() {
                     let sent = Sent::change(compiled, adopted_link, change, evaluation.due_at);
-                    sending.push(Sent { counted: true, ..sent });
+                    sending.push(Sent { counted: true, rest: !compiled.many.is_empty(), ..sent });
                 } else {
                     progress.left.insert(adopted_link.id, adopted_link.dirty);
                     progress.counted.insert(adopted_link.id);

@@ -98,6 +98,7 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
             removed: object.removed,
             removed_since: object.removed_since,
             changed: state_changed || object.changed,
+            came_or_went: object.known.is_some() && object.changed,
         });
     }
     Ok(merged)
@@ -133,8 +134,9 @@ fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> 
     };
     let is_reference = |position: usize| context.references.get(position).is_some_and(Option::is_some);
     let slots = (0..context.ids.len()).map(|position| {
+        // Says that the reference is being read; where it leads stands in rows of their own.
         if is_reference(position) {
-            return Slot::Unknown;
+            return Slot::Null;
         }
         match (row.slot(position), &base) {
             (Slot::Unknown, Some(base)) => base.slot(position).clone(),

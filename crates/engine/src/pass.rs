@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_model::Value;
-use muster_store::{EventRecord, LinkId, LinkState, LinkUpdate, LinkView, Origin, ParkReason, StoreError};
+use muster_store::{
+    EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, StoreError,
+};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -13,7 +15,7 @@ use crate::apply::{Landed, Sent, Shipment};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::evaluate::{Wanted, evaluate};
+use crate::evaluate::{Wanted, evaluate, park};
 use crate::guard::{Group, GuardedChange, Verdict, guarded_changes, harmless};
 use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
@@ -21,6 +23,7 @@ use crate::quarantine::{Reason, Window};
 use crate::record::{closed, look_again};
 use crate::report::Report;
 use crate::rules::GuardKind;
+use crate::values::{Step, ValueProgress};
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
 pub(crate) const SLICE: u32 = 1_750;
@@ -74,6 +77,8 @@ pub(crate) struct Progress {
     pub(crate) events: Vec<EventRecord>,
     /// Match values of creates on their way: one in flight for each.
     pub(crate) creating: HashSet<Value>,
+    /// What is remembered of single values.
+    pub(crate) values: ValueProgress,
     /// Whether creates may go out without a look for what matches.
     pub(crate) blind: Blind,
     /// New objects are being evaluated while others are still to be read.
@@ -137,6 +142,7 @@ pub(crate) fn unchanged(link: &LinkView) -> LinkUpdate {
         not_before: None,
         attempts: 0,
         parked: None,
+        values: Vec::new(),
     }
 }
 
@@ -311,16 +317,55 @@ impl Engine {
         let mut settled = Vec::new();
         let mut candidates = Vec::new();
         let mut sending = Vec::new();
-        for link in links {
+        progress.values.begin_slice();
+        for link in self.with_referred(prepared, links).await? {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, lifecycle)?;
-            let guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            let mut guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            let held_values = match self.value_step(prepared, &link, &evaluation, verdict, progress).await? {
+                Step::None(removals) => {
+                    let are_held = verdict.is_some() && !removals.is_empty();
+                    guarded.extend(removals.into_iter().filter(|_| verdict.is_none()));
+                    are_held
+                }
+                Step::Send(sent) => {
+                    sending.push(*sent);
+                    continue;
+                }
+                Step::Later => {
+                    if verdict.is_some() {
+                        progress.values.more.insert(link.id);
+                    }
+                    continue;
+                }
+                Step::Misfit(misfit, attribute) => {
+                    report.parked += 1;
+                    if let Wanted::Park(reason) =
+                        park(OperationKind::Update, misfit.rule, Some(&attribute), misfit.message)
+                    {
+                        settled.push(parked(&link, reason, now));
+                    }
+                    continue;
+                }
+            };
             if guarded.is_empty() {
                 // It may have called for something else before news arrived.
                 progress.guarded.remove(&link.id);
             }
             match evaluation.wanted {
+                Wanted::Nothing(_) | Wanted::Park(_) if !guarded.is_empty() => {
+                    progress.left.insert(link.id, link.dirty);
+                    progress.guarded.insert(link.id, guarded);
+                }
+                Wanted::Nothing(_) if held_values => {
+                    progress.left.insert(link.id, link.dirty);
+                }
+                Wanted::Nothing(_) if progress.values.refusal(link.id).is_some() => {
+                    report.parked += 1;
+                    let reason = progress.values.refusal(link.id).cloned();
+                    settled.extend(reason.map(|reason| parked(&link, reason, now)));
+                }
                 Wanted::Nothing(state) => {
-                    report.unchanged += 1;
+                    report.unchanged += u64::from(!progress.values.counted.contains(&link.id));
                     settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..unchanged(&link) });
                 }
                 Wanted::NotYet => {
@@ -342,7 +387,7 @@ impl Engine {
                         progress.left.insert(link.id, link.dirty);
                     }
                     let Some(change) = harmless(prepared, change, &waiting) else { continue };
-                    let counted = progress.counted.contains(&link.id);
+                    let counted = progress.counted.contains(&link.id) || progress.values.counted.contains(&link.id);
                     let (change, going, stripped) = match change.alone(&prepared.compiled) {
                         // Refused before with all that it writes, so what takes access away goes by itself.
                         Some(alone) if link.attempts > 0 => {
@@ -351,7 +396,8 @@ impl Engine {
                         }
                         _ => (change, going, false),
                     };
-                    let rest = stripped || !waiting.is_empty();
+                    let rest =
+                        stripped || !waiting.is_empty() || held_values || progress.values.refusal(link.id).is_some();
                     let sent = Sent::change(&prepared.compiled, link, change, evaluation.due_at);
                     sending.push(Sent { counted, charge: charge(going, verdict), rest, ..sent });
                 }
@@ -365,6 +411,7 @@ impl Engine {
             }
         }
         self.matched(prepared, candidates, progress, &mut settled, &mut sending, report).await?;
+        let sending = self.hold_back(prepared, sending, progress, &mut settled, report);
         let sending = self.spare_protected(prepared, sending, &mut settled, report).await?;
         for update in &settled {
             progress.note_parked(update);
@@ -378,7 +425,7 @@ impl Engine {
 }
 
 /// The changes that count towards a limit: those that no person approved.
-fn charge(going: Vec<GuardedChange>, verdict: Option<&Verdict>) -> Vec<Group> {
+pub(crate) fn charge(going: Vec<GuardedChange>, verdict: Option<&Verdict>) -> Vec<Group> {
     let is_granted = |change: &GuardedChange| verdict.is_some_and(|verdict| verdict.is_granted(change));
     going.into_iter().filter(|change| !is_granted(change)).map(|change| (change.kind, change.attribute)).collect()
 }

@@ -151,7 +151,7 @@ impl Engine {
         let prepared = planner.prepared;
         let mut candidates = Vec::new();
         let mut changing = Vec::new();
-        for link in links {
+        for link in self.with_referred(prepared, links).await? {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
             let guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
             if !guarded.is_empty() {
@@ -180,10 +180,11 @@ impl Engine {
             .map(|view| (view.id, view.clone()))
             .collect();
         self.matched(prepared, candidates, &mut progress, &mut settled, &mut sending, &mut report).await?;
-        *creating = progress.creating;
-        planner.guarded.extend(progress.guarded);
+        planner.guarded.extend(std::mem::take(&mut progress.guarded));
         sending.extend(changing);
+        let sending = self.hold_back(prepared, sending, &mut progress, &mut settled, &mut report);
         let sending = self.spare_protected(prepared, sending, &mut settled, &mut report).await?;
+        *creating = progress.creating;
         for update in settled {
             let Some(view) = views.get(&update.link) else { continue };
             if let Some(takeover) = &mut planner.takeover {

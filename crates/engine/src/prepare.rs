@@ -24,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) layout: Layout,
     pub(crate) source: Arc<SourceSide>,
     pub(crate) target: TargetSide,
+    /// The target types whose objects mapped attributes name.
+    pub(crate) referenced_types: HashMap<String, TargetTypeId>,
     pub(crate) notes: Vec<String>,
     /// The rules are others than in the last cycle.
     pub(crate) rules_changed: bool,
@@ -93,6 +95,11 @@ impl Engine {
         let counter = if takes_lease { self.store.next_epoch(target_type.id).await? } else { target_type.epoch };
         let StoreFacts { created_at, .. } = self.store.facts().await?;
         let references = self.reference_types(source_connection, &wanted).await?;
+        let mut referenced_types = HashMap::new();
+        for name in compiled.columns.iter().flat_map(|column| &column.attribute.references) {
+            let referenced = self.store.target_type(target_connection, name).await?;
+            referenced_types.insert(name.clone(), referenced.id);
+        }
         Ok(Prepared {
             sync: sync.id,
             rules_changed: sync.rules_changed,
@@ -123,6 +130,7 @@ impl Engine {
                 .collect(),
             compiled,
             layout,
+            referenced_types,
         })
     }
 

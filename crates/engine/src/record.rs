@@ -64,11 +64,27 @@ impl Engine {
                 others.push(sent);
                 continue;
             }
+
+            if let Some(update) = progress.values.refused(&sent, outcome) {
+                if let Some(reason) =
+                    progress.values.refusal(sent.link.id).filter(|reason| reason.operation == Some(sent.operation.id.0))
+                {
+                    progress.refused += 1;
+                    progress.window.note(sent.link.id, Some((reason.rule.clone(), reason.attribute.clone())));
+                }
+                updates.push(update);
+                without_effect.push(sent);
+                continue;
+            }
             match self.judge(prepared, &sent, outcome, now, progress.arriving, report)? {
                 Some(mut update) => {
                     let succeeded = matches!(outcome, Outcome::Applied(_) | Outcome::AlreadySo(_));
                     if succeeded && sent.rest {
                         update.evaluated = 0;
+                    }
+                    if succeeded && sent.values.is_some() {
+                        progress.values.succeeded(&sent);
+                        report.updated += u64::from(progress.values.counted.insert(sent.link.id));
                     }
                     if succeeded {
                         progress.succeeded += 1;
@@ -82,7 +98,9 @@ impl Engine {
                         progress.refused_with_more.push(sent.link.id);
                     }
                     progress.note_parked(&update);
-                    if update.dirty_again || update.evaluated < sent.link.dirty {
+                    // Values follow one another until there are none left, however many there are.
+                    let goes_on = succeeded && sent.values.is_some();
+                    if !goes_on && (update.dirty_again || update.evaluated < sent.link.dirty) {
                         progress.unsettled(&sent.link);
                     }
                     updates.push(update);
@@ -208,7 +226,7 @@ impl Engine {
                 success(prepared, sent, effect)?
             }
             Outcome::AlreadySo(effect) => {
-                report.unchanged += u64::from(!sent.counted);
+                report.unchanged += u64::from(!sent.counted && sent.values.is_none());
                 success(prepared, sent, effect)?
             }
             Outcome::Missing if sent.kind == OperationKind::Delete => {
@@ -291,6 +309,11 @@ fn backoff(attempts: i64) -> i64 {
 }
 
 fn count(report: &mut Report, sent: &Sent) {
+    if let Some(values) = &sent.values {
+        report.values_added += values.write.added.len() as u64;
+        report.values_removed += values.write.removed.len() as u64;
+        return;
+    }
     let counter = match (sent.kind, sent.operation.enabling) {
         (OperationKind::Create, _) => &mut report.created,
         (OperationKind::Delete, _) => &mut report.deleted,
@@ -347,6 +370,7 @@ pub(crate) fn success(prepared: &Prepared, sent: &Sent, effect: &Effect) -> Resu
         fresh_key: created && prepared.compiled.anchor.is_none(),
         written: Some(written),
         due_at: sent.due_at,
+        values: sent.values.iter().map(|values| values.write.clone()).collect(),
         ..unchanged(link)
     })
 }

@@ -19,6 +19,12 @@ pub struct Report {
     pub disabled: u64,
     /// Target objects deleted.
     pub deleted: u64,
+    /// Single values added to attributes of several values, such as members of groups.
+    #[serde(default)]
+    pub values_added: u64,
+    /// Single values removed from them.
+    #[serde(default)]
+    pub values_removed: u64,
     /// Evaluated, and nothing to do.
     pub unchanged: u64,
     /// Refused, and waiting for a change or a person.

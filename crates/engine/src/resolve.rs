@@ -248,6 +248,8 @@ fn took_effect(prepared: &Prepared, counted: &str, found: Option<&FoundObject>) 
             position.is_none_or(|position| *object.row.slot(position) == Slot::Null)
         }
         None if counted == GuardKind::Delete.name() => false,
+        // Not read back, so it counts.
+        None if counted == GuardKind::MemberRemoval.name() => true,
         None => {
             let off = Slot::One(Value::Boolean(false));
             prepared.compiled.enabling.is_none_or(|position| *object.row.slot(position) == off)

@@ -1,6 +1,7 @@
 //! What every back end must do. Each function is one test; [`contract_tests!`] runs them all on a back end.
 
 mod operator;
+mod values;
 
 use muster_model::{AttributeId, Key, Multiplicity, Row, Slot, ValueType, pack};
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub(crate) use operator::*;
+pub(crate) use values::*;
 
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 
@@ -63,6 +65,7 @@ impl<'a> World<'a> {
             removed: Removed::No,
             removed_since: None,
             changed: true,
+            came_or_went: false,
         }
     }
 
@@ -128,6 +131,7 @@ pub(crate) fn linked(view: &LinkView, key: &str) -> LinkUpdate {
         not_before: None,
         attempts: 0,
         parked: None,
+        values: Vec::new(),
     }
 }
 
@@ -298,6 +302,7 @@ fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecor
             sought: b"its key".to_vec(),
         }],
         guarded: vec![(view.id, "disable".to_owned()); 2],
+        values: Vec::new(),
     }
 }
 
@@ -440,6 +445,8 @@ macro_rules! contract_tests {
             a_decision_stands_against_what_was_computed_before_it
             a_link_by_hand_takes_nobodys_object
             parked_objects_are_tried_again_by_their_reason
+            a_reference_leads_to_whatever_its_object_becomes
+            values_are_known_one_by_one
             a_quarantine_and_its_outcomes_are_kept_and_forgotten_together
             events_are_kept_for_a_while
             populations_are_counted

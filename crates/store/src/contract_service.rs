@@ -62,6 +62,7 @@ pub(crate) async fn what_is_due_next_is_known(store: &dyn Store) {
     assert_eq!(store.next_due(sync, NOW).await.unwrap(), None);
     let link = async |key: &str| store.link_of(sync, &Key::text(key).encode()).await.unwrap().unwrap();
     let update = |link: &LinkView, due_at, not_before: Option<i64>| LinkUpdate {
+        values: Vec::new(),
         link: link.id,
         seen: link.dirty,
         evaluated: if not_before.is_some() { 0 } else { link.dirty },

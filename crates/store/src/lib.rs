@@ -8,6 +8,7 @@ pub mod operator;
 pub mod records;
 pub mod sqlite;
 pub mod store;
+pub mod values;
 
 #[cfg(test)]
 mod contract;
@@ -27,3 +28,4 @@ pub use records::{
 };
 pub use sqlite::{Restored, SqliteStore, StateLock};
 pub use store::Store;
+pub use values::{ReferencesOf, Referred, ReferredEnd, ValueStore, ValueWrite};

@@ -6,6 +6,8 @@ use muster_model::{AttributeId, Multiplicity, ValueType};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::values::{Referred, ValueWrite};
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -183,6 +185,8 @@ pub struct ObjectWrite {
     pub removed_since: Option<i64>,
     /// The object differs from what was stored, so its links become dirty.
     pub changed: bool,
+    /// It went or came back, so the links of objects that refer to it become dirty.
+    pub came_or_went: bool,
 }
 
 /// A reference to add or remove.
@@ -308,6 +312,8 @@ pub struct LinkView {
     pub due_at: Option<i64>,
     /// Its last operation was refused.
     pub parked: bool,
+    /// What its source object's single-valued references lead to; `None` where nobody has looked.
+    pub referred: Option<Vec<Referred>>,
 }
 
 /// Who owns a target object.
@@ -365,6 +371,8 @@ pub struct LinkUpdate {
     pub attempts: i64,
     /// Why it is parked; `None` clears an earlier reason.
     pub parked: Option<ParkReason>,
+    /// Single values that the target object gained and lost.
+    pub values: Vec<ValueWrite>,
 }
 
 /// The kind of an operation, as recorded.
@@ -422,6 +430,9 @@ pub struct BatchRecord {
     pub members: Vec<BatchMember>,
     /// The guarded changes among them that no person approved: the link, and the name they are counted under.
     pub guarded: Vec<(LinkId, String)>,
+    /// Single values that it adds. Not told again by [`crate::Store::open_batches`]: the values' own records say that
+    /// they may be there.
+    pub values: Vec<(LinkId, ValueWrite)>,
 }
 
 /// A parked object, for a person.

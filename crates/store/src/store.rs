@@ -13,10 +13,11 @@ use crate::records::{
     LinkView, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
     StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
+use crate::values::ValueStore;
 
 /// The state of one Muster. Every method is one transaction unless it says otherwise.
 #[async_trait]
-pub trait Store: OperatorStore + Send + std::marker::Sync {
+pub trait Store: OperatorStore + ValueStore + Send + std::marker::Sync {
     /// The store itself.
     async fn facts(&self) -> Result<StoreFacts, StoreError>;
 

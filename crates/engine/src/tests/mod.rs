@@ -9,6 +9,7 @@ mod kills;
 mod leavers;
 mod operator;
 mod quarantine;
+mod references;
 mod scenarios;
 mod scope;
 mod service;

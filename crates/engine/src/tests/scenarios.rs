@@ -485,7 +485,7 @@ async fn references_are_kept_in_the_state() {
     let mut world = World::new();
     three(&world);
     world.rules.also_read = vec!["manager".to_owned()];
-    world.source.state.lock().unwrap().managers.insert("a".to_owned(), "c".to_owned());
+    world.source.refer("a", "manager", "c");
     world.cycle().await.unwrap();
     let store = world.store().await;
     let connection = store.connection("hr").await.unwrap().id;
@@ -541,8 +541,8 @@ async fn rules_that_do_not_fit_are_refused_before_anything_is_touched() {
          change it to a type for text in the target, or map another attribute",
         "syncs.staff.map.extra: [phones] has several values, and \"extra\" holds one; \
          map one of them, such as Item([phones], 1), or all in one text: Join(\";\", [phones])",
-        "syncs.staff.map.extra: [manager] refers to other objects, and references are not written by this version; \
-         remove the mapping; list it under `read` to keep it in the state",
+        "syncs.staff.map.extra: [manager] refers to other objects, and app:person \"extra\" does not; \
+         map it to an attribute that refers to objects of a type, such as a column with a foreign key",
         "syncs.staff.map.login: the target requires \"login\", and no mapping fills it; \
          add a mapping for it, or give it a default in the target",
     ];

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_connector::{
-    Batch, CheckReport, Connector, Cursor, Effect, Error, FoundObject, FoundPage, Kind, OperationId, Outcome,
-    ReadRequest, RetryScope, Target, UsedType,
+    Batch, CheckReport, Connector, Cursor, Effect, Error, FoundObject, FoundPage, Kind, Operation, OperationId,
+    Outcome, ReadRequest, RetryScope, Target, UsedType, ValueDelta,
 };
 use muster_model::{
-    Anchor, AssignedBy, Attribute, Enabling, Key, ObjectType, Once, Row, Schema, Slot, TargetCapabilities, Value,
-    ValueType,
+    Anchor, AssignedBy, Attribute, Enabling, Key, Multiplicity, ObjectType, Once, Row, Schema, Slot,
+    TargetCapabilities, Value, ValueType,
 };
 
 /// What goes wrong at the target.
@@ -46,6 +46,7 @@ pub(super) struct MemoryTarget {
     pub(super) state: Mutex<TargetState>,
     pub(super) identity: Mutex<String>,
     pub(super) can_disable: bool,
+    pub(super) boss_is_required: std::sync::atomic::AtomicBool,
     pub(super) max_batch: std::sync::atomic::AtomicU32,
 }
 
@@ -56,6 +57,7 @@ impl MemoryTarget {
             state: Mutex::new(state),
             identity: Mutex::new("memory target".to_owned()),
             can_disable,
+            boss_is_required: false.into(),
             max_batch: 4.into(),
         }
     }
@@ -95,6 +97,7 @@ impl Connector for MemoryTarget {
     }
 
     async fn schema(&self) -> Result<Schema, Error> {
+        let person = || vec!["person".to_owned()];
         let login = Attribute { required: true, unique: true, ..Attribute::new("login", ValueType::Text) };
         Ok(Schema {
             identity: self.identity.lock().unwrap().clone(),
@@ -109,6 +112,17 @@ impl Connector for MemoryTarget {
                     Attribute::new("enabled", ValueType::Boolean),
                     Attribute::new("extra", ValueType::Text),
                     Attribute { unique: true, ..Attribute::new("level", ValueType::Integer) },
+                    Attribute {
+                        references: person(),
+                        required: self.boss_is_required.load(std::sync::atomic::Ordering::Relaxed),
+                        ..Attribute::new("boss", ValueType::Integer)
+                    },
+                    Attribute {
+                        references: person(),
+                        multiplicity: Multiplicity::Set,
+                        ..Attribute::new("friends", ValueType::Integer)
+                    },
+                    Attribute { multiplicity: Multiplicity::Set, ..Attribute::new("roles", ValueType::Text) },
                 ],
                 enabling: self.can_disable.then(|| Enabling { attribute: "enabled".to_owned() }),
                 source: None,
@@ -130,6 +144,9 @@ impl Connector for MemoryTarget {
     }
 }
 
+/// What holds several values, which are never read with their rows.
+const MANY: [&str; 2] = ["friends", "roles"];
+
 fn number(key: &Key) -> i64 {
     match key.0.as_slice() {
         [Value::Integer(number)] => *number,
@@ -144,8 +161,32 @@ fn taken(state: &TargetState, key: Option<&Key>, values: &BTreeMap<String, Slot>
     login.is_some() && state.rows.iter().any(|(id, row)| Some(*id) != own && row.get("login") == login)
 }
 
+/// Whether an operation adds a person that is not there.
+fn names_nobody(state: &TargetState, batch: &Batch, operation: &Operation) -> bool {
+    let friends = operation.deltas.iter().filter(|delta| batch.attributes[delta.attribute] == "friends");
+    let boss = batch.attributes.iter().position(|name| name == "boss").map(|position| operation.row.slot(position));
+    let named = friends.flat_map(|delta| &delta.add).chain(boss.and_then(Slot::value));
+    named.into_iter().any(|value| !matches!(value, Value::Integer(id) if state.rows.contains_key(id)))
+}
+
+fn change_values(row: &mut BTreeMap<String, Slot>, name: &str, delta: &ValueDelta) {
+    assert!(delta.add.len() + delta.remove.len() <= 2_000, "too many values at once");
+    let mut values = match row.remove(name) {
+        Some(Slot::Many(values)) => values,
+        Some(Slot::One(value)) => vec![value],
+        _ => Vec::new(),
+    };
+    values.retain(|value| !delta.remove.contains(value));
+    values.extend(delta.add.iter().filter(|value| !values.contains(value)).cloned().collect::<Vec<_>>());
+    row.insert(name.to_owned(), Slot::many(values));
+}
+
 fn found(request: &ReadRequest, id: i64, row: &BTreeMap<String, Slot>) -> FoundObject {
-    let slots = request.attributes.iter().map(|name| row.get(name).cloned().unwrap_or(Slot::Null)).collect();
+    let read = |name: &String| match MANY.contains(&name.as_str()) {
+        true => Slot::Unknown,
+        false => row.get(name).cloned().unwrap_or(Slot::Null),
+    };
+    let slots = request.attributes.iter().map(read).collect();
     FoundObject { key: Key::one(Value::Integer(id)), row: Row(slots), version: None }
 }
 
@@ -284,9 +325,17 @@ impl Target for MemoryTarget {
                     rule: "unique".to_owned(),
                     message: "taken".to_owned(),
                 },
+                Kind::Update if names_nobody(&state, batch, operation) => Outcome::Rejected {
+                    attribute: Some("friends".to_owned()),
+                    rule: "foreign_key".to_owned(),
+                    message: "no such person".to_owned(),
+                },
                 Kind::Update => match state.rows.get_mut(&number(operation.key.as_ref().unwrap())) {
                     Some(row) => {
                         row.extend(values());
+                        for delta in &operation.deltas {
+                            change_values(row, &batch.attributes[delta.attribute], delta);
+                        }
                         Outcome::Applied(Effect::default())
                     }
                     None => Outcome::Missing,

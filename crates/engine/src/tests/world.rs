@@ -1,6 +1,6 @@
 //! A source and a target in memory, and an oracle that compares them without the engine's help.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -28,6 +28,8 @@ pub(super) const DAY: i64 = 86_400_000;
 #[derive(Clone, Debug)]
 pub(super) enum News {
     Set(BTreeMap<&'static str, Slot>),
+    /// An attribute refers to another object from now on, or no longer.
+    Refers(&'static str, String, bool),
     Gone(Removal),
 }
 
@@ -35,7 +37,10 @@ pub(super) enum News {
 pub(super) struct SourceState {
     pub(super) people: BTreeMap<String, BTreeMap<&'static str, Slot>>,
     pub(super) log: Vec<(String, News)>,
-    pub(super) managers: BTreeMap<String, String>,
+    /// Who refers to whom: (object, attribute, other).
+    pub(super) references: BTreeSet<(String, &'static str, String)>,
+    /// Who is in the recycle bin.
+    pub(super) bin: BTreeSet<String>,
     pub(super) expire: Vec<Expired>,
     pub(super) refuse_attribute: Option<String>,
     pub(super) calls: usize,
@@ -61,6 +66,7 @@ impl MemorySource {
         ];
         let mut state = self.state.lock().unwrap();
         let values: BTreeMap<&'static str, Slot> = values.into();
+        state.bin.remove(id);
         state.people.insert(id.to_owned(), values.clone());
         state.log.push((id.to_owned(), News::Set(values)));
     }
@@ -71,9 +77,31 @@ impl MemorySource {
         state.log.push((id.to_owned(), News::Set([(attribute, slot)].into())));
     }
 
+    /// Lets an attribute refer to another object.
+    pub(super) fn refer(&self, id: &str, attribute: &'static str, to: &str) {
+        let mut state = self.state.lock().unwrap();
+        if attribute == "manager" {
+            state.references.retain(|(from, name, _)| (from.as_str(), *name) != (id, attribute));
+        }
+        state.references.insert((id.to_owned(), attribute, to.to_owned()));
+        state.log.push((id.to_owned(), News::Refers(attribute, to.to_owned(), true)));
+    }
+
+    pub(super) fn refer_no_more(&self, id: &str, attribute: &'static str, to: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.references.remove(&(id.to_owned(), attribute, to.to_owned()));
+        state.log.push((id.to_owned(), News::Refers(attribute, to.to_owned(), false)));
+    }
+
     pub(super) fn remove(&self, id: &str, removal: Removal) {
         let mut state = self.state.lock().unwrap();
         state.people.remove(id);
+        if removal == Removal::Soft {
+            state.bin.insert(id.to_owned());
+        } else {
+            state.bin.remove(id);
+            state.references.retain(|(from, _, to)| from != id && to != id);
+        }
         state.log.push((id.to_owned(), News::Gone(removal)));
     }
 }
@@ -87,6 +115,7 @@ impl Connector for MemorySource {
     async fn schema(&self) -> Result<Schema, Error> {
         let manager =
             Attribute { references: vec!["user".to_owned()], ..Attribute::new("manager", ValueType::Reference) };
+        let friends = Attribute { multiplicity: Multiplicity::Set, name: "friends".to_owned(), ..manager.clone() };
         let several = Attribute { multiplicity: Multiplicity::Set, ..Attribute::new("phones", ValueType::Text) };
         Ok(Schema {
             identity: "memory source".to_owned(),
@@ -101,6 +130,7 @@ impl Connector for MemorySource {
                     Attribute::new("active", ValueType::Boolean),
                     several,
                     manager,
+                    friends,
                 ],
                 enabling: Some(Enabling { attribute: "active".to_owned() }),
                 source: Some(SourceCapabilities {
@@ -115,6 +145,11 @@ impl Connector for MemorySource {
     fn source(&self) -> Option<&dyn Source> {
         Some(self)
     }
+}
+
+fn edge(request: &ReadRequest, name: &str, to: &str, removed: bool) -> Option<EdgeChange> {
+    let attribute = request.attributes.iter().position(|known| known == name)?;
+    Some(EdgeChange { attribute, object_type: "user".into(), referenced: Key::text(to), removed })
 }
 
 #[async_trait]
@@ -168,25 +203,24 @@ impl Source for MemorySource {
         let upto = (from + PAGE).min(total);
         if full {
             for (id, values) in state.people.iter().skip(from).take(PAGE).filter(|(id, _)| !state.hidden.contains(id)) {
-                let edges = match (state.managers.get(id), request.attributes.iter().position(|name| name == "manager"))
-                {
-                    (Some(manager), Some(attribute)) => vec![EdgeChange {
-                        attribute,
-                        object_type: "user".into(),
-                        referenced: Key::text(manager),
-                        removed: false,
-                    }],
-                    _ => Vec::new(),
-                };
+                // Whoever is in the recycle bin is not listed.
+                let live = |to: &String| !state.bin.contains(to);
+                let own = state.references.iter().filter(|(from, _, to)| from == id && live(to));
+                let edges = own.filter_map(|(_, name, to)| edge(request, name, to, false)).collect();
                 entries.push(Entry { key: Key::text(id), change: Change::Partial(row(values)), edges });
             }
         } else {
             for (id, news) in &state.log[from.min(upto)..upto] {
+                let mut edges = Vec::new();
                 let change = match news {
                     News::Set(values) => Change::Partial(row(values)),
+                    News::Refers(name, to, refers) => {
+                        edges.extend(edge(request, name, to, !refers));
+                        Change::Partial(row(&BTreeMap::new()))
+                    }
                     News::Gone(removal) => Change::Removed(*removal),
                 };
-                entries.push(Entry { key: Key::text(id), change, edges: Vec::new() });
+                entries.push(Entry { key: Key::text(id), change, edges });
             }
         }
         let next = if upto >= total {

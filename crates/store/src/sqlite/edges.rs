@@ -7,6 +7,7 @@ use sqlx::sqlite::{Sqlite, SqlitePool};
 use sqlx::{Row as _, Transaction};
 
 use super::objects::COMMIT;
+use super::values::mark_referring_to;
 use super::{Doing as _, pack, types};
 use crate::error::StoreError;
 use crate::records::{EdgeWrite, PageCommit, SourceTypeId};
@@ -136,6 +137,7 @@ async fn apply_edges(
     Ok(())
 }
 
+/// Drops all references of and to objects that are gone for good, and marks the links of those that referred to them.
 pub(super) async fn drop_edges(
     transaction: &mut Transaction<'_, Sqlite>,
     objects: impl Iterator<Item = i64>,
@@ -144,6 +146,7 @@ pub(super) async fn drop_edges(
     if json == "[]" {
         return Ok(());
     }
+    mark_referring_to(transaction, &json).await?;
     for statement in [
         "DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))",
         "DELETE FROM edge WHERE referenced IN (SELECT value FROM json_each(?1))",

@@ -155,6 +155,7 @@ fn read_link(row: &SqliteRow) -> Result<LinkView, StoreError> {
         attempts: row.try_get(12).doing("read")?,
         due_at: row.try_get(13).doing("read")?,
         parked: row.try_get(14).doing("read")?,
+        referred: None,
     })
 }
 

@@ -15,6 +15,7 @@ mod reports;
 mod runs;
 mod service;
 mod types;
+mod values;
 
 #[cfg(test)]
 mod service_tests;

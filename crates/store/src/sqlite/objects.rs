@@ -6,6 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 
 use super::edges::{drop_edges, write_edges};
+use super::values::mark_referring_to;
 use super::{Doing as _, pack, types};
 use crate::error::StoreError;
 use crate::records::{
@@ -93,6 +94,7 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
         summary.edges = moved.len() as u64;
         dirty.extend(moved.into_iter().filter(|id| *id <= newest));
     }
+    mark_referring_to(&mut transaction, &pack::numbers(is(|object| object.came_or_went))).await?;
     drop_edges(&mut transaction, is(|object| object.removed == Removed::Hard).into_iter()).await?;
     dirty.sort_unstable();
     dirty.dedup();
@@ -327,11 +329,14 @@ pub(super) async fn sweep(
 ) -> Result<u64, StoreError> {
     const ACTION: &str = "swept";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
-    // The references that the complete generation did not repeat are gone, as far as their objects were seen.
+    // The references that the complete generation did not repeat are gone, as far as their objects were seen. Those to
+    // objects in the recycle bin are not listed, and come back with them.
     let moved = sqlx::query(
         "DELETE FROM edge WHERE generation < (SELECT generation FROM source_type WHERE id = ?1) AND object IN \
          (SELECT id FROM source_object WHERE source_type = ?1 \
-          AND generation = (SELECT generation FROM source_type WHERE id = ?1)) RETURNING object",
+          AND generation = (SELECT generation FROM source_type WHERE id = ?1)) \
+         AND NOT EXISTS (SELECT 1 FROM source_object AS other WHERE other.id = edge.referenced AND other.removed = 1) \
+         RETURNING object",
     )
     .bind(source_type.0)
     .fetch_all(&mut *transaction)
@@ -349,6 +354,8 @@ pub(super) async fn sweep(
     .await
     .doing(ACTION)?;
     let swept = removed.len() as u64;
+    let gone = removed.iter().map(|row| row.try_get(0).doing(ACTION)).collect::<Result<Vec<i64>, _>>()?;
+    mark_referring_to(&mut transaction, &pack::numbers(gone)).await?;
     let mut dirty = Vec::with_capacity(removed.len() + moved.len());
     for row in removed.iter().chain(&moved) {
         dirty.push(row.try_get(0).doing(ACTION)?);

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_operator.sql"),
     include_str!("../../migrations/sqlite/0003_service.sql"),
     include_str!("../../migrations/sqlite/0004_sought.sql"),
+    include_str!("../../migrations/sqlite/0005_references.sql"),
 ];
 
 /// Above this size the whole-file check at start would be felt.

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::links::{origin_number, state_number};
-use super::{Doing as _, holds, pack};
+use super::{Doing as _, holds, pack, values};
 use crate::error::StoreError;
 use crate::records::{
     BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, Opened, OperationKind, SyncId, TargetTypeId,
@@ -123,6 +123,7 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
         .await
         .doing(ACTION)?;
     }
+    values::may_be_there(&mut transaction, batch).await?;
     let row = sqlx::query(
         "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded, sought) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
@@ -171,6 +172,7 @@ pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<V
                 read_sought(&mut members, &sought)?;
             }
             Ok(BatchRecord {
+                values: Vec::new(),
                 guarded: serde_json::from_str(&guarded).map_err(|_| StoreError::Record { what: "batch" })?,
                 id: BatchId(row.try_get(0).doing("read")?),
                 sync,
@@ -256,6 +258,8 @@ async fn write_updates(
         updates
     };
     release_stale_keys(transaction, sync, updates).await?;
+    values::mark_referring(transaction, updates).await?;
+    values::write_values(transaction, updates).await?;
     // Most updates of a batch end alike, and what is the same for all need not be packed for each.
     let mut alike: BTreeMap<Ending, Vec<&LinkUpdate>> = BTreeMap::new();
     for update in updates {
@@ -351,18 +355,25 @@ async fn release_stale_keys(
     if blob.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let stale = sqlx::query(
         "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1 \
          WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND target_key IS NOT NULL \
-         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2)) RETURNING id, object",
     )
     .bind(blob)
     .bind(json)
     .bind(sync.0)
-    .execute(&mut **transaction)
+    .fetch_all(&mut **transaction)
     .await
     .doing("given link states")?;
-    Ok(())
+    let mut links = Vec::with_capacity(stale.len());
+    let mut objects = Vec::with_capacity(stale.len());
+    for row in stale {
+        links.push(row.try_get::<i64, _>(0).doing("given link states")?);
+        objects.push(row.try_get::<i64, _>(1).doing("given link states")?);
+    }
+    values::forget_values(transaction, &pack::numbers(links)).await?;
+    values::mark_referring_to(transaction, &pack::numbers(objects)).await
 }
 
 async fn write_parked(

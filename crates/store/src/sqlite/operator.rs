@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Row as _, Transaction};
 
 use super::operations::read_members;
 use super::reports::{read_parked, select_parked};
-use super::{Doing as _, SqliteStore, holds, links, pack, quarantine};
+use super::{Doing as _, SqliteStore, holds, links, pack, quarantine, values};
 use crate::error::StoreError;
 use crate::operator::{
     Approval, Decided, Decision, EventRecord, Grant, LinkFacts, OperatorStore, QuarantineRecord, Retry,
@@ -178,8 +178,14 @@ impl OperatorStore for SqliteStore {
             "DELETE FROM parked WHERE link = ?",
             "DELETE FROM granted WHERE link = ?",
             "DELETE FROM link_values WHERE link = ?",
+            "DELETE FROM written_value WHERE link = ?",
         ] {
             sqlx::query(statement).bind(link.0).execute(&mut *transaction).await.doing(ACTION)?;
+        }
+        let object = sqlx::query("SELECT object FROM link WHERE id = ?").bind(link.0).fetch_optional(&mut *transaction);
+        if let Some(row) = object.await.doing(ACTION)? {
+            let object: i64 = row.try_get(0).doing(ACTION)?;
+            values::mark_referring_to(&mut transaction, &pack::numbers([object])).await?;
         }
         // An object that Muster made stays its own when it is linked again; one that was there before is adopted.
         sqlx::query(
