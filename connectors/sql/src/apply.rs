@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use crate::connector::SqlConnector;
 use crate::database::{Session, StageRow, Text};
 use crate::error::{Class, Failure};
-use crate::find::{column, key};
+use crate::find::{key, staged_column};
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined, sql};
 use crate::text::{decode, encode, encode_value};
+use crate::values::{changed, only_attribute};
 
 /// How often a transaction that lost against another one is tried again before the host pauses.
 const ATTEMPTS: u32 = 5;
@@ -26,6 +27,8 @@ const ATTEMPTS: u32 = 5;
 pub(crate) enum Verb {
     Update,
     Rename,
+    RemoveValues,
+    AddValues,
     Delete,
     Create,
 }
@@ -117,7 +120,8 @@ fn identifying(operation: &Operation) -> Option<usize> {
 impl<'a> Writing<'a> {
     fn new(connector: &'a SqlConnector, table: &'a TableType, batch: &'a Batch) -> Result<Self, Error> {
         let anchor = &table.object_type.anchor.attributes;
-        let stage_type = |name: &String| -> Result<String, Error> { Ok(column(table, name)?.stage_type.clone()) };
+        let stage_type =
+            |name: &String| -> Result<String, Error> { Ok(staged_column(table, name)?.stage_type.clone()) };
         let keys: Vec<String> = anchor.iter().map(stage_type).collect::<Result<_, _>>()?;
         let mut types = keys.clone();
         types.extend(batch.attributes.iter().map(stage_type).collect::<Result<Vec<_>, _>>()?);
@@ -147,10 +151,20 @@ impl<'a> Writing<'a> {
             let shape = operation.row.0.iter().enumerate().filter_map(known).collect();
             let shape = if verb == Verb::Delete { Vec::new() } else { shape };
             groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+            for (attribute, verb, _) in changed(operation) {
+                groups.entry((verb, vec![attribute], None)).or_default().insert(position);
+            }
         }
         for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
             for position in &members {
-                if let Some(operation) = batch.operations.get(*position) {
+                let Some(operation) = batch.operations.get(*position) else { continue };
+                if matches!(verb, Verb::AddValues | Verb::RemoveValues) {
+                    let keys = writing.values(operation)?;
+                    let values = changed(operation).filter(|(of, does, _)| *does == verb && shape.first() == Some(of));
+                    let rows = values.map(|(of, _, value)| writing.value_row(*position, number, of, value, &keys));
+                    let rows: Vec<StageRow> = rows.collect();
+                    writing.rows.extend(rows);
+                } else {
                     writing.rows.push(StageRow {
                         number: *position,
                         group: number,
@@ -165,8 +179,23 @@ impl<'a> Writing<'a> {
 
     /// What an operation is answered that cannot be staged as it is.
     fn unfit(&self, operation: &Operation) -> Option<Outcome> {
-        if !operation.deltas.is_empty() {
-            return Some(Outcome::Unsupported { what: "changes of single values of an attribute".to_owned() });
+        if !operation.deltas.is_empty() && operation.kind != Kind::Update {
+            let what = "changes of single values together with anything but an update".to_owned();
+            return Some(Outcome::Unsupported { what });
+        }
+        for (attribute, _, value) in changed(operation) {
+            let name = self.batch.attributes.get(attribute);
+            if name.is_none_or(|name| !self.table.children.contains_key(name)) {
+                return Some(rejected(name, "several_values", "a column holds one value"));
+            }
+            if let Some((rule, why)) = self.connector.database.refuses(value) {
+                return Some(rejected(name, rule, why));
+            }
+        }
+        let holds_several = |name: &String| self.table.children.contains_key(name);
+        let whole = self.batch.attributes.iter().zip(&operation.row.0);
+        if let Some((name, _)) = whole.into_iter().find(|(name, slot)| holds_several(name) && !slot.is_unknown()) {
+            return Some(rejected(Some(name), "several_values", "its values are written one by one"));
         }
         let key = operation.key.iter().flat_map(|key| &key.0);
         let new_key = match &operation.kind {
@@ -290,6 +319,7 @@ impl<'a> Writing<'a> {
             match group.verb {
                 Verb::Create => self.create(session.as_mut(), &group).await?,
                 Verb::Update | Verb::Rename => self.update(session.as_mut(), &group).await?,
+                Verb::AddValues | Verb::RemoveValues => self.change_values(session.as_mut(), &group).await?,
                 Verb::Delete => self.delete(session.as_mut(), &group).await?,
             }
         }
@@ -338,6 +368,7 @@ impl<'a> Writing<'a> {
         let members = self.unambiguous(session, group).await?;
         let members = self.known(session, group, members).await?;
         let missing = self.missing(session, group).await?;
+        self.clear_values(session, group).await?;
         let known_by = group.known_by.and_then(|position| Some((self.attribute(position), self.expected(position)?)));
         let (name, value) = known_by.unzip();
         let keys = joined(self.anchor().chain(name).map(|name| format!("t.{name}")), ", ");
@@ -425,11 +456,19 @@ impl<'a> Writing<'a> {
             Class::Row { column: None, staged: Some(position), rule, .. } => {
                 rejected(self.staged_from(*position), rule, &failure.message)
             }
+            Class::Row { column: None, rule, .. } if self.values_of().is_some() => {
+                rejected(self.values_of(), rule, &failure.message)
+            }
             Class::Row { column: None, constraint: None, rule: "too_long", .. } => {
                 rejected(self.too_long(), "too_long", &failure.message)
             }
             _ => failure.outcome(),
         }
+    }
+
+    /// The attribute whose values the only operation changes.
+    fn values_of(&self) -> Option<&String> {
+        only_attribute(self.batch, self.batch.operations.first()?)
     }
 
     /// The attribute whose value was staged there.

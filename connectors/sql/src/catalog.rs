@@ -21,8 +21,18 @@ pub(crate) struct Table {
     pub(crate) primary_key: Vec<String>,
     /// Further unique keys over plain columns.
     pub(crate) unique: Vec<Vec<String>>,
+    /// Foreign keys of one column.
+    pub(crate) foreign_keys: Vec<ForeignKey>,
     /// It stands in the search path's first schema, so its name needs no schema in front.
     pub(crate) is_default_schema: bool,
+}
+
+/// A column whose values are keys of another table's rows.
+#[derive(Debug, Clone)]
+pub(crate) struct ForeignKey {
+    pub(crate) column: String,
+    pub(crate) table: TableName,
+    pub(crate) referenced: String,
 }
 
 /// One column.

@@ -49,6 +49,47 @@ pub struct TypeSettings {
     pub anchor: Vec<String>,
     /// The column that says whether a row is enabled: a boolean, or a whole number where 0 is disabled.
     pub enabled: Option<String>,
+    /// Columns that hold keys of rows of another type, by column: the type's name. Foreign keys in the database need
+    /// not be named here.
+    #[serde(default)]
+    pub references: BTreeMap<String, String>,
+    /// Attributes of several values, such as the members of a group: each is a table of its own with a row for each
+    /// value.
+    #[serde(default)]
+    pub multi: BTreeMap<String, ManySettings>,
+}
+
+/// An attribute of several values.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManySettings {
+    /// The table that holds the values, one in a row.
+    pub table: String,
+    /// The column that holds the key of the row that a value belongs to; a list where that key has several columns.
+    pub key: OneOrMore,
+    /// The column that holds the value.
+    pub value: String,
+    /// The type whose rows the values name. A foreign key in the database says so by itself.
+    pub references: Option<String>,
+}
+
+/// A column, or several in order.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several.
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(crate) fn columns(&self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name.clone()],
+            Self::More(names) => names.clone(),
+        }
+    }
 }
 
 fn url_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -29,7 +29,9 @@ impl SqlConnector {
         let mut rest: Vec<&[Vec<Value>]> = vec![tuples];
         while let Some(some) = rest.pop() {
             match self.look_up_together(&table, &wanted, &columns, some).await {
-                Ok(objects) => found.extend(objects),
+                Ok(objects) => found.extend(objects.into_iter().map(|objects| {
+                    objects.into_iter().map(|object| with_gaps(&table, request, object)).collect::<Vec<_>>()
+                })),
                 // What a column cannot even hold is in no row. Which tuple it is, is found by halves.
                 Err(failure) if failure.blames_a_row() && some.len() > 1 => {
                     let (first, second) = some.split_at(some.len() / 2);
@@ -112,9 +114,30 @@ pub(crate) fn column<'a>(table: &'a TableType, name: &str) -> Result<&'a Column,
     })
 }
 
-/// The anchor's columns, then those asked for, with the types that Muster takes them for.
+/// The column that an attribute's values are staged for: its own, or that of the table of its values.
+pub(crate) fn staged_column<'a>(table: &'a TableType, name: &str) -> Result<&'a Column, Error> {
+    let child = table.children.get(name).and_then(|child| child.table.column(&child.value));
+    child.map_or_else(|| column(table, name), Ok)
+}
+
+/// Puts an unknown slot where an attribute of several values was asked for, which no row holds.
+pub(crate) fn with_gaps(table: &TableType, request: &ReadRequest, mut object: FoundObject) -> FoundObject {
+    if table.children.is_empty() {
+        return object;
+    }
+    let mut found = std::mem::take(&mut object.row.0).into_iter();
+    let slots = request.attributes.iter().map(|name| match table.children.contains_key(name) {
+        true => Slot::Unknown,
+        false => found.next().unwrap_or_default(),
+    });
+    object.row = Row(slots.collect());
+    object
+}
+
+/// The anchor's columns, then those asked for that hold one value, with the types that Muster takes them for.
 pub(crate) fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<Vec<(&'a Column, ValueType)>, Error> {
-    let names = table.object_type.anchor.attributes.iter().chain(request.attributes.iter());
+    let single = request.attributes.iter().filter(|name| !table.children.contains_key(*name));
+    let names = table.object_type.anchor.attributes.iter().chain(single);
     names
         .map(|name| {
             let value_type =

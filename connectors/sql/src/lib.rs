@@ -19,10 +19,12 @@ mod list;
 mod postgres;
 mod preview;
 mod rehearse;
+mod relations;
 mod schema;
 mod sqlite;
 mod statement;
 mod target;
 mod text;
+mod values;
 
 pub use connector::SqlKind;

@@ -6,7 +6,7 @@ use muster_model::Key;
 use crate::connector::SqlConnector;
 use crate::database::StageRow;
 use crate::error::Failure;
-use crate::find::{column, read_object, wanted};
+use crate::find::{column, read_object, wanted, with_gaps};
 use crate::schema::TableType;
 use crate::statement::{Stage, joined, sql};
 use crate::text::encode_value;
@@ -66,7 +66,10 @@ impl SqlConnector {
         let rows = session.query(query).await?;
         session.commit().await?;
         let is_full = rows.len() >= PAGE;
-        let objects = rows.into_iter().map(|row| read_object(table, &wanted, row)).collect::<Result<Vec<_>, _>>()?;
+        let objects = rows
+            .into_iter()
+            .map(|row| Ok(with_gaps(table, request, read_object(table, &wanted, row)?)))
+            .collect::<Result<Vec<_>, Failure>>()?;
         let next = objects.last().filter(|_| is_full).map(|last| Cursor(last.key.encode()));
         Ok(FoundPage { objects, next })
     }

@@ -13,7 +13,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _, Transaction};
 
-use crate::catalog::{Catalog, Column, Table};
+use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::config::TlsMode;
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
@@ -140,6 +140,12 @@ const KEYS: &str = "SELECT i.indrelid::int8, i.indisprimary, \
     FROM pg_index i WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
     ORDER BY i.indexrelid";
 
+const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, a.attname::text, n.nspname::text, c.relname::text, r.attname::text \
+    FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1] \
+    JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1] \
+    WHERE k.contype = 'f' AND array_length(k.conkey, 1) = 1 ORDER BY k.oid";
+
 fn value_type(base: &str, category: &str) -> Option<ValueType> {
     Some(match base {
         "text" | "varchar" | "bpchar" | "citext" | "name" | "json" | "jsonb" => ValueType::Text,
@@ -205,7 +211,14 @@ impl Database for Postgres {
             let is_default_schema = row.try_get(3)?;
             tables.insert(
                 oid,
-                Table { name, columns: Vec::new(), primary_key: Vec::new(), unique: Vec::new(), is_default_schema },
+                Table {
+                    name,
+                    columns: Vec::new(),
+                    primary_key: Vec::new(),
+                    unique: Vec::new(),
+                    foreign_keys: Vec::new(),
+                    is_default_schema,
+                },
             );
         }
         for row in sqlx::query(COLUMNS).fetch_all(self.pool().await?).await? {
@@ -222,6 +235,15 @@ impl Database for Postgres {
             } else {
                 table.unique.push(columns);
             }
+        }
+        for row in sqlx::query(FOREIGN_KEYS).fetch_all(self.pool().await?).await? {
+            let Some(table) = tables.get_mut(&row.try_get::<i64, _>(0)?) else { continue };
+            let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+            table.foreign_keys.push(ForeignKey {
+                column: row.try_get(1)?,
+                table: TableName { schema: Some(Name::new(&schema)), table: Name::new(&name) },
+                referenced: row.try_get(4)?,
+            });
         }
         Ok(Catalog { tables: order.into_iter().filter_map(|oid| tables.remove(&oid)).collect() })
     }

@@ -3,13 +3,73 @@
 use muster_connector::{Batch, Error, Kind, Operation};
 use muster_model::{Key, Row, Value};
 
+use crate::apply::Verb;
 use crate::database::Database;
+use crate::relations::Child;
 use crate::schema::TableType;
 use crate::statement::{Name, joined};
 use crate::text::{encode, encode_value};
+use crate::values::changed;
 
-/// The statement that has the operation's effect, alone.
+/// The most values of one operation that are shown.
+const SHOWN: usize = 1_000;
+
+/// The statements that have the operation's effect, alone.
 pub(crate) fn statement(
+    database: &dyn Database,
+    table: &TableType,
+    batch: &Batch,
+    operation: &Operation,
+) -> Result<String, Error> {
+    let mut lines = Vec::new();
+    let key = operation.key.as_ref();
+    if operation.kind == Kind::Delete {
+        for child in table.children.values() {
+            let owner = owner(database, child, key);
+            lines.push(format!("DELETE FROM {} WHERE {};", child.table.name, joined(pairs(&owner), " AND ")));
+        }
+    }
+    let values = changed(operation).collect::<Vec<_>>();
+    if values.is_empty() || operation.row.0.iter().any(|slot| !slot.is_unknown()) {
+        lines.push(row_statement(database, table, batch, operation)?);
+    }
+    for (attribute, verb, value) in values.iter().take(SHOWN) {
+        let name = batch.attributes.get(*attribute);
+        let Some(child) = name.and_then(|name| table.children.get(name)) else { continue };
+        let native = child.table.column(&child.value).map_or("", |column| column.native.as_str());
+        let value = (Name::new(&child.value), database.literal(&Some(encode_value(value)), native));
+        let all: Vec<(Name, String)> = owner(database, child, key).into_iter().chain([value]).collect();
+        lines.push(match verb {
+            Verb::RemoveValues => format!("DELETE FROM {} WHERE {};", child.table.name, joined(pairs(&all), " AND ")),
+            _ => format!(
+                "INSERT INTO {} ({}) VALUES ({});",
+                child.table.name,
+                joined(all.iter().map(|(column, _)| column), ", "),
+                joined(all.iter().map(|(_, value)| value), ", ")
+            ),
+        });
+    }
+    if values.len() > SHOWN {
+        lines.push(format!("-- and {} more values", values.len() - SHOWN));
+    }
+    Ok(lines.join("\n"))
+}
+
+fn pairs(values: &[(Name, String)]) -> Vec<String> {
+    values.iter().map(|(column, value)| format!("{column} = {value}")).collect()
+}
+
+/// The columns that say to which row a value belongs, with their values.
+fn owner(database: &dyn Database, child: &Child, key: Option<&Key>) -> Vec<(Name, String)> {
+    let values = key.iter().flat_map(|key| &key.0);
+    let native = |name: &String| child.table.column(name).map_or("", |column| column.native.as_str());
+    let literal = |(name, value): (&String, &Value)| {
+        (Name::new(name), database.literal(&Some(encode_value(value)), native(name)))
+    };
+    child.key.iter().zip(values).map(literal).collect()
+}
+
+fn row_statement(
     database: &dyn Database,
     table: &TableType,
     batch: &Batch,

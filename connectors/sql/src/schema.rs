@@ -1,5 +1,7 @@
 //! Object types over the tables of a catalogue.
 
+use std::collections::BTreeMap;
+
 use muster_connector::Error;
 use muster_model::{
     Anchor, AssignedBy, Attribute, CaseRule, Enabling, ObjectType, Once, TargetCapabilities, ValueType, nearest,
@@ -8,12 +10,15 @@ use muster_model::{
 use crate::catalog::{Catalog, Column, Table};
 use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
+use crate::relations::{Child, relate};
 
 /// An object type with the table behind it.
 #[derive(Debug, Clone)]
 pub(crate) struct TableType {
     pub(crate) object_type: ObjectType,
     pub(crate) table: Table,
+    /// The tables of its attributes of several values, by attribute.
+    pub(crate) children: BTreeMap<String, Child>,
 }
 
 /// Rows in one transaction: beyond this larger sets were not measured to be faster.
@@ -38,10 +43,11 @@ pub(crate) fn types(
             types.push(build(&name, table, anchor, None, database));
         }
     }
+    relate(settings, catalog, &mut types)?;
     Ok(types)
 }
 
-fn wrong(setting: String, problem: String, fix: String) -> Error {
+pub(crate) fn wrong(setting: String, problem: String, fix: String) -> Error {
     Error::Configuration { setting: Some(setting), problem, fix }
 }
 
@@ -51,27 +57,8 @@ fn configured_type(
     catalog: &Catalog,
     database: &dyn Database,
 ) -> Result<TableType, Error> {
-    let Some(table) = catalog.tables.iter().find(|table| table.is_called(&configured.table)) else {
-        let names: Vec<String> = catalog.tables.iter().map(Table::display_name).collect();
-        let fix = match nearest(&configured.table, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None if names.is_empty() => "the database has no tables that the connection's user may see".to_owned(),
-            None => format!("the database has: {}", names.join(", ")),
-        };
-        let problem = format!("the database has no table {:?}", configured.table);
-        return Err(wrong(format!("types.{name}.table"), problem, fix));
-    };
-    let known = |setting: &str, column: &str| -> Result<(), Error> {
-        if table.column(column).is_some() {
-            return Ok(());
-        }
-        let fix = match nearest(column, table.columns.iter().map(|column| column.name.as_str())) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => format!("it has: {}", column_names(table)),
-        };
-        let problem = format!("table {:?} has no column {column:?}", configured.table);
-        Err(wrong(format!("types.{name}.{setting}"), problem, fix))
-    };
+    let table = find_table(catalog, &format!("types.{name}.table"), &configured.table)?;
+    let known = |setting: &str, column: &str| known_column(table, &format!("types.{name}.{setting}"), column).map(drop);
     for column in &configured.anchor {
         known("anchor", column)?;
     }
@@ -92,6 +79,32 @@ fn configured_type(
         }
     }
     Ok(build(name, table, anchor, configured.enabled.clone(), database))
+}
+
+/// The table of that name, or the finding that there is none.
+pub(crate) fn find_table<'a>(catalog: &'a Catalog, setting: &str, name: &str) -> Result<&'a Table, Error> {
+    if let Some(table) = catalog.tables.iter().find(|table| table.is_called(name)) {
+        return Ok(table);
+    }
+    let names: Vec<String> = catalog.tables.iter().map(Table::display_name).collect();
+    let fix = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if names.is_empty() => "the database has no tables that the connection's user may see".to_owned(),
+        None => format!("the database has: {}", names.join(", ")),
+    };
+    Err(wrong(setting.to_owned(), format!("the database has no table {name:?}"), fix))
+}
+
+/// The column of that name, or the finding that there is none.
+pub(crate) fn known_column<'a>(table: &'a Table, setting: &str, name: &str) -> Result<&'a Column, Error> {
+    if let Some(column) = table.column(name) {
+        return Ok(column);
+    }
+    let fix = match nearest(name, table.columns.iter().map(|column| column.name.as_str())) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("it has: {}", column_names(table)),
+    };
+    Err(wrong(setting.to_owned(), format!("table {:?} has no column {name:?}", table.display_name()), fix))
 }
 
 fn column_names(table: &Table) -> String {
@@ -129,10 +142,10 @@ fn build(
             max_in_flight: database.max_in_flight(),
         }),
     };
-    TableType { object_type, table: table.clone() }
+    TableType { object_type, table: table.clone(), children: BTreeMap::new() }
 }
 
-fn attribute(table: &Table, column: &Column, is_enabling: bool) -> Attribute {
+pub(crate) fn attribute(table: &Table, column: &Column, is_enabling: bool) -> Attribute {
     let is_key = |key: &Vec<String>| matches!(key.as_slice(), [only] if *only == column.name);
     // A number that says whether a row is enabled is a boolean towards Muster.
     let value_type = if is_enabling { Some(ValueType::Boolean) } else { column.value_type };

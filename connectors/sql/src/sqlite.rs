@@ -10,7 +10,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
 
-use crate::catalog::{Catalog, Column, Table};
+use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
 use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
@@ -195,6 +195,7 @@ impl Sqlite {
             columns: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
+            foreign_keys: Vec::new(),
             is_default_schema: true,
         };
         let mut key = Vec::new();
@@ -231,6 +232,21 @@ impl Sqlite {
         let without_row_number: Option<i64> = without_row_number.fetch_one(&self.pool).await?.try_get(0)?;
         if without_row_number == Some(0) {
             mark_row_number(&mut table);
+        }
+        // Without a column it names the other table's primary key.
+        let foreign = sqlx::query(
+            "SELECT \"from\", \"table\", coalesce(\"to\", (SELECT name FROM pragma_table_info(k.\"table\") WHERE pk = 1)) \
+             FROM pragma_foreign_key_list(?1) AS k WHERE (SELECT count(*) FROM pragma_foreign_key_list(?1) AS o \
+             WHERE o.id = k.id) = 1 ORDER BY k.id",
+        )
+        .bind(&name)
+        .fetch_all(&self.pool)
+        .await?;
+        for row in foreign {
+            let other: String = row.try_get(1)?;
+            let Some(referenced) = row.try_get::<Option<String>, _>(2)? else { continue };
+            let other = TableName { schema: table.name.schema.clone(), table: Name::new(&other) };
+            table.foreign_keys.push(ForeignKey { column: row.try_get(0)?, table: other, referenced });
         }
         let indexes = sqlx::query(
             "SELECT name, \"unique\" AND NOT partial AND origin <> 'pk' FROM pragma_index_list(?) ORDER BY name",

@@ -12,6 +12,7 @@ mod identities;
 mod names;
 mod previews;
 mod refusals;
+mod relations;
 mod updates;
 mod values;
 mod world;

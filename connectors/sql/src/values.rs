@@ -1,0 +1,97 @@
+//! Attributes of several values: rows added to and removed from a table of their own, in the transaction of the
+//! object that they belong to.
+
+use muster_connector::{Batch, Operation};
+use muster_model::Value;
+
+use crate::apply::{Group, Verb, Writing};
+use crate::database::{Session, StageRow, Text};
+use crate::error::Failure;
+use crate::relations::Child;
+use crate::statement::{Name, joined, sql};
+use crate::text::encode_value;
+
+/// The values that an operation changes: the attribute, what is done, and the value.
+pub(crate) fn changed(operation: &Operation) -> impl Iterator<Item = (usize, Verb, &Value)> {
+    operation.deltas.iter().flat_map(|delta| {
+        let removed = delta.remove.iter().map(|value| (delta.attribute, Verb::RemoveValues, value));
+        removed.chain(delta.add.iter().map(|value| (delta.attribute, Verb::AddValues, value)))
+    })
+}
+
+impl Writing<'_> {
+    /// A staged value of an operation: the row's key, and the value in its attribute's column.
+    pub(crate) fn value_row(
+        &self,
+        number: usize,
+        group: usize,
+        attribute: usize,
+        value: &Value,
+        keys: &[Text],
+    ) -> StageRow {
+        let width = self.key_width();
+        let mut values: Vec<Text> = vec![None; self.stage.types.len()];
+        for (slot, key) in values.iter_mut().zip(keys.iter().take(width)) {
+            slot.clone_from(key);
+        }
+        if let Some(slot) = values.get_mut(width + attribute) {
+            *slot = Some(encode_value(value));
+        }
+        StageRow { number, group, values }
+    }
+
+    fn child(&self, group: &Group) -> Option<(&Child, Name)> {
+        let position = *group.shape.first()?;
+        Some((self.table.children.get(self.batch.attributes.get(position)?)?, self.staged(position)))
+    }
+
+    /// Adds or removes a group's values. One that is there already, or absent already, is as it should be.
+    pub(crate) async fn change_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let Some((child, staged)) = self.child(group) else { return Ok(()) };
+        let (name, value, stage, number) = (&child.table.name, Name::new(&child.value), &self.stage, group.number);
+        let keys: Vec<Name> = child.key.iter().map(|key| Name::new(key)).collect();
+        let same =
+            keys.iter().enumerate().map(|(position, key)| format!("c.{key} = s.{}", self.stage.column(position)));
+        let same = joined(same.chain([format!("c.{value} = s.{staged}")]), " AND ");
+        let columns = joined(keys.iter().chain([&value]), ", ");
+        let staged_keys = joined((0..keys.len()).map(|position| format!("s.{}", self.stage.column(position))), ", ");
+        let statement = match group.verb {
+            Verb::RemoveValues => {
+                sql!(
+                    "DELETE FROM {name} AS c WHERE EXISTS (SELECT 1 FROM {stage} AS s WHERE s.g = {number} AND {same})"
+                )
+            }
+            _ => {
+                let (owner, own) = (&self.table.table.name, self.same_key());
+                sql!(
+                    "INSERT INTO {name} ({columns}) SELECT DISTINCT {staged_keys}, s.{staged} FROM {stage} AS s \
+                     WHERE s.g = {number} AND EXISTS (SELECT 1 FROM {owner} AS t WHERE {own}) \
+                     AND NOT EXISTS (SELECT 1 FROM {name} AS c WHERE {same})"
+                )
+            }
+        };
+        session.execute(statement).await.map(drop)
+    }
+
+    /// Removes all values of rows that are to be deleted.
+    pub(crate) async fn clear_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let (stage, number) = (&self.stage, group.number);
+        for child in self.table.children.values() {
+            let keys = joined(child.key.iter().map(|key| Name::new(key)), ", ");
+            let staged = joined((0..child.key.len()).map(|position| self.stage.column(position)), ", ");
+            let name = &child.table.name;
+            session
+                .execute(sql!("DELETE FROM {name} WHERE ({keys}) IN (SELECT {staged} FROM {stage} WHERE g = {number})"))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The attribute whose values an operation changes, where it changes no others.
+pub(crate) fn only_attribute<'a>(batch: &'a Batch, operation: &Operation) -> Option<&'a String> {
+    match operation.deltas.as_slice() {
+        [only] => batch.attributes.get(only.attribute),
+        _ => None,
+    }
+}
