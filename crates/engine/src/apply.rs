@@ -136,6 +136,12 @@ impl Sent {
         Self { due_at, rest: true, values: Some(values), ..sent }
     }
 
+    /// An update without anything in it, for plans of values alone.
+    pub(crate) fn nothing_yet(link: LinkView) -> Self {
+        let key = link.target_key.as_deref().and_then(|key| Key::decode(key).ok());
+        Self::new(link, OperationKind::Update, Kind::Update, key, Row::default())
+    }
+
     pub(crate) fn delete(link: LinkView) -> Self {
         let key = link.target_key.as_deref().and_then(|key| Key::decode(key).ok());
         Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())

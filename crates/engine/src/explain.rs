@@ -15,6 +15,7 @@ use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
 use crate::scope::ExplainedCondition;
 use crate::takeover::shown_slot;
+use crate::ties::Lack;
 
 /// What is shown of a value that `Redact` hides.
 pub(crate) const REDACTED: &str = "[Redact]";
@@ -99,6 +100,11 @@ impl Engine {
     pub async fn explain(&self, rules: &SyncRules, named: &str) -> Result<Explanation, EngineError> {
         let prepared = self.prepare(rules, false).await?;
         let link = self.named(&prepared, named).await?;
+        let link = self
+            .with_referred(&prepared, vec![link])
+            .await?
+            .pop()
+            .ok_or_else(|| EngineError::NoObject { key: named.to_owned() })?;
         let Some(facts) = self.store.link_facts(prepared.sync, link.id).await? else {
             return Err(EngineError::NoObject { key: named.to_owned() });
         };
@@ -130,7 +136,11 @@ impl Engine {
             state: state_name(link.state).to_owned(),
             origin: origin.map(str::to_owned),
             target: link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string()),
-            mappings: mappings(&prepared, &link, &evaluation, self.clock.lifecycle())?,
+            mappings: {
+                let mut mappings = mappings(&prepared, &link, &evaluation, self.clock.lifecycle())?;
+                mappings.extend(self.explain_ties(&prepared, &link, &evaluation).await?);
+                mappings
+            },
             scope: match &link.source {
                 Some(packed) => prepared.compiled.explain_scope(&unpack_row(&prepared.layout.source, packed)?),
                 None => Vec::new(),
@@ -168,7 +178,18 @@ impl Engine {
             return Ok(format!("nothing: the target object is protected, so it would be parked ({rule})"));
         }
         Ok(match &evaluation.wanted {
-            Wanted::Nothing(_) => "nothing: all is as it should be".to_owned(),
+            Wanted::Nothing(_) => {
+                let lacks = self.lacks(prepared, link, evaluation).await?;
+                let name = |lack: &Lack| prepared.compiled.target_attributes.get(lack.delta.attribute).cloned();
+                let lacks: Vec<String> = lacks
+                    .iter()
+                    .map(|lack| format!("{} +{} −{}", name(lack).unwrap_or_default(), lack.to_add, lack.to_remove))
+                    .collect();
+                match lacks.as_slice() {
+                    [] => "nothing: all is as it should be".to_owned(),
+                    lacks => format!("values would be added and removed ({})", lacks.join(", ")),
+                }
+            }
             Wanted::NotYet => "nothing before the source is read in full: an attribute is not known yet".to_owned(),
             Wanted::Delete => "the target object would be deleted".to_owned(),
             Wanted::Park(reason) => {
@@ -252,7 +273,8 @@ impl Engine {
         if facts.not_before.is_some_and(|until| until > self.clock.now()) {
             waits.push("a pause after a failed attempt".to_owned());
         }
-        let guarded = guarded_changes(prepared, link, &evaluation.wanted)?;
+        let mut guarded = guarded_changes(prepared, link, &evaluation.wanted)?;
+        guarded.extend(self.lacks(prepared, link, evaluation).await?.into_iter().flat_map(|lack| lack.removals));
         for hold in self.store.holds(prepared.sync).await? {
             let concerns = guarded.iter().any(|change| {
                 change.kind.name() == hold.kind
@@ -293,7 +315,8 @@ fn mappings(
         let is_redacted = column.input.is_redacted();
         let rule = compiled.rules.mappings.iter().find(|mapping| mapping.target == *name);
         let (expression, inputs) = match (&column.input, rule) {
-            (Input::None, _) => continue,
+            // References and values of several are told apart.
+            (Input::None | Input::Reference(_), _) => continue,
             (Input::Source(at), Some(rule)) => {
                 let read = compiled.source_attributes.get(*at).cloned().unwrap_or_default();
                 (rule.value.to_string(), vec![(read, shown_slot(source.slot(*at)))])
@@ -339,6 +362,20 @@ fn mappings(
         });
     }
     Ok(mappings)
+}
+
+/// What was last written or seen in one attribute.
+pub(crate) fn written_value(prepared: &Prepared, link: &LinkView, position: usize) -> Result<String, EngineError> {
+    let written = unpack_row(&prepared.layout.target, link.written.as_deref().unwrap_or_default())?;
+    Ok(shown_slot(written.slot(position)))
+}
+
+/// Whether an attribute of a linked object would be written.
+pub(crate) fn is_wanted(evaluation: &Evaluation, link: &LinkView, position: usize) -> bool {
+    match &evaluation.wanted {
+        Wanted::Change(change) => link.target_key.is_some() && !change.row.slot(position).is_unknown(),
+        _ => false,
+    }
 }
 
 /// What `Redact` hides in a mapping is not told beside it.

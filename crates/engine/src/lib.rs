@@ -38,6 +38,7 @@ pub mod scope;
 mod soundness;
 mod sweep;
 mod takeover;
+mod ties;
 mod values;
 mod verbs;
 

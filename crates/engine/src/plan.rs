@@ -21,6 +21,7 @@ use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::rules::SyncRules;
 use crate::takeover::{Takeover, shown_slot};
+use crate::ties::Lack;
 
 /// What a cycle would do.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -122,6 +123,7 @@ impl Engine {
             listed: Vec::new(),
             takeover: (options.takeover || nothing_linked).then(Takeover::default),
             claimed: HashSet::new(),
+            lacks: HashMap::new(),
         };
         let mut after = LinkId(0);
         let mut creating = HashSet::new();
@@ -153,11 +155,16 @@ impl Engine {
         let mut changing = Vec::new();
         for link in self.with_referred(prepared, links).await? {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
-            let guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            let mut guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
+            let lacks = self.lacks(prepared, &link, &evaluation).await?;
+            guarded.extend(lacks.iter().flat_map(|lack| lack.removals.iter().copied()));
             if !guarded.is_empty() {
                 planner.guarded.insert(link.id, guarded);
             }
+            let nothing_else = matches!(evaluation.wanted, Wanted::Nothing(_)) && !lacks.is_empty();
+            planner.note(&link, &lacks);
             match evaluation.wanted {
+                Wanted::Nothing(_) if nothing_else => changing.push(Sent::nothing_yet(link)),
                 Wanted::Nothing(_) | Wanted::NotYet => planner.plan.report.unchanged += 1,
                 Wanted::Park(reason) => {
                     let why = format!("{}: {}", reason.attribute.as_deref().unwrap_or("object"), reason.message);
@@ -277,9 +284,27 @@ struct Planner<'a> {
     takeover: Option<Takeover>,
     /// Target objects that a source object would adopt.
     claimed: HashSet<Vec<u8>>,
+    /// Values that listed objects gain and lose.
+    lacks: HashMap<LinkId, Vec<Lack>>,
 }
 
 impl Planner<'_> {
+    /// Counts the values that an object lacks, and keeps them until the object is listed.
+    fn note(&mut self, link: &LinkView, lacks: &[Lack]) {
+        for lack in lacks {
+            self.plan.report.values_added += lack.to_add as u64;
+            self.plan.report.values_removed += lack.to_remove as u64;
+            if let Some(name) = self.prepared.compiled.target_attributes.get(lack.delta.attribute) {
+                *self.plan.values.entry(name.clone()).or_default() += (lack.to_add + lack.to_remove) as u64;
+            }
+        }
+        if !lacks.is_empty() && self.plan.report.updated < self.limit as u64 {
+            // The guard has its own list of removals.
+            let kept = lacks.iter().map(|lack| Lack { removals: Vec::new(), ..lack.clone() });
+            self.lacks.insert(link.id, kept.collect());
+        }
+    }
+
     fn sent(&mut self, mut sent: Sent) -> Result<(), EngineError> {
         sent.expect(self.prepared)?;
         let kind = match (sent.kind, sent.operation.enabling) {
@@ -298,6 +323,8 @@ impl Planner<'_> {
         }
         let listed = self.add(kind, &sent.link, Some(&sent.operation.row), None)?;
         if listed {
+            let lacks = self.lacks.remove(&sent.link.id).unwrap_or_default();
+            sent.operation.deltas = lacks.into_iter().map(|lack| lack.delta).collect();
             self.listed.push(sent.operation);
         }
         Ok(())
@@ -343,6 +370,13 @@ impl Planner<'_> {
                 continue;
             }
             values.push((name.clone(), old, shown_slot(slot)));
+        }
+        for lack in self.lacks.get(&link.id).into_iter().flatten().filter(|_| row.is_some()) {
+            let position = lack.delta.attribute;
+            let Some(name) = prepared.compiled.target_attributes.get(position) else { continue };
+            let many = prepared.compiled.many.iter().find(|many| many.position == position);
+            let is_redacted = many.is_some_and(|many| many.input.is_redacted());
+            values.push((name.clone(), None, lack.text(is_redacted)));
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());
         let source = Key::decode(&link.anchor)?.to_string();

@@ -137,17 +137,17 @@ pub(crate) struct ValuesSent {
 }
 
 /// One attribute of one link.
-struct Of<'a> {
+pub(crate) struct Of<'a> {
     link: &'a LinkView,
     many: &'a ManyColumn,
-    column: &'a Column,
+    pub(crate) column: &'a Column,
     id: AttributeId,
     /// What it should hold, where that follows from the object alone: encoded, each once.
     own: Option<Vec<Vec<u8>>>,
 }
 
 impl Of<'_> {
-    fn decoded(&self, encoded: &[Vec<u8>]) -> Result<Result<Vec<Value>, Misfit>, EngineError> {
+    pub(crate) fn decoded(&self, encoded: &[Vec<u8>]) -> Result<Result<Vec<Value>, Misfit>, EngineError> {
         let mut values = Vec::with_capacity(encoded.len());
         for value in encoded {
             match &self.own {
@@ -184,28 +184,15 @@ impl Engine {
         verdict: Option<&Verdict>,
         progress: &mut Progress,
     ) -> Result<Step, EngineError> {
-        let Some(Present { source, enabled }) = &evaluation.present else { return Ok(Step::None(Vec::new())) };
-        let compiled = &prepared.compiled;
-        let subject = Subject {
-            sync: &compiled.rules.name,
-            anchor: &link.anchor,
-            source,
-            enabled: *enabled,
-            now: self.clock.lifecycle(),
-        };
         let together = progress.values.together.get(&link.id).copied().unwrap_or(TOGETHER);
         let mut waiting = Vec::new();
-        for many in &compiled.many {
-            let Some(column) = compiled.columns.get(many.position) else { continue };
-            let Some(id) = prepared.layout.target.get(many.position).copied() else { continue };
-            let own = match many.input {
-                Input::Reference(_) => None,
-                _ => match own_values(many, column, &subject) {
-                    Ok(values) => Some(values),
-                    Err(misfit) => return Ok(Step::Misfit(misfit, column.attribute.name.clone())),
-                },
+        for many in &prepared.compiled.many {
+            let of = match self.of(prepared, link, evaluation, many)? {
+                Ok(Some(of)) => of,
+                Ok(None) => continue,
+                Err((misfit, name)) => return Ok(Step::Misfit(misfit, name)),
             };
-            let of = Of { link, many, column, id, own };
+            let (id, column) = (of.id, of.column);
             let (added, reached) = self.to_add(prepared, &of, &progress.values, together).await?;
             if !added.is_empty() {
                 let write = ValueWrite { attribute: id, added, removed: Vec::new() };
@@ -229,6 +216,37 @@ impl Engine {
             return Ok(step);
         }
         Ok(Step::None(waiting))
+    }
+
+    /// An attribute of a link whose target object should be there.
+    pub(crate) fn of<'a>(
+        &self,
+        prepared: &'a Prepared,
+        link: &'a LinkView,
+        evaluation: &Evaluation,
+        many: &'a ManyColumn,
+    ) -> Result<Result<Option<Of<'a>>, (Misfit, String)>, EngineError> {
+        let compiled = &prepared.compiled;
+        let (Some(Present { source, enabled }), Some(column), Some(id)) =
+            (&evaluation.present, compiled.columns.get(many.position), prepared.layout.target.get(many.position))
+        else {
+            return Ok(Ok(None));
+        };
+        let subject = Subject {
+            sync: &compiled.rules.name,
+            anchor: &link.anchor,
+            source,
+            enabled: *enabled,
+            now: self.clock.lifecycle(),
+        };
+        let own = match many.input {
+            Input::Reference(_) => None,
+            _ => match own_values(many, column, &subject) {
+                Ok(values) => Some(values),
+                Err(misfit) => return Ok(Err((misfit, column.attribute.name.clone()))),
+            },
+        };
+        Ok(Ok(Some(Of { link, many, column, id: *id, own })))
     }
 
     fn send_values(
@@ -256,7 +274,7 @@ impl Engine {
     }
 
     /// Values that should be there and are not certainly there.
-    async fn to_add(
+    pub(crate) async fn to_add(
         &self,
         prepared: &Prepared,
         of: &Of<'_>,
@@ -295,7 +313,7 @@ impl Engine {
     }
 
     /// All values that may be there and should not.
-    async fn to_remove(
+    pub(crate) async fn to_remove(
         &self,
         prepared: &Prepared,
         of: &Of<'_>,

@@ -93,9 +93,14 @@ pub trait ValueStore {
         limit: u32,
     ) -> Result<Vec<(Vec<u8>, bool)>, StoreError>;
 
+    /// The encoded anchors of source objects that an object refers to, at most so many.
+    async fn referenced(
+        &self,
+        object: ObjectId,
+        attribute: AttributeId,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, StoreError>;
+
     /// How many values a sync has written.
     async fn count_written_values(&self, sync: SyncId) -> Result<u64, StoreError>;
-
-    /// How many references a source object has in an attribute, and how many values its link has written.
-    async fn count_references(&self, of: &ReferencesOf) -> Result<(u64, u64), StoreError>;
 }

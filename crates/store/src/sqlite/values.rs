@@ -150,21 +150,23 @@ impl ValueStore for SqliteStore {
         Ok(row.try_get::<i64, _>(0).doing("read")? as u64)
     }
 
-    async fn count_references(&self, of: &ReferencesOf) -> Result<(u64, u64), StoreError> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM edge WHERE object = ?1 AND attribute = ?2), \
-             (SELECT count(*) FROM written_value WHERE link = ?3 AND attribute = ?4 AND state = 1)",
+    async fn referenced(
+        &self,
+        object: ObjectId,
+        attribute: AttributeId,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT source_object.anchor FROM edge CROSS JOIN source_object ON source_object.id = edge.referenced \
+             WHERE edge.object = ? AND edge.attribute = ? ORDER BY edge.referenced LIMIT ?",
         )
-        .bind(of.object.0)
-        .bind(i64::from(of.source_attribute.0))
-        .bind(of.link.0)
-        .bind(i64::from(of.target_attribute.0))
-        .fetch_one(&self.readers)
+        .bind(object.0)
+        .bind(i64::from(attribute.0))
+        .bind(limit)
+        .fetch_all(&self.readers)
         .await
         .doing("read")?;
-        let number =
-            |index: usize| -> Result<u64, StoreError> { Ok(row.try_get::<i64, _>(index).doing("read")? as u64) };
-        Ok((number(0)?, number(1)?))
+        rows.into_iter().map(|row| row.try_get(0).doing("read")).collect()
     }
 }
 
