@@ -5,6 +5,7 @@
 
 mod demo;
 mod expression;
+mod groups;
 mod guard;
 mod host_faults;
 mod init;

@@ -88,6 +88,8 @@ pub(crate) fn report(report: &Report) {
         (report.enabled, "enabled"),
         (report.disabled, "disabled"),
         (report.deleted, "deleted"),
+        (report.values_added, "values added"),
+        (report.values_removed, "values removed"),
         (report.unchanged, "unchanged"),
         (report.parked, "parked"),
         (report.held, "held"),
@@ -145,6 +147,8 @@ pub(crate) fn plan(plan: &Plan) {
         (report.enabled, "to enable"),
         (report.disabled, "to disable"),
         (report.deleted, "to delete"),
+        (report.values_added, "values to add"),
+        (report.values_removed, "values to remove"),
         (report.parked, "to park"),
         (report.held, "held by the guard"),
     ];

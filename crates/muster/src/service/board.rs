@@ -99,7 +99,7 @@ impl Observer for Follower {
 }
 
 /// What a report says was done, by kind.
-fn kinds(report: &Report) -> [(&'static str, u64); 6] {
+fn kinds(report: &Report) -> [(&'static str, u64); 8] {
     [
         ("create", report.created),
         ("adopt", report.adopted),
@@ -107,5 +107,7 @@ fn kinds(report: &Report) -> [(&'static str, u64); 6] {
         ("enable", report.enabled),
         ("disable", report.disabled),
         ("delete", report.deleted),
+        ("add_value", report.values_added),
+        ("remove_value", report.values_removed),
     ]
 }

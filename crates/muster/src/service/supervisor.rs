@@ -407,6 +407,8 @@ impl Service {
                         enabled = report.enabled,
                         disabled = report.disabled,
                         deleted = report.deleted,
+                        values_added = report.values_added,
+                        values_removed = report.values_removed,
                         unchanged = report.unchanged,
                         parked = report.parked,
                         held = report.held,
