@@ -27,6 +27,11 @@ impl Target for SqlConnector {
         self.look_up(request, by, values).await
     }
 
+    async fn holds(&self, request: &ReadRequest, attribute: &str, pairs: &[(Key, Value)]) -> Result<Vec<bool>, Error> {
+        let table = self.table_type(&request.object_type).await?;
+        self.hold(&table, attribute, pairs).await
+    }
+
     async fn list(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
         self.list_page(request, cursor).await
     }

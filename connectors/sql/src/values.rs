@@ -1,14 +1,16 @@
 //! Attributes of several values: rows added to and removed from a table of their own, in the transaction of the
 //! object that they belong to.
 
-use muster_connector::{Batch, Operation};
-use muster_model::Value;
+use muster_connector::{Batch, Error, Operation};
+use muster_model::{Key, Value};
 
-use crate::apply::{Group, Verb, Writing};
+use crate::apply::{Group, Verb, Writing, number_of};
+use crate::connector::SqlConnector;
 use crate::database::{Session, StageRow, Text};
 use crate::error::Failure;
 use crate::relations::Child;
-use crate::statement::{Name, joined, sql};
+use crate::schema::TableType;
+use crate::statement::{Name, Stage, joined, sql};
 use crate::text::encode_value;
 
 /// The values that an operation changes: the attribute, what is done, and the value.
@@ -85,6 +87,53 @@ impl Writing<'_> {
                 .await?;
         }
         Ok(())
+    }
+}
+
+impl SqlConnector {
+    /// For each pair, whether the row with that key has the value.
+    pub(crate) async fn hold(
+        &self,
+        table: &TableType,
+        attribute: &str,
+        pairs: &[(Key, Value)],
+    ) -> Result<Vec<bool>, Error> {
+        let Some(child) = table.children.get(attribute) else {
+            return Err(Error::Bug(format!("{attribute:?} of {} holds no several values", table.object_type.name)));
+        };
+        let names: Vec<&String> = child.key.iter().chain([&child.value]).collect();
+        let columns = names.iter().filter_map(|name| child.table.column(name));
+        let types = columns.map(|column| column.stage_type.clone()).collect();
+        let stage = Stage::new(self.database.temporary_schema(), types);
+        let row = |(number, (key, value)): (usize, &(Key, Value))| StageRow {
+            number,
+            group: 0,
+            values: key.0.iter().chain([value]).map(|value| Some(encode_value(value))).collect(),
+        };
+        let rows: Vec<StageRow> = pairs.iter().enumerate().map(row).collect();
+        if rows.iter().any(|row| row.values.len() != names.len()) {
+            return Err(Error::Bug(format!("a key of {} needs {} values", table.object_type.name, child.key.len())));
+        }
+        let same = names.iter().enumerate();
+        let same = same.map(|(position, name)| format!("c.{} = s.{}", Name::new(name), stage.column(position)));
+        let (name, same) = (&child.table.name, joined(same, " AND "));
+        let query =
+            sql!("SELECT CAST(s.n AS text) FROM {stage} AS s WHERE EXISTS (SELECT 1 FROM {name} AS c WHERE {same})");
+        let answer = async {
+            let mut session = self.database.begin(false).await?;
+            session.stage(&stage, &rows).await?;
+            let answer = session.query(query).await?;
+            session.commit().await?;
+            Ok(answer)
+        };
+        let answer: Result<_, Failure> = answer.await;
+        let mut held = vec![false; pairs.len()];
+        for row in answer.map_err(|failure| self.failed(failure))? {
+            if let Some(held) = number_of(&row).and_then(|number| held.get_mut(number)) {
+                *held = true;
+            }
+        }
+        Ok(held)
     }
 }
 

@@ -95,6 +95,20 @@ pub trait Target: Send + Sync {
         values: &[Vec<Value>],
     ) -> Result<Vec<Vec<FoundObject>>, Error>;
 
+    /// For each pair, whether the object with that key has the value in a multi-valued attribute. Asked in bulk, when
+    /// what others changed at the system is looked for. Optional.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where single values cannot be asked for.
+    async fn holds(
+        &self,
+        _request: &ReadRequest,
+        _attribute: &str,
+        _pairs: &[(Key, Value)],
+    ) -> Result<Vec<bool>, Error> {
+        Err(Error::Unsupported("asking for single values".to_owned()))
+    }
+
     /// A page of all objects of the type, in any order that no object leaves, for the report that says which of them
     /// belong to nobody. Optional.
     ///

@@ -53,6 +53,7 @@ pub use error::{EngineError, ErrorClass};
 pub use explain::{ExplainedMapping, Explanation};
 pub use guard::{HOLD_EXPIRES, short_digest};
 pub use plan::{Plan, PlanOptions, PlannedChange, PlannedKind};
+pub use references::unwritten_references;
 pub use report::Report;
 pub use rules::{GuardKind, GuardRules, Limit, MappingRule, MatchRule, Mode, Removal, RemovalRules, SyncRules, When};
 pub use stop::Stop;

@@ -15,6 +15,7 @@ use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::Layout;
 use crate::merge::ReferenceAttribute;
+use crate::references::unwritten_references;
 use crate::rules::SyncRules;
 
 /// A sync ready to run.
@@ -69,8 +70,9 @@ impl Engine {
     pub(crate) async fn prepare(&self, rules: &SyncRules, takes_lease: bool) -> Result<Prepared, EngineError> {
         let (source_connector, source_schema) = self.open(&rules.source_connection).await?;
         let (target_connector, target_schema) = self.open(&rules.target_connection).await?;
-        let (compiled, findings) = compile(rules, &source_schema, &target_schema)
+        let (compiled, mut findings) = compile(rules, &source_schema, &target_schema)
             .map_err(|findings| EngineError::Rules { sync: rules.name.clone(), findings })?;
+        findings.extend(unwritten_references(&compiled, &self.syncs));
         let source_connection = self.identified(&rules.source_connection, &source_schema).await?;
         let target_connection = self.identified(&rules.target_connection, &target_schema).await?;
 

@@ -61,6 +61,7 @@ impl Engine {
             self.store.settle(prepared.sync, &updates, self.clock.now()).await?;
             self.observer.passed(CommitPoint::Settled);
         }
+        drifted += self.values_seen_again(prepared, open).await?;
         if drifted > 0 {
             report.notes.push(format!("{drifted} objects of the target were not as Muster left them"));
         }

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 
+use muster_connector::Severity;
 use muster_expression::Expression;
 use muster_model::{Attribute, Key, Multiplicity, Reference, Slot, Value, ValueType};
 use muster_store::{LinkUpdate, LinkView, ObjectId, OperationKind, Referred, ReferredEnd, TargetTypeId};
 
 use crate::apply::Sent;
-use crate::compile::{Column, Compiled, Compiler, Input};
+use crate::compile::{Column, Compiled, Compiler, Input, RuleFinding};
 use crate::convert::{Misfit, fit};
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -17,6 +18,7 @@ use crate::evaluate::{Layout, Wanted, park};
 use crate::pass::{Progress, parked, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::rules::SyncRules;
 
 /// The rule of an object whose create waits for one that it must refer to.
 pub(crate) const WAITS_FOR_REFERENCE: &str = "waits_for_reference";
@@ -44,6 +46,42 @@ impl Compiler<'_> {
         }
         Some(Input::Reference(self.source_position(name)))
     }
+}
+
+/// Mappings of references whose objects no sync writes, so that they would lead nowhere.
+#[must_use]
+pub fn unwritten_references(compiled: &Compiled, syncs: &[SyncRules]) -> Vec<RuleFinding> {
+    let rules = &compiled.rules;
+    let mut findings = Vec::new();
+    for mapping in &rules.mappings {
+        let from = mapping.value.direct().and_then(|name| compiled.source.attribute(name));
+        let (Some(from), Some(to)) =
+            (from.filter(|from| from.is_reference()), compiled.target.attribute(&mapping.target))
+        else {
+            continue;
+        };
+        let writes = |sync: &SyncRules| {
+            sync.source_connection == rules.source_connection
+                && sync.target_connection == rules.target_connection
+                && from.references.contains(&sync.source_type)
+                && to.references.contains(&sync.target_type)
+        };
+        if syncs.iter().any(writes) {
+            continue;
+        }
+        let (source, target) = (&rules.source_connection, &rules.target_connection);
+        let (of, names) = (from.references.join(" or "), to.references.join(" or "));
+        findings.push(RuleFinding {
+            severity: Severity::Warning,
+            setting: format!("syncs.{}.map.{}", rules.name, mapping.target),
+            problem: format!(
+                "no sync writes {source}:{of} to {target}:{names}, so [{}] leads nowhere and {:?} stays empty",
+                from.name, mapping.target
+            ),
+            fix: "add such a sync, or remove the mapping".to_owned(),
+        });
+    }
+    findings
 }
 
 /// The value that names a target object in an attribute.

@@ -1,8 +1,10 @@
-//! References and values of several as people see them: in plans and explanations.
+//! References and values of several as people see them, in plans and explanations, and as the target has them by now.
 
-use muster_connector::ValueDelta;
+use std::collections::HashSet;
+
+use muster_connector::{Error as ConnectorError, ValueDelta};
 use muster_model::Key;
-use muster_store::{LinkView, ReferredEnd};
+use muster_store::{LinkId, LinkUpdate, LinkView, ReferredEnd, ValueWrite};
 
 use crate::compile::Input;
 use crate::cycle::Engine;
@@ -10,11 +12,16 @@ use crate::error::EngineError;
 use crate::evaluate::Evaluation;
 use crate::explain::{ExplainedMapping, REDACTED};
 use crate::guard::{GuardedChange, removal_of};
+use crate::pass::{SLICE, unchanged};
 use crate::prepare::Prepared;
+use crate::references::naming;
 use crate::values::ValueProgress;
 
 /// Values that are shown of one attribute.
 const SHOWN: usize = 20;
+
+/// Values that the target is asked for together.
+const ASKED_TOGETHER: u32 = 5_000;
 
 /// What an object's values of one attribute lack.
 #[derive(Debug, Clone)]
@@ -72,6 +79,74 @@ impl Engine {
             });
         }
         Ok(lacks)
+    }
+
+    /// Asks for every single value that was written, and forgets those that others removed, so that they are added
+    /// again. Returns how many objects lack some.
+    pub(crate) async fn values_seen_again(
+        &self,
+        prepared: &Prepared,
+        open: &HashSet<LinkId>,
+    ) -> Result<u64, EngineError> {
+        let side = &prepared.target;
+        let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
+        let mut lacking = HashSet::new();
+        for many in &prepared.compiled.many {
+            let (Some(column), Some(id)) =
+                (prepared.compiled.columns.get(many.position), prepared.layout.target.get(many.position))
+            else {
+                continue;
+            };
+            let mut after = LinkId(0);
+            loop {
+                self.stop.check()?;
+                let links = self.store.linked(prepared.sync, after, SLICE).await?;
+                let Some(last) = links.last() else { break };
+                after = last.id;
+                for link in links.iter().filter(|link| !open.contains(&link.id)) {
+                    let key = Key::decode(link.target_key.as_deref().unwrap_or_default())?;
+                    let mut written = Vec::new();
+                    loop {
+                        let found = self.store.written_values(link.id, *id, &written, ASKED_TOGETHER).await?;
+                        let Some((last, _)) = found.last() else { break };
+                        written.clone_from(last);
+                        let mut pairs = Vec::with_capacity(found.len());
+                        let mut values = Vec::with_capacity(found.len());
+                        for (value, _) in found.into_iter().filter(|(_, certain)| *certain) {
+                            let named = match many.input {
+                                Input::Reference(_) => naming(&value, &column.attribute).ok(),
+                                _ => Key::decode(&value)?.0.into_iter().next(),
+                            };
+                            if let Some(named) = named {
+                                pairs.push((key.clone(), named));
+                                values.push(value);
+                            }
+                        }
+                        let held = match target.holds(&side.request, &column.attribute.name, &pairs).await {
+                            Ok(held) => held,
+                            Err(ConnectorError::Unsupported(_)) => return Ok(lacking.len() as u64),
+                            Err(error) => return Err(EngineError::connection(&side.name, error)),
+                        };
+                        let gone = values.into_iter().zip(held).filter(|(_, held)| !held).map(|(value, _)| value);
+                        let removed: Vec<Vec<u8>> = gone.collect();
+                        if removed.is_empty() {
+                            continue;
+                        }
+                        lacking.insert(link.id);
+                        let write = ValueWrite { attribute: *id, added: Vec::new(), removed };
+                        let update = LinkUpdate {
+                            evaluated: 0,
+                            dirty_again: true,
+                            due_at: link.due_at,
+                            values: vec![write],
+                            ..unchanged(link)
+                        };
+                        self.store.settle(prepared.sync, &[update], self.clock.now()).await?;
+                    }
+                }
+            }
+        }
+        Ok(lacking.len() as u64)
     }
 
     /// Mappings of references, and of attributes of several values, with what stands on both sides.

@@ -1,7 +1,7 @@
 //! Columns that name other rows, and attributes of several values in tables of their own.
 
 use muster_connector::{Batch, Error, Kind, Operation, Outcome, ValueDelta};
-use muster_model::{Multiplicity, Slot, Value, ValueType};
+use muster_model::{Key, Multiplicity, Slot, Value, ValueType};
 use serde_json::json;
 
 use crate::on_both;
@@ -65,7 +65,7 @@ async fn are_discovered(world: World) {
     assert_eq!(member.attribute("boss").unwrap().references, ["member"]);
     assert_eq!(schema.object_type("app_user").unwrap().attribute("dept_id").unwrap().references, ["dept"]);
     // Said by hand where the database does not say it; not where the type is known by another key.
-    let by_hand = json!({ "types": { "member": by_hand["types"]["member"], "team": {
+    let by_hand = json!({ "types": { "member": { "table": "member", "references": { "name": "visit" } }, "team": {
         "table": "team", "multi": { "tags": { "table": "tag", "key": "team", "value": "word", "references": "person" } } },
         "department": { "table": "dept", "anchor": ["name"] } } });
     let schema = world.connect_with(by_hand).0.schema().await.unwrap();
@@ -157,6 +157,16 @@ async fn change_one_by_one(world: World) {
     assert_eq!(page.objects[1].row.0, [text("twenty"), Slot::Unknown, Slot::Unknown]);
 }
 
+async fn are_asked_for_one_by_one(world: World) {
+    let connection = teams(&world).await;
+    let pairs: Vec<(Key, Value)> =
+        [(10, 1), (10, 2), (20, 2), (99, 1)].map(|(team, member)| (id(team), Value::Integer(member))).to_vec();
+    let target = connection.0.target().unwrap();
+    let request = crate::world::request("team", &ATTRIBUTES);
+    assert_eq!(target.holds(&request, "members", &pairs).await.unwrap(), [true, false, true, false]);
+    assert!(matches!(target.holds(&request, "name", &pairs).await, Err(Error::Bug(_))));
+}
+
 async fn what_is_refused_names_the_attribute(world: World) {
     let connection = teams(&world).await;
     let outcomes = connection.apply(&of_teams(vec![members(10, &[77], &[])])).await;
@@ -205,6 +215,7 @@ on_both!(
     are_discovered,
     slips_are_told,
     change_one_by_one,
+    are_asked_for_one_by_one,
     what_is_refused_names_the_attribute,
     go_with_their_row,
     previews_have_the_same_effect,

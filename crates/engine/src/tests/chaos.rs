@@ -23,10 +23,10 @@ const BEFORE: &str = "Was there before";
 const REST: usize = 12;
 
 /// Numbers that follow from a seed (splitmix64).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,15 +34,15 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.roll() % bound
     }
 
-    fn one_in(&mut self, chance: u64) -> bool {
+    pub(super) fn one_in(&mut self, chance: u64) -> bool {
         self.below(chance) == 0
     }
 
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() {
             return None;
         }
@@ -359,7 +359,7 @@ async fn history(seed: u64) {
     }
 }
 
-fn given(name: &str, default: u64) -> u64 {
+pub(super) fn given(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 

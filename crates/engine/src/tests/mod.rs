@@ -1,6 +1,7 @@
 //! The cycle against a source and a target in memory, with faults and with a kill at every commit point.
 
 mod chaos;
+mod chaos_ties;
 mod expressions;
 mod gone;
 mod guard;

@@ -11,7 +11,7 @@ use super::world::{DAY, Fault, KILLED, World, mapping};
 use crate::rules::Limit;
 use crate::{CommitPoint, CycleOptions, EngineError};
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     world.rules.mappings.extend([
         mapping("boss", "[manager]"),
@@ -70,7 +70,7 @@ fn at_source(world: &World) -> Ties {
 }
 
 /// Every live person's ties are as the source has them.
-fn assert_alike(world: &World) {
+pub(super) fn assert_alike(world: &World) {
     let target = at_target(world);
     for (login, ties) in at_source(world) {
         assert_eq!(target.get(&login), Some(&ties), "{login}");
@@ -345,6 +345,45 @@ async fn no_answer_that_is_lost_loses_a_reference() {
     world.source.refer_no_more("a", "friends", "b");
     settle(&world).await;
     assert_alike(&world);
+}
+
+#[tokio::test]
+async fn what_others_took_away_is_found_when_the_target_is_read_again() {
+    let world = world();
+    for id in ["a", "b", "c"] {
+        person(&world, id);
+        world.source.refer("a", "friends", id);
+    }
+    world.source.refer("b", "manager", "c");
+    world.source.set("a", "phones", roles(&["x", "y"]));
+    world.cycle().await.unwrap();
+    for row in world.target.state.lock().unwrap().rows.values_mut() {
+        row.remove("friends");
+        row.insert("roles".to_owned(), roles(&["y", "theirs"]));
+        row.insert("boss".to_owned(), Slot::Null);
+    }
+    let report = world.reconcile().await.unwrap();
+    assert_eq!((report.values_added, report.values_removed), (4, 0));
+    let ties = at_target(&world);
+    assert_eq!((ties["a@x"].1.len(), ties["b@x"].0.as_deref()), (3, Some("c@x")));
+    assert_eq!(ties["a@x"].2, ["theirs", "x", "y"].map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn a_reference_that_nobody_writes_is_told() {
+    let mut world = world();
+    let report = world.cycle().await.unwrap();
+    assert!(report.notes.is_empty(), "{:?}", report.notes);
+    world.rules.source_type = "user".to_owned();
+    let (compiled, _) = {
+        use muster_connector::Connector as _;
+        let (source, target) = (world.source.schema().await.unwrap(), world.target.schema().await.unwrap());
+        crate::compile(&world.rules, &source, &target).unwrap()
+    };
+    let findings = crate::unwritten_references(&compiled, &[]);
+    assert_eq!(findings.len(), 2);
+    assert_eq!(findings[0].setting, "syncs.staff.map.boss");
+    assert!(findings[0].problem.starts_with("no sync writes hr:user to app:person"), "{}", findings[0].problem);
 }
 
 fn story(world: &World, day: u32) {

@@ -214,6 +214,16 @@ impl Target for MemoryTarget {
         Ok(values.iter().map(of).collect())
     }
 
+    async fn holds(&self, _request: &ReadRequest, attribute: &str, pairs: &[(Key, Value)]) -> Result<Vec<bool>, Error> {
+        let state = self.state.lock().unwrap();
+        let has = |(key, value): &(Key, Value)| match state.rows.get(&number(key)).and_then(|row| row.get(attribute)) {
+            Some(Slot::Many(values)) => values.contains(value),
+            Some(Slot::One(one)) => one == value,
+            _ => false,
+        };
+        Ok(pairs.iter().map(has).collect())
+    }
+
     async fn list(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
         let state = self.state.lock().unwrap();
         let after = cursor.map_or(0, |Cursor(at)| String::from_utf8_lossy(at).parse::<i64>().unwrap());

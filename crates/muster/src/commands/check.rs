@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use muster_connector::{Error as ConnectorError, Finding, Severity};
-use muster_engine::compile;
+use muster_engine::{compile, unwritten_references};
 use muster_model::Schema;
 use muster_settings::Settings;
 use serde_json::json;
@@ -43,7 +43,12 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
             continue;
         };
         let findings = match compile(&world::rules(sync), source, target) {
-            Ok((_, findings)) | Err(findings) => findings,
+            Ok((compiled, mut findings)) => {
+                let all: Vec<_> = settings.syncs.iter().map(world::rules).collect();
+                findings.extend(unwritten_references(&compiled, &all));
+                findings
+            }
+            Err(findings) => findings,
         };
         lines.extend(
             findings
