@@ -148,6 +148,40 @@ async fn what_is_left_of_a_difference_is_removed_and_added_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_mover_loses_the_old_entitlements_and_gets_the_new() {
+    let mut world = World::new();
+    let roles_of =
+        "Split(Switch([name], \"reader\", \"Sales\", \"reader,crm\", \"Legal\", \"reader,contracts\"), \",\")";
+    world.rules.mappings.push(mapping("roles", roles_of));
+    world.rules.guard.member_removal = Limit { percent: 20.0, min: 10, max: None };
+    world.source.person("a", "Sales", "a@x");
+    world.cycle().await.unwrap();
+    assert_eq!(at_target(&world)["a@x"].2, ["crm", "reader"].map(str::to_owned).into());
+    world
+        .target
+        .state
+        .lock()
+        .unwrap()
+        .rows
+        .get_mut(&1)
+        .unwrap()
+        .insert("roles".to_owned(), roles(&["crm", "reader", "by hand"]));
+    world.source.set("a", "name", Slot::text("Legal"));
+    let options = crate::PlanOptions { limit: 5, ..crate::PlanOptions::default() };
+    let plan = world.engine().await.plan(&world.rules, &options).await.unwrap();
+    assert_eq!(plan.changes[0].values[1], ("roles".to_owned(), None, "+1 (contracts), −1 (crm)".to_owned()));
+    let explained = world.engine().await.explain(&world.rules, "a@x").await.unwrap();
+    let told = explained.mappings.iter().find(|mapping| mapping.attribute == "roles").unwrap();
+    assert_eq!(
+        (told.value.as_str(), told.written.as_str(), told.differs),
+        ("+1 (contracts), −1 (crm)", "2 values", true)
+    );
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.updated, report.values_added, report.values_removed), (1, 1, 1));
+    assert_eq!(at_target(&world)["a@x"].2, ["by hand", "contracts", "reader"].map(str::to_owned).into());
+}
+
+#[tokio::test]
 async fn whoever_goes_to_the_recycle_bin_leaves_and_comes_back_with_references() {
     for full_between in [false, true] {
         let world = world();
