@@ -78,7 +78,8 @@ impl Engine {
 pub(crate) fn named(rules: &SyncRules, source: &muster_model::ObjectType) -> BTreeSet<String> {
     let values = rules.mappings.iter().map(|mapping| &mapping.value);
     let values = values.chain(rules.matching.iter().map(|matching| &matching.source));
-    let names = values.flat_map(muster_expression::Expression::attributes);
+    let dates = rules.lifecycle.iter().flat_map(|rules| [&rules.starts, &rules.ends]).flatten();
+    let names = values.chain(dates).flat_map(muster_expression::Expression::attributes);
     let mut names: BTreeSet<String> = names.map(str::to_owned).collect();
     names.extend(rules.scope.iter().flat_map(muster_expression::Condition::attributes).map(str::to_owned));
     names.extend(rules.also_read.iter().cloned());

@@ -102,7 +102,8 @@ impl Sent {
         let link = LinkView { source: None, ..candidate.link };
         let sent = Self::new(link, OperationKind::Create, Kind::Create, key, candidate.row);
         // What holds several values follows once the object is there.
-        Self { match_value: candidate.match_value, rest: !compiled.many.is_empty(), ..sent }
+        let rest = !compiled.many.is_empty();
+        Self { match_value: candidate.match_value, due_at: candidate.due_at, rest, ..sent }
     }
 
     pub(crate) fn change(compiled: &Compiled, link: LinkView, change: ChangeWanted, due_at: Option<i64>) -> Self {

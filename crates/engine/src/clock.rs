@@ -106,6 +106,13 @@ impl LifecycleClock {
         self.state().confirm(mark, elapsed);
     }
 
+    /// Dates up to this time were acted upon before this process began, so that time does not return to before it. It
+    /// confirms nothing.
+    pub fn reached(&self, time: i64) {
+        let mut state = self.state();
+        state.last = state.last.max(time);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

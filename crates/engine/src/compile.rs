@@ -7,6 +7,8 @@ use muster_expression::{Expression, Program};
 use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema, Slot, TargetCapabilities, nearest};
 
 use crate::convert::{convertible, fit_computed};
+use crate::dates::Lifecycle;
+use crate::lifecycle;
 use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
 use crate::values::ManyColumn;
@@ -47,6 +49,8 @@ pub struct Compiled {
     pub source_enabling: Option<usize>,
     /// Which source objects belong to the sync.
     pub scope: Scope,
+    /// From when until when a person has access.
+    pub lifecycle: Option<Lifecycle>,
     /// The match.
     pub matching: Option<Matching>,
     /// Positions of the anchor's attributes, where the creator assigns it.
@@ -130,6 +134,7 @@ pub fn compile(
     compiler.unguarded();
     compiler.protection();
     let scope = compiler.scope();
+    let lifecycle = compiler.lifecycle(&capabilities);
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
@@ -148,6 +153,7 @@ pub fn compile(
         enabling,
         source_enabling,
         scope,
+        lifecycle,
         matching,
         anchor,
         capabilities,
@@ -166,14 +172,15 @@ impl Compiled {
             .collect();
         let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
         let described = format!(
-            "1 {columns:?} {matching:?} {:?}{} {:?}{}{}",
+            "1 {columns:?} {matching:?} {:?}{} {:?}{}{}{}",
             self.source_attributes,
             // Without such attributes as before there were any.
             if self.many.is_empty() { String::new() } else { format!(" {:?}", self.many) },
             self.rules.removal,
             self.rules.scope.iter().map(|condition| format!(" | {condition}")).collect::<String>(),
             // Without protection as before there was any.
-            if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) }
+            if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) },
+            self.rules.lifecycle.as_ref().map(lifecycle::described).unwrap_or_default()
         );
         let hash = blake3::hash(described.as_bytes());
         let mut short = [0; 16];

@@ -80,7 +80,7 @@ impl Drop for Finished {
 
 /// Said while the machine's clock is not believed.
 const DOUBTFUL: &str = "this machine's clock is more than 24 hours ahead of the last time that was confirmed; nothing is \
-    done for the sake of time alone (due deletions, final removals) until the source's clock confirms it, or \
+    done for the sake of time alone (start and end dates, due deletions, final removals) until the source's clock confirms it, or \
     `muster resume` does";
 
 /// Links made for a new sync in one transaction.

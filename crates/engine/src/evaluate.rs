@@ -6,6 +6,7 @@ use muster_store::{LinkState, LinkView, OperationKind, Origin, ParkReason, Remov
 
 use crate::compile::{Compiled, Input};
 use crate::computed::{FAILED, Subject, flow};
+use crate::lifecycle::by_dates;
 use crate::references::referred;
 use crate::rules::{Removal, When};
 
@@ -51,6 +52,8 @@ pub enum Wanted {
         row: Row,
         /// The value to match by; `None` where it is null or there is no match rule.
         match_value: Option<Value>,
+        /// Whether one is created where none matches; outside its dates a person's object is only looked for.
+        may_create: bool,
     },
     /// A change of the linked target object.
     Change(ChangeWanted),
@@ -102,7 +105,10 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
     if link.removed == Removed::No && compiled.scope.includes(&source).is_none() {
         return Ok(Evaluation { wanted: Wanted::NotYet, due_at: None, present: None });
     }
-    let plan = removal(compiled, link, &source, now);
+    let plan = match by_dates(compiled, link, &source, &written, now, removal(compiled, link, &source, now)) {
+        Ok(plan) => plan,
+        Err(evaluation) => return Ok(*evaluation),
+    };
     let mut present = None;
     let wanted = match plan.action {
         Action::Leave => Wanted::Nothing(link.state),
@@ -113,9 +119,9 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         Action::Ensure { .. } if (0..layout.source.len()).any(|position| source.slot(position).is_unknown()) => {
             Wanted::NotYet
         }
-        Action::Ensure { enabled } => {
+        Action::Ensure { enabled, may_create } => {
             let subject = Subject { sync: &compiled.rules.name, anchor: &link.anchor, source: &source, enabled, now };
-            let wanted = ensure(compiled, layout, link, &subject, &written);
+            let wanted = ensure(compiled, layout, link, &subject, &written, may_create);
             present = (linked && !compiled.many.is_empty()).then(|| Present { source: source.clone(), enabled });
             wanted
         }
@@ -123,23 +129,32 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
     Ok(Evaluation { wanted, due_at: plan.due_at, present })
 }
 
-enum Action {
+/// What is to become of a link's target object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
     Leave,
-    Ensure { enabled: bool },
+    Ensure { enabled: bool, may_create: bool },
     Disable,
     Delete,
 }
 
-struct Plan {
-    action: Action,
-    due_at: Option<i64>,
+/// The same, and when it changes for the sake of time alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) action: Action,
+    pub(crate) due_at: Option<i64>,
+}
+
+/// Whether a link's object may be deleted at all.
+pub(crate) fn may_delete(compiled: &Compiled, link: &LinkView) -> bool {
+    compiled.capabilities.can_delete && (link.origin != Origin::Adopted || compiled.rules.removal.delete_adopted)
 }
 
 fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan {
     let rules = &compiled.rules.removal;
     let can_disable = compiled.enabling.is_some();
     let default = if can_disable { Removal::Disable } else { Removal::Keep };
-    let may_delete = compiled.capabilities.can_delete && (link.origin != Origin::Adopted || rules.delete_adopted);
+    let may_delete = may_delete(compiled, link);
     let now_and = |action| Plan { action, due_at: None };
     let disable = || if can_disable { Action::Disable } else { Action::Leave };
     let disabled =
@@ -153,8 +168,8 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
             Removal::Disable | Removal::Delete => now_and(disable()),
         },
         Removed::No => match (disabled, rules.disabled.unwrap_or(default)) {
-            (false, _) | (true, Removal::Keep) => now_and(Action::Ensure { enabled: true }),
-            (true, Removal::Disable) => now_and(Action::Ensure { enabled: false }),
+            (false, _) | (true, Removal::Keep) => now_and(Action::Ensure { enabled: true, may_create: true }),
+            (true, Removal::Disable) => now_and(Action::Ensure { enabled: false, may_create: true }),
             (true, Removal::Delete) if may_delete => now_and(Action::Delete),
             (true, Removal::Delete) => now_and(disable()),
         },
@@ -181,7 +196,7 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
     }
 }
 
-fn disable(compiled: &Compiled, link: &LinkView, written: &Row) -> Wanted {
+pub(crate) fn disable(compiled: &Compiled, link: &LinkView, written: &Row) -> Wanted {
     let off = Slot::One(Value::Boolean(false));
     match compiled.enabling {
         Some(position) if link.target_key.is_some() && *written.slot(position) != off => {
@@ -200,7 +215,14 @@ fn must_go(compiled: &Compiled, link: &LinkView, subject: &Subject<'_>, written:
     !subject.enabled && matches!(disable(compiled, link, written), Wanted::Change(_))
 }
 
-fn ensure(compiled: &Compiled, layout: &Layout, link: &LinkView, subject: &Subject<'_>, written: &Row) -> Wanted {
+fn ensure(
+    compiled: &Compiled,
+    layout: &Layout,
+    link: &LinkView,
+    subject: &Subject<'_>,
+    written: &Row,
+    may_create: bool,
+) -> Wanted {
     let linked = link.target_key.is_some();
     let mut row = Row::unknown(compiled.columns.len());
     for ((slot, column), position) in row.0.iter_mut().zip(&compiled.columns).zip(0..) {
@@ -228,7 +250,7 @@ fn ensure(compiled: &Compiled, layout: &Layout, link: &LinkView, subject: &Subje
     }
     if !linked {
         return match match_value(compiled, subject) {
-            Ok(match_value) => Wanted::Object { row, match_value },
+            Ok(match_value) => Wanted::Object { row, match_value, may_create },
             Err(reason) => *reason,
         };
     }

@@ -11,6 +11,7 @@ use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Evaluation, Wanted, evaluate};
 use crate::guard::{guarded_changes, short_digest};
+use crate::lifecycle::ExplainedDate;
 use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
 use crate::scope::ExplainedCondition;
@@ -50,6 +51,8 @@ pub struct Explanation {
     pub mappings: Vec<ExplainedMapping>,
     /// The scope's conditions with their truth; one that holds suffices, and without any all objects belong.
     pub scope: Vec<ExplainedCondition>,
+    /// The dates between which the person has access.
+    pub dates: Vec<ExplainedDate>,
     /// Why the object should be enabled, disabled, deleted or left alone.
     pub decision: String,
     /// What a cycle would do next.
@@ -115,6 +118,8 @@ impl Engine {
         );
         events.sort_by_key(|event| std::cmp::Reverse(event.at));
         events.truncate(EVENTS as usize);
+        let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
+        let (dates, access) = prepared.compiled.explain_dates(&source, self.clock.lifecycle());
         let presence = match link.removed {
             Removed::No => "present",
             Removed::Soft => "in the recycle bin, or missing from the last full read",
@@ -145,10 +150,11 @@ impl Engine {
                 Some(packed) => prepared.compiled.explain_scope(&unpack_row(&prepared.layout.source, packed)?),
                 None => Vec::new(),
             },
-            decision: decision(&prepared, &link)?,
+            dates,
+            decision: decision(&prepared, &link, access)?,
             next: self.next(&prepared, &link, &evaluation).await?,
             waits: self.waits(&prepared, &link, &evaluation, &facts).await?,
-            due_at: link.due_at.or(evaluation.due_at),
+            due_at: [link.due_at, evaluation.due_at].into_iter().flatten().min(),
             events: events.into_iter().map(|EventRecord { at, code, detail, .. }| (at, code, detail)).collect(),
         })
     }
@@ -196,15 +202,21 @@ impl Engine {
                 let attribute = reason.attribute.as_deref().unwrap_or("object");
                 format!("it would be parked: {attribute} {} ({})", reason.rule, reason.message)
             }
+            Wanted::Object { match_value: None, may_create: false, .. } => {
+                "nothing: outside its dates no target object is created".to_owned()
+            }
             Wanted::Object { match_value: None, .. } => match prepared.compiled.anchor {
                 Some(_) => "a new target object would be created".to_owned(),
                 None => "it would be parked: the value to match by is empty".to_owned(),
             },
-            Wanted::Object { match_value: Some(value), .. } => {
+            Wanted::Object { match_value: Some(value), may_create, .. } => {
                 let Some(matching) = &prepared.compiled.matching else { return Ok(String::new()) };
                 let found = self.find(prepared, matching.target, std::iter::once(value.clone())).await?;
                 let name = prepared.compiled.target_attributes.get(matching.target).cloned().unwrap_or_default();
                 match found.first().map(Vec::as_slice) {
+                    None | Some([]) if !may_create => {
+                        format!("nothing: no target object has {name} {value}, and outside its dates none is created")
+                    }
                     None | Some([]) => format!("no target object has {name} {value}, so one would be created"),
                     Some([one]) => {
                         let key = one.key.encode();
@@ -392,7 +404,7 @@ fn hidden(prepared: &Prepared, mut attributes: Vec<(String, String)>) -> Vec<(St
 }
 
 /// Whether the object should be there and enabled, and why.
-fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError> {
+fn decision(prepared: &Prepared, link: &LinkView, access: Option<String>) -> Result<String, EngineError> {
     let compiled = &prepared.compiled;
     let rules = &compiled.rules.removal;
     let sync = &compiled.rules.name;
@@ -411,6 +423,10 @@ fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError>
     let word =
         |choice: Option<Removal>, default: &str| choice.map_or(default.to_owned(), |choice| choice.name().to_owned());
     let default = if compiled.enabling.is_some() { "disable" } else { "keep" };
+    let and_by_date = |rule: String| match &access {
+        Some(access) => format!("{rule}; {access}"),
+        None => rule,
+    };
     Ok(match link.removed {
         Removed::No => {
             let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
@@ -418,7 +434,7 @@ fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError>
                 let choice = word(rules.out_of_scope, default);
                 let about = format!("(syncs.{sync}.removal.out_of_scope)");
                 return Ok(match link.target_key {
-                    Some(_) => format!("it is out of scope: {choice} {about}"),
+                    Some(_) => and_by_date(format!("it is out of scope: {choice} {about}")),
                     None => "it is out of scope, and has no target object: left alone".to_owned(),
                 });
             }
@@ -427,13 +443,13 @@ fn decision(prepared: &Prepared, link: &LinkView) -> Result<String, EngineError>
                 Some(position) => {
                     let name = compiled.source_attributes.get(position).map_or("", String::as_str);
                     let choice = word(rules.disabled, default);
-                    format!(
+                    and_by_date(format!(
                         "it is disabled at the source ([{name}] is false): {choice} (syncs.{sync}.removal.disabled)"
-                    )
+                    ))
                 }
-                None => {
+                None => access.unwrap_or_else(|| {
                     "it is present and enabled at the source: its target object should be there and enabled".to_owned()
-                }
+                }),
             }
         }
         Removed::Soft => {

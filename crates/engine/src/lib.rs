@@ -21,10 +21,12 @@ pub mod stop;
 mod alone;
 mod apply;
 mod computed;
+pub mod dates;
 mod gone;
 mod guard;
 mod identity;
 mod import;
+mod lifecycle;
 mod matching;
 mod pass;
 mod prepare;
@@ -52,10 +54,14 @@ pub use cycle::{CycleOptions, Engine};
 pub use error::{EngineError, ErrorClass};
 pub use explain::{ExplainedMapping, Explanation};
 pub use guard::{HOLD_EXPIRES, short_digest};
+pub use lifecycle::ExplainedDate;
 pub use plan::{Plan, PlanOptions, PlannedChange, PlannedKind};
 pub use references::unwritten_references;
 pub use report::Report;
-pub use rules::{GuardKind, GuardRules, Limit, MappingRule, MatchRule, Mode, Removal, RemovalRules, SyncRules, When};
+pub use rules::{
+    EndDay, GuardKind, GuardRules, LifecycleRules, Limit, MappingRule, MatchRule, Mode, Removal, RemovalRules,
+    SyncRules, When,
+};
 pub use stop::Stop;
 pub use takeover::Takeover;
 pub use verbs::Linking;

@@ -12,7 +12,7 @@ use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
 use crate::guard::guarded_changes;
-use crate::pass::{Progress, adopted, linked_state, parked, unchanged};
+use crate::pass::{Progress, adopted, linked_state, parked, sooner, unchanged};
 use crate::prepare::Prepared;
 use crate::protect::{PROTECTED, reason};
 use crate::report::Report;
@@ -26,6 +26,17 @@ pub(crate) struct Candidate {
     pub(crate) link: LinkView,
     pub(crate) row: Row,
     pub(crate) match_value: Option<Value>,
+    /// Whether one is created where none matches.
+    pub(crate) may_create: bool,
+    /// When it must be evaluated again by itself.
+    pub(crate) due_at: Option<i64>,
+}
+
+impl Candidate {
+    /// Nobody's object, and none is made: it is as it should be until its time comes.
+    fn left_alone(&self) -> LinkUpdate {
+        LinkUpdate { due_at: self.due_at, ..unchanged(&self.link) }
+    }
 }
 
 /// Whether creates may go out without a look for objects that match. A create never overwrites, so where the target
@@ -79,17 +90,25 @@ impl Engine {
         }
         let compiled = &prepared.compiled;
         let Some(matching) = &compiled.matching else {
-            sending.extend(candidates.into_iter().map(|candidate| Sent::create(compiled, candidate)));
+            let (creating, waiting): (Vec<_>, Vec<_>) =
+                candidates.into_iter().partition(|candidate| candidate.may_create);
+            report.unchanged += waiting.len() as u64;
+            settled.extend(waiting.iter().map(Candidate::left_alone));
+            sending.extend(creating.into_iter().map(|candidate| Sent::create(compiled, candidate)));
             return Ok(());
         };
         let mut asked = Vec::new();
         for candidate in candidates {
             match &candidate.match_value {
+                None if !candidate.may_create => {
+                    report.unchanged += 1;
+                    settled.push(candidate.left_alone());
+                }
                 Some(value) if progress.creating.contains(value) => {
                     // Its twin's create is on its way; what came of it shows when this link's turn comes again.
                     progress.unsettled(&candidate.link);
                 }
-                Some(value) if progress.blind.may(compiled, matching, &candidate.link) => {
+                Some(value) if candidate.may_create && progress.blind.may(compiled, matching, &candidate.link) => {
                     progress.creating.insert(value.clone());
                     sending.push(Sent { blind: true, ..Sent::create(compiled, candidate) });
                 }
@@ -123,6 +142,12 @@ impl Engine {
         let mut claimed: HashSet<Vec<u8>> = HashSet::new();
         for ((value, candidate), mut objects) in asked.into_iter().zip(found) {
             let refusal = match objects.as_slice() {
+                [] if !candidate.may_create => {
+                    progress.creating.remove(&value);
+                    report.unchanged += 1;
+                    settled.push(candidate.left_alone());
+                    continue;
+                }
                 [] => {
                     sending.push(Sent::create(compiled, candidate));
                     continue;
@@ -148,6 +173,12 @@ impl Engine {
             };
             progress.creating.remove(&value);
             if let Some((rule, message)) = refusal {
+                if rule == SECOND_CLAIMANT && !candidate.may_create {
+                    // Outside the person's own dates there is nothing to claim.
+                    report.unchanged += 1;
+                    settled.push(candidate.left_alone());
+                    continue;
+                }
                 if rule == SECOND_CLAIMANT && candidate.link.attempts == 0 {
                     // Perhaps its owner is giving the value up in this very cycle: the second pass knows.
                     progress.unsettled(&candidate.link);
@@ -158,7 +189,7 @@ impl Engine {
                 let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());
                 if let Wanted::Park(reason) = park(OperationKind::Create, rule, attribute, message) {
                     report.parked += 1;
-                    settled.push(parked(&candidate.link, reason, self.clock.now()));
+                    settled.push(sooner(parked(&candidate.link, reason, self.clock.now()), candidate.due_at));
                 }
                 continue;
             }
@@ -226,7 +257,9 @@ impl Engine {
                 settled.push(LinkUpdate { evaluated: 0, state, ..base })
             }
             Wanted::Nothing(state) => settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..base }),
-            Wanted::Park(reason) => settled.push(LinkUpdate { parked: Some(reason), ..base }),
+            Wanted::Park(reason) => {
+                settled.push(LinkUpdate { parked: Some(reason), due_at: evaluation.due_at, ..base });
+            }
             // The adoption is recorded now; the link stays dirty until the difference is gone.
             Wanted::Change(change) => {
                 settled.push(LinkUpdate { evaluated: 0, ..base });

@@ -151,6 +151,11 @@ pub(crate) fn parked(link: &LinkView, reason: ParkReason, now: i64) -> LinkUpdat
     LinkUpdate { parked: Some(reason), due_at: Some(now + look_again(false)), ..unchanged(link) }
 }
 
+/// The same, looked at again by then at the latest.
+pub(crate) fn sooner(update: LinkUpdate, due_at: Option<i64>) -> LinkUpdate {
+    LinkUpdate { due_at: [update.due_at, due_at].into_iter().flatten().min(), ..update }
+}
+
 impl Engine {
     pub(crate) async fn pass(
         &self,
@@ -373,9 +378,11 @@ impl Engine {
                 }
                 Wanted::Park(reason) => {
                     report.parked += 1;
-                    settled.push(parked(&link, reason, now));
+                    settled.push(sooner(parked(&link, reason, now), evaluation.due_at));
                 }
-                Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
+                Wanted::Object { row, match_value, may_create } => {
+                    candidates.push(Candidate { link, row, match_value, may_create, due_at: evaluation.due_at });
+                }
                 Wanted::Change(_) | Wanted::Delete if !guarded.is_empty() && verdict.is_none() => {
                     progress.left.insert(link.id, link.dirty);
                     progress.guarded.insert(link.id, guarded);

@@ -109,6 +109,7 @@ impl Engine {
     pub(crate) async fn plan_prepared(&self, prepared: &Prepared, options: &PlanOptions) -> Result<Plan, EngineError> {
         let rules = &prepared.compiled.rules;
         while self.store.fill_candidates(prepared.sync, 10_000).await? {}
+        self.store.mark_due(prepared.sync, self.clock.lifecycle()).await?;
         let mut plan = Plan::default();
         plan.report.sync.clone_from(&rules.name);
         plan.report.notes.clone_from(&prepared.notes);
@@ -170,7 +171,9 @@ impl Engine {
                     let why = format!("{}: {}", reason.attribute.as_deref().unwrap_or("object"), reason.message);
                     planner.add(PlannedKind::Park, &link, None, Some(why)).map(drop)?;
                 }
-                Wanted::Object { row, match_value } => candidates.push(Candidate { link, row, match_value }),
+                Wanted::Object { row, match_value, may_create } => {
+                    candidates.push(Candidate { link, row, match_value, may_create, due_at: None });
+                }
                 Wanted::Change(change) => changing.push(Sent::change(&prepared.compiled, link, change, None)),
                 Wanted::Delete => changing.push(Sent::delete(link)),
             }

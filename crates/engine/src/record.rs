@@ -207,15 +207,21 @@ impl Engine {
                 attribute: attribute.map(str::to_owned),
                 message,
             }),
-            due_at: Some(now + look_again(sent.disables() || sent.kind == OperationKind::Delete)),
+            due_at: [Some(now + look_again(sent.disables() || sent.kind == OperationKind::Delete)), sent.due_at]
+                .into_iter()
+                .flatten()
+                .min(),
             ..unchanged(link)
         };
         // Before everything is read, a refusal may be over by the end of the cycle and costs no chance.
-        let second_chance = LinkUpdate { evaluated: 0, attempts: i64::from(!arriving), ..unchanged(link) };
+        let second_chance =
+            LinkUpdate { evaluated: 0, attempts: i64::from(!arriving), due_at: sent.due_at, ..unchanged(link) };
         let again = |pause: i64| LinkUpdate {
             evaluated: 0,
             attempts: link.attempts + 1,
             not_before: Some(now + pause.max(backoff(link.attempts)).min(LONGEST_PAUSE.max(pause))),
+            // No pause outlasts the date at which access ends.
+            due_at: sent.due_at,
             ..unchanged(link)
         };
         let update = match outcome {

@@ -139,7 +139,7 @@ impl Engine {
         // A batch that an earlier version noted.
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
-            Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
+            Wanted::Object { row, match_value, .. } => match (creators_key(&prepared.compiled, &row), match_value) {
                 (Some(key), _) => Sought::Key(key),
                 (None, Some(value)) => Sought::Match(value),
                 (None, None) => Sought::Nowhere,
@@ -154,7 +154,7 @@ impl Engine {
         let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
-            Wanted::Object { row, match_value } => match (creators_key(&prepared.compiled, &row), match_value) {
+            Wanted::Object { row, match_value, .. } => match (creators_key(&prepared.compiled, &row), match_value) {
                 (Some(key), _) => Sought::Key(key),
                 (None, Some(value)) => Sought::Match(value),
                 (None, None) => Sought::Nowhere,

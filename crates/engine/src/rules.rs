@@ -1,5 +1,6 @@
 //! A sync's rules as configured: what is mapped, matched, removed and guarded.
 
+use chrono_tz::Tz;
 use muster_expression::{Condition, Expression};
 
 /// The rules of one sync.
@@ -23,6 +24,8 @@ pub struct SyncRules {
     pub matching: Option<MatchRule>,
     /// What happens to the target object when its source object goes.
     pub removal: RemovalRules,
+    /// From when until when a person has access.
+    pub lifecycle: Option<LifecycleRules>,
     /// The limits of bulk changes.
     pub guard: GuardRules,
     /// Whether the target is written.
@@ -127,6 +130,33 @@ impl Default for RemovalRules {
             delete_adopted: false,
         }
     }
+}
+
+/// From when until when a person has access, by dates that the source keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LifecycleRules {
+    /// The first day, or the moment from which on a person has access.
+    pub starts: Option<Expression>,
+    /// The last day, or the moment from which on a person has access no more.
+    pub ends: Option<Expression>,
+    /// How long before the start the target object is created, disabled, in milliseconds; `None`: at any time.
+    pub create_before: Option<i64>,
+    /// How long after the end the target object is deleted, in milliseconds; `None`: never for its date alone.
+    pub delete_after: Option<i64>,
+    /// Where days begin.
+    pub time_zone: Tz,
+    /// Whether the day of an end date still counts.
+    pub end_day: EndDay,
+}
+
+/// Whether the day of an end date without a time is the last day of access, or the first one without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EndDay {
+    /// The last day of access.
+    #[default]
+    Included,
+    /// The first day without.
+    Excluded,
 }
 
 /// The limit of one kind of guarded change.

@@ -25,7 +25,7 @@ mod trace;
 mod value;
 
 pub use condition::{Comparison, Condition};
-pub use dotnet::dates::parse_instant;
+pub use dotnet::dates::{parse_day, parse_instant};
 pub use evaluate::{Context, Failure, Flow};
 pub use expression::{Expression, ExpressionError};
 pub(crate) use lexer::unquote;

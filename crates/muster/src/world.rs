@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
-    Clock as _, Engine, GuardRules, LifecycleClock, Limit, MappingRule, MatchRule, Mode, Observer, Removal,
-    RemovalRules, SyncRules, SystemClock, When,
+    Clock as _, EndDay, Engine, GuardRules, LifecycleClock, LifecycleRules, Limit, MappingRule, MatchRule, Mode,
+    Observer, Removal, RemovalRules, SyncRules, SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};
@@ -136,8 +136,10 @@ pub(crate) fn lock(settings: &Settings) -> Result<StateLock, StoreError> {
 
 /// The machine's clock, held against the latest time that the state knows to be confirmed.
 pub(crate) async fn clock(state: &State) -> Result<Arc<LifecycleClock>, Failure> {
-    let mark = state.store.facts().await?.clock_high_water;
-    Ok(Arc::new(LifecycleClock::new(Arc::new(SystemClock), mark)))
+    let facts = state.store.facts().await?;
+    let clock = LifecycleClock::new(Arc::new(SystemClock), facts.clock_high_water);
+    clock.reached(facts.clock_reached);
+    Ok(Arc::new(clock))
 }
 
 /// Opens the state to look at it, beside whatever runs.
@@ -234,6 +236,17 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
             absent_for: sync.removal.absent_for.map_or(removals.absent_for, muster_settings::TimeSpan::milliseconds),
             delete_adopted: sync.removal.delete_adopted.unwrap_or(removals.delete_adopted),
         },
+        lifecycle: sync.lifecycle.as_ref().map(|given| LifecycleRules {
+            starts: given.starts.clone(),
+            ends: given.ends.clone(),
+            create_before: given.create_before.map(muster_settings::TimeSpan::milliseconds),
+            delete_after: given.delete_after.map(muster_settings::TimeSpan::milliseconds),
+            time_zone: given.time_zone,
+            end_day: match given.end_day {
+                muster_settings::EndDay::Included => EndDay::Included,
+                muster_settings::EndDay::Excluded => EndDay::Excluded,
+            },
+        }),
         guard: GuardRules {
             delete: limit(&sync.guard.delete, guards.delete),
             disable: limit(&sync.guard.disable, guards.disable),
@@ -268,7 +281,8 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .map
                 .iter()
                 .map(|mapping| &mapping.value)
-                .chain(sync.matching.iter().map(|matching| &matching.source));
+                .chain(sync.matching.iter().map(|matching| &matching.source))
+                .chain(sync.lifecycle.iter().flat_map(|dates| [&dates.starts, &dates.ends]).flatten());
             used.attributes.extend(expressions.flat_map(muster_expression::Expression::attributes).map(str::to_owned));
             used.attributes.extend(sync.scope.iter().flat_map(|condition| condition.attributes()).map(str::to_owned));
             used.attributes.extend(sync.read.iter().cloned());

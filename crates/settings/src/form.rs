@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
+use crate::lifecycle::LifecycleForm;
 use crate::span::TimeSpan;
 
 /// The configuration of Muster.
@@ -151,6 +152,8 @@ pub(crate) struct SyncForm {
     read: Option<Vec<String>>,
     /// What happens to a target object when its source object goes.
     removal: Option<RemovalSettings>,
+    /// From when until when a person has access, by dates that the source keeps.
+    lifecycle: Option<LifecycleForm>,
     /// How many changes of a dangerous kind are let through without asking.
     guard: Option<GuardSettings>,
 }

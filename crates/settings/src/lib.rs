@@ -15,6 +15,7 @@ mod document;
 mod environment;
 mod form;
 mod layers;
+mod lifecycle;
 mod load;
 mod place;
 mod schedule;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use environment::{Environment, RESERVED_VARIABLES};
 pub use form::{GuardSettings, LimitSettings, LogFormat, LogLevel, LogSettings, Mode, Removal, RemovalSettings, When};
+pub use lifecycle::{EndDay, LifecycleSettings};
 pub use load::load;
 pub use place::{Place, Problem, Problems};
 pub use schedule::Schedule;

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::environment::Environment;
 use crate::form::{GuardSettings, LogSettings, Mode, RemovalSettings, When};
+use crate::lifecycle::LifecycleSettings;
 use crate::place::{Place, Problems};
 use crate::schedule::Schedule;
 use crate::secrets::{self, SecretReference};
@@ -120,6 +121,8 @@ pub struct SyncSettings {
     pub read: Vec<String>,
     /// What happens when a source object goes.
     pub removal: RemovalSettings,
+    /// From when until when a person has access.
+    pub lifecycle: Option<LifecycleSettings>,
     /// The limits of bulk changes.
     pub guard: GuardSettings,
     /// Whether the target is written.

@@ -36,9 +36,9 @@ pub(crate) fn read(root: &Node, problems: &mut Vec<Problem>) -> Vec<SyncSettings
     syncs
 }
 
-struct Reader<'a> {
-    table: &'a Table,
-    path: String,
+pub(crate) struct Reader<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) path: String,
     connections: &'a [&'a str],
     problems: &'a mut Vec<Problem>,
 }
@@ -61,6 +61,7 @@ impl Reader<'_> {
         let mode = self.setting("mode").unwrap_or_default();
         let scope = self.conditions("scope");
         let protect = self.conditions("protect");
+        let lifecycle = self.lifecycle();
         // Before the tables they stand in are read as a whole, so that the very setting is named.
         self.limits();
         let removal: Option<RemovalSettings> = self.setting("removal");
@@ -75,6 +76,7 @@ impl Reader<'_> {
             map,
             read: self.setting("read").unwrap_or_default(),
             removal: removal.unwrap_or_default(),
+            lifecycle,
             guard: guard.unwrap_or_default(),
             mode,
             scope,
@@ -83,12 +85,12 @@ impl Reader<'_> {
         })
     }
 
-    fn add(&mut self, place: &Place, path: &str, problem: impl Into<String>, fix: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: &Place, path: &str, problem: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(Problem::new(place, path, problem, fix));
     }
 
     /// A setting as its type; what does not fit has been reported by the schema, or is reported here.
-    fn parse<T: DeserializeOwned>(&mut self, node: &Node, path: &str) -> Option<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&mut self, node: &Node, path: &str) -> Option<T> {
         match serde_json::from_value(node.to_json()) {
             Ok(value) => Some(value),
             Err(_) if self.blamed(path) => None,
@@ -100,7 +102,7 @@ impl Reader<'_> {
     }
 
     /// Whether something at or below a path was found wrong before.
-    fn blamed(&self, path: &str) -> bool {
+    pub(crate) fn blamed(&self, path: &str) -> bool {
         self.problems.iter().any(|problem| {
             let rest = problem.setting.strip_prefix(path);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -178,7 +180,7 @@ impl Reader<'_> {
     }
 
     /// A length of time; one of the right form may still be too long to count with.
-    fn span(&mut self, node: &Node, path: &str) -> Option<TimeSpan> {
+    pub(crate) fn span(&mut self, node: &Node, path: &str) -> Option<TimeSpan> {
         let text = node.text()?;
         let span = TimeSpan::parse(text);
         if span.is_none() && !self.blamed(path) {
@@ -266,7 +268,7 @@ impl Reader<'_> {
         conditions
     }
 
-    fn expression(&mut self, text: &str, place: &Place, path: &str) -> Option<Expression> {
+    pub(crate) fn expression(&mut self, text: &str, place: &Place, path: &str) -> Option<Expression> {
         match Expression::parse(text) {
             Ok(expression) => Some(expression),
             Err(errors) => {

@@ -385,13 +385,16 @@ pub(crate) async fn pauses_and_due_dates_hide_and_wake_links(store: &dyn Store) 
         target_key: None,
         ..linked(&seen[0], "-")
     };
-    let due = LinkUpdate { due_at: Some(NOW + 20), ..linked(&seen[1], "k") };
+    let due = LinkUpdate { due_at: Some(NOW + 20), not_before: Some(NOW + 100), ..linked(&seen[1], "k") };
     store.settle(sync, &[paused, due], NOW).await.unwrap();
     assert!(world.dirty(sync).await.is_empty());
     assert_eq!(store.counts(sync, NOW).await.unwrap().waiting, 1);
     assert_eq!(keys(&store.dirty_links(sync, LinkId(0), NOW + 10, 10).await.unwrap()), ["a"]);
     assert_eq!(store.mark_due(sync, NOW + 19).await.unwrap(), 0);
+    assert_eq!(store.facts().await.unwrap().clock_reached, 0);
     assert_eq!(store.mark_due(sync, NOW + 20).await.unwrap(), 1);
+    assert_eq!(store.facts().await.unwrap().clock_reached, NOW + 20);
+    // What is due waits for no pause between attempts.
     assert_eq!(keys(&world.dirty(sync).await), ["b"]);
     // News from the source end the pause.
     world.page(vec![world.object("a", "2")], vec![], world.round(Round::Delta, 1)).await;

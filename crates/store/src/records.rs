@@ -42,6 +42,8 @@ pub struct StoreFacts {
     pub created_at: i64,
     /// The latest time that was ever confirmed.
     pub clock_high_water: i64,
+    /// The latest time whose due dates were acted upon.
+    pub clock_reached: i64,
 }
 
 /// A connection as the state knows it.

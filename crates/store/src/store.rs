@@ -74,7 +74,8 @@ pub trait Store: OperatorStore + ValueStore + Send + std::marker::Sync {
     /// Soft removals older than `before` become hard as of `now`, and their links dirty.
     async fn harden_removals(&self, source_type: SourceTypeId, before: i64, now: i64) -> Result<u64, StoreError>;
 
-    /// Marks links dirty whose due time has come.
+    /// Marks links dirty whose due time has come, which ends a pause between attempts, and notes for
+    /// [`StoreFacts::clock_reached`] that dates up to `now` were acted upon, where there were any.
     async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError>;
 
     /// Marks all parked links dirty, so that they are tried again.

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod chaos_ties;
+mod dates;
 mod expressions;
 mod gone;
 mod guard;

@@ -63,6 +63,8 @@ impl MemorySource {
             ("name", Slot::text(name)),
             ("mail", if mail.is_empty() { Slot::Null } else { Slot::text(mail) }),
             ("active", Slot::One(Value::Boolean(true))),
+            ("hired", Slot::Null),
+            ("leaves", Slot::Null),
         ];
         let mut state = self.state.lock().unwrap();
         let values: BTreeMap<&'static str, Slot> = values.into();
@@ -128,6 +130,8 @@ impl Connector for MemorySource {
                     Attribute::new("mail", ValueType::Text),
                     Attribute::new("number", ValueType::Integer),
                     Attribute::new("active", ValueType::Boolean),
+                    Attribute::new("hired", ValueType::Text),
+                    Attribute::new("leaves", ValueType::Text),
                     several,
                     manager,
                     friends,
@@ -301,6 +305,7 @@ impl World {
             also_read: Vec::new(),
             matching: Some(MatchRule { source: Expression::parse("[mail]").unwrap(), target: "login".to_owned() }),
             removal: RemovalRules::default(),
+            lifecycle: None,
             guard: GuardRules {
                 delete: Limit { percent: 50.0, min: 2, max: None },
                 disable: Limit { percent: 50.0, min: 2, max: None },

@@ -59,6 +59,20 @@ pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     in_utc(local, offset)
 }
 
+/// Reads a text that names a day and nothing more, in any of the forms of [`parse_instant`]. `None` where a time or an
+/// offset follows, or where it is no date.
+#[must_use]
+pub fn parse_day(text: &str) -> Option<NaiveDate> {
+    let text = text.trim();
+    if text.len() > 100 {
+        return None;
+    }
+    let mut reader = Reader { rest: text };
+    reader.weekday();
+    let date = reader.date()?;
+    reader.rest.is_empty().then_some(date)
+}
+
 /// A local time with its offset in minutes.
 pub(crate) fn in_utc(local: NaiveDateTime, offset: i64) -> Option<DateTime<Utc>> {
     let utc = local.checked_sub_signed(TimeDelta::try_minutes(offset)?)?;
@@ -304,6 +318,18 @@ mod tests {
         ];
         for text in none {
             assert_eq!(parse_instant(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_a_date_without_time_and_offset() {
+        let day = NaiveDate::from_ymd_opt(2026, 11, 30);
+        for text in ["2026-11-30", " 11/30/2026 ", "30 November 2026", "Monday, 30 November 2026"] {
+            assert_eq!(parse_day(text), day, "{text}");
+        }
+        for text in ["2026-11-30T00:00", "2026-11-30Z", "2026-11-30 00:00:00", "2026-11-31", "30.11.2026", "", "never"]
+        {
+            assert_eq!(parse_day(text), None, "{text}");
         }
     }
 

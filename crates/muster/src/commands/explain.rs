@@ -56,6 +56,20 @@ fn print(explained: &Explanation) {
         }
     }
     say(format!("rule: {}", explained.decision));
+    if !explained.dates.is_empty() {
+        say("dates:");
+    }
+    for date in &explained.dates {
+        let inputs: Vec<String> = date.inputs.iter().map(|(name, value)| format!("[{name}] = {value}")).collect();
+        let inputs = if inputs.is_empty() { String::new() } else { format!("  where {}", inputs.join(", ")) };
+        let at = match (&date.problem, date.at) {
+            (Some(problem), _) => problem.clone(),
+            (None, Some(at)) => time(at),
+            (None, None) => "no date, so no bound".to_owned(),
+        };
+        say(format!("  {} ← {}{inputs}", date.name, date.expression));
+        say(format!("      {at}"));
+    }
     say("mappings:");
     for mapping in &explained.mappings {
         let inputs: Vec<String> = mapping.inputs.iter().map(|(name, value)| format!("[{name}] = {value}")).collect();

@@ -205,7 +205,7 @@ fn types_and_bounds() {
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
         &[
-            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"mode\", \"protect\", \"schedule\" and \"scope\"",
+            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"lifecycle\", \"mode\", \"protect\", \"schedule\" and \"scope\"",
         ],
     );
 }
@@ -255,6 +255,39 @@ fn conditions_modes_and_limits() {
             .replace("delete = { percent = 2.5, min = 5, max = 100 }", &format!("{kind} = {{ min = 3, max = 2 }}"));
         let found = messages(&text);
         assert!(found.iter().any(|message| message.contains("min must not be above max")), "{kind}: {found:?}");
+    }
+}
+
+#[test]
+fn lifecycle_dates() {
+    let with = |lines: &str| {
+        SAMPLE.replace("[syncs.staff.map]", &format!("[syncs.staff.lifecycle]\n{lines}\n[syncs.staff.map]"))
+    };
+    let whole = "starts = \"[hired]\"\nends = '[left]'\ncreate_before = \"14d\"\ndelete_after = \"90d\"\n\
+                 time_zone = \"Europe/Berlin\"\nend_day = \"excluded\"";
+    assert_eq!(messages(&with(whole)), [""; 0]);
+    let cases = [
+        ("", "lifecycle: no date stands here; add starts = \"[…]\" or ends = \"[…]\", or remove it"),
+        ("starts = \"[hired\"", "lifecycle.starts: "),
+        ("starts = 5", "lifecycle.starts: expected text, found a whole number; write an expression in quotes"),
+        (
+            "starts = \"[a]\"\ndelete_after = \"1d\"",
+            "lifecycle.delete_after: there is no `ends` that it could be counted from",
+        ),
+        ("ends = \"[a]\"\ncreate_before = \"1d\"", "lifecycle.create_before: there is no `starts` that it could be"),
+        ("ends = \"[a]\"\ndelete_after = \"1w\"", "lifecycle.delete_after: this text does not have the form"),
+        (
+            "ends = \"[a]\"\ntime_zone = \"berlin\"",
+            "time_zone: there is no time zone \"berlin\"; did you mean \"Europe/Berlin\"?",
+        ),
+        ("ends = \"[a]\"\ntime_zone = \"Europe/Berlni\"", "did you mean \"Europe/Berlin\"?"),
+        ("ends = \"[a]\"\ntime_zone = \"Middle-earth/Bree\"", "write a name such as \"Europe/Berlin\""),
+        ("ends = \"[a]\"\nend_day = \"last\"", "lifecycle.end_day: "),
+        ("end = \"[a]\"\nstarts = \"[b]\"", "lifecycle.end: unknown setting; did you mean \"ends\"?"),
+    ];
+    for (lines, expected) in cases {
+        let found = messages(&with(lines));
+        assert!(found.len() == 1 && found[0].contains(expected), "{lines}: {found:?}");
     }
 }
 

@@ -54,6 +54,18 @@ fn everything_that_a_sync_says() {
 }
 
 #[test]
+fn dates_have_defaults() {
+    let lines = "[syncs.staff.lifecycle]\nends = \"[left]\"\ntime_zone = \"Europe/Berlin\"\n[syncs.staff.map]";
+    let text = SAMPLE.replace("[syncs.staff.map]", lines);
+    let settings = settings(&[("muster.toml", &text)], &[]);
+    let dates = settings.sync("staff").unwrap().lifecycle.clone().unwrap();
+    assert_eq!((dates.starts, dates.ends.unwrap().to_string()), (None, "[left]".to_owned()));
+    assert_eq!((dates.create_before, dates.delete_after), (None, None));
+    assert_eq!((dates.time_zone.name(), dates.end_day), ("Europe/Berlin", crate::EndDay::Included));
+    assert!(settings.sync("again").unwrap().lifecycle.is_none());
+}
+
+#[test]
 fn defaults_and_places() {
     let text = "[connections]\n";
     let settings = settings(&[("muster.toml", text)], &[]);

@@ -101,15 +101,32 @@ pub(super) async fn fill_candidates(
 }
 
 pub(super) async fn mark_due(writer: &mut SqliteConnection, sync: SyncId, now: i64) -> Result<u64, StoreError> {
+    const ACTION: &str = "told what is due";
+    let mut transaction = writer.begin().await.doing(ACTION)?;
     let result = sqlx::query(
-        "UPDATE link SET dirty = dirty + 1, due_at = NULL WHERE sync = ? AND due_at IS NOT NULL AND due_at <= ?",
+        "UPDATE link SET dirty = dirty + 1, due_at = NULL, not_before = NULL \
+         WHERE sync = ? AND due_at IS NOT NULL AND due_at <= ?",
     )
     .bind(sync.0)
     .bind(now)
-    .execute(writer)
+    .execute(&mut *transaction)
     .await
-    .doing("told what is due")?;
+    .doing(ACTION)?;
+    if result.rows_affected() > 0 {
+        reached(&mut transaction, now).await?;
+    }
+    transaction.commit().await.doing(ACTION)?;
     Ok(result.rows_affected())
+}
+
+/// Notes up to when due dates were acted upon.
+pub(super) async fn reached(writer: &mut SqliteConnection, time: i64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE store SET clock_reached = ?1 WHERE clock_reached < ?1")
+        .bind(time)
+        .execute(writer)
+        .await
+        .doing("told the time")?;
+    Ok(())
 }
 
 pub(super) async fn retry_parked(writer: &mut SqliteConnection, sync: SyncId) -> Result<u64, StoreError> {

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_service.sql"),
     include_str!("../../migrations/sqlite/0004_sought.sql"),
     include_str!("../../migrations/sqlite/0005_references.sql"),
+    include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
 ];
 
 /// Above this size the whole-file check at start would be felt.

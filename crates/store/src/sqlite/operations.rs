@@ -272,7 +272,7 @@ async fn write_updates(
     write_parked(transaction, sync, updates, now).await
 }
 
-/// What an update writes, apart from the target key and the values.
+/// What an update writes, apart from the target key, the values and the due date, which most people have of their own.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Ending {
     state: i64,
@@ -281,7 +281,6 @@ struct Ending {
     dirty_again: bool,
     attempts: i64,
     not_before: Option<i64>,
-    due_at: Option<i64>,
     has_values: bool,
 }
 
@@ -294,7 +293,6 @@ impl Ending {
             dirty_again: update.dirty_again,
             attempts: update.attempts,
             not_before: update.not_before,
-            due_at: update.due_at,
             has_values: update.written.is_some(),
         }
     }
@@ -308,12 +306,14 @@ async fn write_alike(
     const ACTION: &str = "given link states";
     let mut rows = pack::Rows::new();
     for update in updates {
-        rows.row().number(update.link.0).bytes(update.target_key.as_deref()).bytes(update.written.as_deref());
+        let row = rows.row().number(update.link.0);
+        row.bytes(update.target_key.as_deref()).bytes(update.written.as_deref()).optional_number(update.due_at);
     }
     let (blob, json) = rows.finish();
     sqlx::query(
         "UPDATE link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
-             not_before = ?8, due_at = ?9, target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
+             not_before = ?8, due_at = new.value ->> 5, \
+             target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
          FROM json_each(?2) AS new WHERE link.id = new.value ->> 0",
     )
     .bind(&blob)
@@ -324,7 +324,6 @@ async fn write_alike(
     .bind(i64::from(ending.dirty_again))
     .bind(ending.attempts)
     .bind(ending.not_before)
-    .bind(ending.due_at)
     .execute(&mut **transaction)
     .await
     .doing(ACTION)?;

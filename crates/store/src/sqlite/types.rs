@@ -17,14 +17,15 @@ use crate::records::{
 };
 
 pub(super) async fn facts(readers: &SqlitePool) -> Result<StoreFacts, StoreError> {
-    let row = sqlx::query("SELECT incarnation, created_at, clock_high_water FROM store")
+    let row = sqlx::query("SELECT incarnation, created_at, clock_high_water, clock_reached FROM store")
         .fetch_one(readers)
         .await
         .doing("read")?;
     let incarnation: Vec<u8> = row.try_get(0).doing("read")?;
     let incarnation = Uuid::from_slice(&incarnation).map_err(|_| StoreError::Record { what: "incarnation" })?;
     let (created_at, clock_high_water) = (row.try_get(1).doing("read")?, row.try_get(2).doing("read")?);
-    Ok(StoreFacts { incarnation, created_at, clock_high_water })
+    let clock_reached = row.try_get(3).doing("read")?;
+    Ok(StoreFacts { incarnation, created_at, clock_high_water, clock_reached })
 }
 
 pub(super) async fn renew_incarnation(
