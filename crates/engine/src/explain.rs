@@ -1,8 +1,10 @@
 //! Why an object looks as it does: everything the state knows of one link, and what a cycle would do with it next.
 
+use std::collections::HashSet;
+
 use muster_model::pack::unpack_row;
 use muster_model::{Key, Slot};
-use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
+use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, Owner, QuarantineRecord, Removed};
 use serde::Serialize;
 
 use crate::compile::Input;
@@ -221,7 +223,11 @@ impl Engine {
                     Some([one]) => {
                         let key = one.key.encode();
                         let owners = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
-                        match owners.get(&key).filter(|owner| owner.link != link.id && owner.removed == Removed::No) {
+                        let left = self.left_by_date(prepared, owners.values(), &HashSet::new()).await?;
+                        let holds = |owner: &&Owner| {
+                            owner.link != link.id && owner.removed == Removed::No && !left.contains(&owner.link)
+                        };
+                        match owners.get(&key).filter(holds) {
                             Some(_) => format!(
                                 "the target object {} has {name} {value} and belongs to another source object already",
                                 one.key

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use muster_model::pack::pack_row;
+use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Once, Row, Slot, Value};
-use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind, Removed};
+use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind, Owner, Removed};
 
 use crate::apply::Sent;
 use crate::compile::{Compiled, Matching};
@@ -139,6 +139,7 @@ impl Engine {
         } else {
             self.store.owners(prepared.target.id, &keys).await?
         };
+        let left = self.left_by_date(prepared, owners.values(), &progress.open).await?;
         let mut claimed: HashSet<Vec<u8>> = HashSet::new();
         for ((value, candidate), mut objects) in asked.into_iter().zip(found) {
             let refusal = match objects.as_slice() {
@@ -155,9 +156,11 @@ impl Engine {
                 [one] => {
                     let key = one.key.encode();
                     // Whoever comes back under a new anchor gets what the former one had.
-                    let owned = owners
-                        .get(&key)
-                        .is_some_and(|owner| owner.link != candidate.link.id && owner.removed == Removed::No);
+                    let owned = owners.get(&key).is_some_and(|owner| {
+                        owner.link != candidate.link.id
+                            && owner.removed == Removed::No
+                            && !(candidate.may_create && left.contains(&owner.link))
+                    });
                     if compiled.protects(&one.row) && !compiled.rules.protect.is_empty() {
                         Some((PROTECTED, reason(compiled, OperationKind::Update).message))
                     } else if owned || !claimed.insert(key) {
@@ -198,6 +201,35 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Those owners of target objects whose end has passed, and for which nothing is being written now. Many sources
+    /// keep the former record of a person who is hired again.
+    pub(crate) async fn left_by_date(
+        &self,
+        prepared: &Prepared,
+        owners: impl Iterator<Item = &Owner>,
+        open: &HashSet<LinkId>,
+    ) -> Result<HashSet<LinkId>, EngineError> {
+        let Some(lifecycle) = &prepared.compiled.lifecycle else { return Ok(HashSet::new()) };
+        let links: Vec<LinkId> = owners.filter(|owner| owner.sync == prepared.sync).map(|owner| owner.link).collect();
+        let mut left = HashSet::new();
+        if links.is_empty() {
+            return Ok(left);
+        }
+        for link in self.store.links(&links).await? {
+            let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
+            let now = self.clock.lifecycle();
+            if !lifecycle.window(&source).has_ended(now) || open.contains(&link.id) {
+                continue;
+            }
+            let wanted = evaluate(&prepared.compiled, &prepared.layout, &link, now)?.wanted;
+            // What is guarded leaves at the end of a cycle only.
+            if matches!(wanted, Wanted::Nothing(_)) || !guarded_changes(prepared, &link, &wanted)?.is_empty() {
+                left.insert(link.id);
+            }
+        }
+        Ok(left)
     }
 
     pub(crate) async fn find(

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt as _;
 use muster_connector::Expired;
 use muster_connector::page::Removal;
+use muster_expression::Expression;
 use muster_model::{Key, Slot, Value};
 use muster_store::Store as _;
 
 use super::world::{DAY, Fault, KILLED, World};
-use crate::rules::Limit;
-use crate::{CommitPoint, CycleOptions, EngineError, Report};
+use crate::rules::{EndDay, LifecycleRules, Limit};
+use crate::{Clock as _, CommitPoint, CycleOptions, EngineError, Report};
 
 /// Histories in an ordinary test run; `cargo xtask chaos` tries more.
 const SEEDS: u64 = 40;
@@ -20,7 +22,7 @@ const SEEDS: u64 = 40;
 const BEFORE: &str = "Was there before";
 
 /// Cycles after which everything must have come to rest.
-const REST: usize = 12;
+const REST: usize = 16;
 
 /// Numbers that follow from a seed (splitmix64).
 pub(super) struct Dice(pub(super) u64);
@@ -57,6 +59,30 @@ struct Person {
     name: String,
     active: bool,
     removed: Option<Removal>,
+    /// From when until when there is access.
+    hired: Option<i64>,
+    leaves: Option<i64>,
+    /// The former record of somebody who was hired again.
+    is_former: bool,
+}
+
+impl Person {
+    fn new(mail: String, name: String) -> Self {
+        Self { mail, name, active: true, removed: None, hired: None, leaves: None, is_former: false }
+    }
+
+    fn has_left(&self, now: i64) -> bool {
+        self.leaves.is_some_and(|end| end <= now)
+    }
+
+    fn has_access(&self, now: i64) -> bool {
+        self.active && !self.has_left(now) && self.hired.is_none_or(|start| start <= now)
+    }
+}
+
+fn date(time: Option<i64>) -> Slot {
+    let Some(time) = time else { return Slot::Null };
+    Slot::text(&DateTime::from_timestamp_millis(time).unwrap().to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 struct History {
@@ -81,6 +107,16 @@ impl History {
         world.rules.guard.missing = open;
         world.merged_together = if dice.one_in(2) { 1 } else { 4_000 };
         world.blind_after = if dice.one_in(3) { 500 } else { 1 };
+        let mut some = |days: i64| if dice.one_in(2) { Some(days * DAY) } else { None };
+        let (create_before, delete_after) = (some(5), some(10));
+        world.rules.lifecycle = Some(LifecycleRules {
+            starts: Expression::parse("[hired]").ok(),
+            ends: Expression::parse("[leaves]").ok(),
+            create_before,
+            delete_after,
+            time_zone: chrono_tz::Tz::UTC,
+            end_day: EndDay::Included,
+        });
         Self { seed, dice, world, people: BTreeMap::new(), foreign: Vec::new(), story: Vec::new(), next: 0 }
     }
 
@@ -105,11 +141,11 @@ impl History {
         let name = format!("N{number}");
         self.tell(format!("{id} joins with {mail}"));
         self.world.source.person(&id, &name, &mail);
-        self.people.insert(id, Person { mail, name, active: true, removed: None });
+        self.people.insert(id, Person::new(mail, name));
     }
 
     fn change(&mut self) {
-        let live = self.ids(|person| person.removed.is_none());
+        let live = self.ids(|person| person.removed.is_none() && !person.is_former);
         let Some(id) = self.dice.pick(&live).cloned() else { return self.join(None) };
         let number = self.number();
         let person = self.people.get_mut(&id).unwrap();
@@ -154,14 +190,47 @@ impl History {
         self.tell(told);
     }
 
+    /// A start or an end is set, moved or taken away.
+    fn redate(&mut self) {
+        let live = self.ids(|person| person.removed.is_none() && !person.is_former);
+        let Some(id) = self.dice.pick(&live).cloned() else { return self.join(None) };
+        let now = self.world.clock.now();
+        let days = i64::try_from(self.dice.below(40)).unwrap() - 15;
+        let time = if self.dice.one_in(4) { None } else { Some(now + days * DAY) };
+        let is_start = self.dice.one_in(2);
+        let attribute = if is_start { "hired" } else { "leaves" };
+        if self.dice.one_in(8) {
+            // Nothing to go by, until all is well again.
+            self.world.source.set(&id, attribute, Slot::text("soon"));
+            return self.tell(format!("{id} has no date in {attribute}"));
+        }
+        let person = self.people.get_mut(&id).unwrap();
+        *if is_start { &mut person.hired } else { &mut person.leaves } = time;
+        self.world.source.set(&id, attribute, date(time));
+        self.tell(format!("{id} has {attribute} {:?} days from now", time.map(|_| days)));
+    }
+
+    /// A leaver by date is hired again under another id, and the former record stays.
+    fn hire_again(&mut self) {
+        let now = self.world.clock.now();
+        let left = self.ids(|person| person.removed.is_none() && !person.is_former && person.has_left(now));
+        let Some(id) = self.dice.pick(&left).cloned() else { return self.redate() };
+        let former = self.people.get_mut(&id).unwrap();
+        former.is_former = true;
+        let (mail, end) = (former.mail.clone(), date(former.leaves));
+        self.world.source.set(&id, "mail", Slot::text(&mail));
+        self.world.source.set(&id, "leaves", end);
+        self.tell(format!("{id} is hired again, and the former record stays"));
+        self.join(Some(mail));
+    }
+
     /// A removed person comes back, with the same id or, rehired, with another one.
     fn come_back(&mut self) {
         let soft = self.ids(|person| person.removed == Some(Removal::Soft));
         if let Some(id) = self.dice.pick(&soft).cloned() {
             let person = self.people.get_mut(&id).unwrap();
-            person.removed = None;
-            person.active = true;
             let (name, mail) = (person.name.clone(), person.mail.clone());
+            *person = Person::new(mail.clone(), name.clone());
             self.world.source.person(&id, &name, &mail);
             return self.tell(format!("{id} is restored"));
         }
@@ -269,6 +338,14 @@ impl History {
         self.check(logins.len() == rows.len(), "no login is there twice");
     }
 
+    /// A cycle while nothing goes wrong.
+    async fn undisturbed(&self) -> Report {
+        let engine = self.world.engine().await;
+        let ended = engine.cycle(&self.world.rules, &CycleOptions::default()).await;
+        self.check(ended.is_ok(), &format!("an undisturbed cycle ends well: {ended:?}"));
+        ended.unwrap()
+    }
+
     /// Everything that went wrong is over: the target must come to equal the mapped source, and rest.
     async fn settle(&mut self) {
         *self.world.killer.0.lock().unwrap() = None;
@@ -278,13 +355,14 @@ impl History {
             let person = self.people.get(&id).unwrap();
             self.world.source.set(&id, "name", Slot::text(&person.name));
             self.world.source.set(&id, "mail", Slot::text(&person.mail));
+            self.world.source.set(&id, "hired", date(person.hired));
+            self.world.source.set(&id, "leaves", date(person.leaves));
         }
         self.tell("all is well again".to_owned());
         for _ in 0..REST {
             // Longer than any pause between attempts.
             self.world.wait(2 * 3_600_000);
-            let engine = self.world.engine().await;
-            let report = engine.cycle(&self.world.rules, &CycleOptions::default()).await.unwrap();
+            let report = self.undisturbed().await;
             self.tell(format!("then {:?}", super::world::numbers(&report)));
             if super::world::numbers(&report) == [0; 11] {
                 return;
@@ -303,11 +381,20 @@ impl History {
         let rows: BTreeMap<String, (String, bool)> =
             self.world.target.people().into_iter().map(|(login, name, on)| (login, (name, on))).collect();
         let mut expected: BTreeSet<String> = self.foreign.iter().map(|(key, _)| self.login(*key)).collect();
-        for person in self.people.values().filter(|person| person.removed.is_none()) {
-            expected.insert(person.mail.clone());
+        let now = self.world.clock.now();
+        let before = self.world.rules.lifecycle.as_ref().and_then(|dates| dates.create_before).unwrap_or(i64::MAX);
+        for person in self.people.values().filter(|person| person.removed.is_none() && !person.is_former) {
             let found = rows.get(&person.mail);
+            let is_far_off = person.hired.is_some_and(|start| start.saturating_sub(before) > now);
+            if person.has_left(now) || is_far_off {
+                // There or not, by what was before; without access at any rate.
+                let is_off = found.is_none_or(|(_, enabled)| !enabled);
+                self.check(is_off, &format!("{} has no access outside its dates, and not {found:?}", person.mail));
+                continue;
+            }
+            expected.insert(person.mail.clone());
             self.check(
-                found == Some(&(person.name.clone(), person.active)),
+                found == Some(&(person.name.clone(), person.has_access(now))),
                 &format!("{} is at the target as at the source, and not {found:?}", person.mail),
             );
         }
@@ -324,14 +411,35 @@ impl History {
     }
 }
 
+impl History {
+    /// The next dates come, one after the other, and nothing else: each is kept at its moment, by one cycle.
+    async fn keeps_dates(&mut self) {
+        for _ in 0..3 {
+            let now = self.world.clock.now();
+            let live = self.people.values().filter(|person| person.removed.is_none() && !person.is_former);
+            let next = live.flat_map(|person| [person.hired, person.leaves]).flatten().filter(|time| *time > now).min();
+            let Some(next) = next else { return };
+            for time in [next - 1, next] {
+                self.world.wait((time - self.world.clock.now()).max(0));
+                let report = self.undisturbed().await;
+                self.tell(format!("{} until a date: {:?}", next - time, super::world::numbers(&report)));
+                self.invariants();
+                self.equals_the_model();
+            }
+        }
+    }
+}
+
 async fn history(seed: u64) {
     let mut history = History::new(seed);
     for _ in 0..3 + history.dice.below(10) {
         for _ in 0..history.dice.below(7) {
-            match history.dice.below(10) {
+            match history.dice.below(13) {
                 0..=2 => history.join(None),
                 3 => history.come_back(),
                 4 => history.foreign(),
+                5 | 6 => history.redate(),
+                7 => history.hire_again(),
                 _ => history.change(),
             }
         }
@@ -357,6 +465,7 @@ async fn history(seed: u64) {
         history
             .check(super::world::numbers(&report) == [0; 11], &format!("{options:?} finds nothing to do: {report:?}"));
     }
+    history.keeps_dates().await;
 }
 
 pub(super) fn given(name: &str, default: u64) -> u64 {

@@ -397,6 +397,26 @@ async fn a_great_leap_of_the_clock_brings_no_date_about() {
 }
 
 #[tokio::test]
+async fn whoever_is_hired_again_under_another_key_gets_the_former_object() {
+    let world = world(rules());
+    date(&world, "a", "leaves", DAY);
+    world.cycle().await.unwrap();
+    // Twice the same person, while the former record still counts.
+    world.source.person("c", "Anna", "anna@x");
+    assert_eq!(world.cycle().await.unwrap().parked, 1);
+    world.wait(DAY);
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.created, report.adopted, report.disabled, report.parked), (0, 1, 0, 0), "{report:?}");
+    assert_eq!(enabled(&world), of(&[("anna@x", true), ("bo@x", true)]));
+    // The former record wants nothing of it any more.
+    for name in ["Former", "Formerly"] {
+        world.source.set("a", "name", Slot::text(name));
+        assert_eq!(numbers(&world.cycle().await.unwrap()), [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
+    assert_eq!(enabled(&world), of(&[("anna@x", true), ("bo@x", true)]));
+}
+
+#[tokio::test]
 async fn a_person_who_is_disabled_at_the_source_is_not_enabled_by_a_date() {
     let world = world(rules());
     date(&world, "a", "hired", DAY);

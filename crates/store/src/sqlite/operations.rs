@@ -1,6 +1,6 @@
 //! Batches on their way, and what becomes of links when outcomes are known.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
@@ -145,7 +145,7 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
     Ok(Opened { batch, withdrawn: withdrawn.into_iter().map(|member| member.link).collect() })
 }
 
-/// The links that a person decided over, with the revisions as of which. They are few.
+/// The links that a person decided over, or whose object became another link's, with the revisions as of which. They are few.
 async fn decided(transaction: &mut Transaction<'_, Sqlite>, sync: SyncId) -> Result<HashMap<i64, i64>, StoreError> {
     let rows = sqlx::query("SELECT id, decided FROM link WHERE sync = ? AND decided > 0")
         .bind(sync.0)
@@ -249,7 +249,12 @@ async fn write_updates(
         return Ok(());
     }
     let decided = decided(transaction, sync).await?;
-    let outdated = |update: &LinkUpdate| decided.get(&update.link.0).is_some_and(|at| *at > update.seen);
+    let fresh: HashSet<&[u8]> = updates.iter().filter(|update| update.fresh_key).filter_map(key_of).collect();
+    // What was computed before a person decided, or before the object became another link's, counts no more.
+    let outdated = |update: &LinkUpdate| {
+        decided.get(&update.link.0).is_some_and(|at| *at > update.seen)
+            || (!update.fresh_key && key_of(update).is_some_and(|key| fresh.contains(key)))
+    };
     let standing: Vec<LinkUpdate>;
     let updates = if updates.iter().any(outdated) {
         standing = updates.iter().filter(|update| !outdated(update)).cloned().collect();
@@ -270,6 +275,10 @@ async fn write_updates(
     }
     holds::spend(transaction, sync, updates).await?;
     write_parked(transaction, sync, updates, now).await
+}
+
+fn key_of(update: &LinkUpdate) -> Option<&[u8]> {
+    update.target_key.as_deref()
 }
 
 /// What an update writes, apart from the target key, the values and the due date, which most people have of their own.
@@ -343,7 +352,7 @@ async fn write_alike(
 }
 
 /// A key that the target assigned just now cannot belong to another object any more (row numbers come back
-/// after a deletion), so a link that still claims it has lost its target object.
+/// after a deletion), so a link that still claims it has lost its target object, and nothing computed before counts.
 async fn release_stale_keys(
     transaction: &mut Transaction<'_, Sqlite>,
     sync: SyncId,
@@ -355,7 +364,7 @@ async fn release_stale_keys(
         return Ok(());
     }
     let stale = sqlx::query(
-        "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1 \
+        "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1, decided = dirty + 1 \
          WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND target_key IS NOT NULL \
          AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2)) RETURNING id, object",
     )
