@@ -298,3 +298,40 @@ async fn a_pause_is_shown_with_its_end_and_keeps_only_the_target_from_changing()
     assert!(!program.ok(&["status"]).contains("staff: paused"));
     assert_eq!(counts(&program.sync(&["staff"])), "1 updated");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leave_date_disables_shows_why_and_is_undone_by_the_source_alone() {
+    let (program, sandbox) = configured(20).await;
+    let dates = "[syncs.staff.lifecycle]\nstarts = \"[employeeHireDate]\"\nends = \"[employeeLeaveDateTime]\"\n";
+    program.write("muster.toml", &format!("{}{APP}{SYNC}{dates}", entra(&sandbox.facts())));
+    program.sync(&["staff"]);
+    let (id, login) = staff(&sandbox).remove(0);
+    let leaves = |date: Value| {
+        sandbox.directory().patch_user(&id, &json!({ "employeeLeaveDateTime": date })).unwrap();
+    };
+    let is_active = async || {
+        let rows = execute(&program, &format!("SELECT is_active FROM app_user WHERE login = '{login}'")).await;
+        rows[0][0] == "1"
+    };
+    leaves(json!("2099-12-31T00:00:00Z"));
+    assert_eq!(counts(&program.sync(&["staff"])), "1 unchanged");
+    let explained = program.ok(&["explain", "staff", &id]);
+    assert!(
+        explained.contains("ends \u{2190} [employeeLeaveDateTime]  where [employeeLeaveDateTime] = 2099-12-31"),
+        "{explained}"
+    );
+    assert!(explained.contains("looked at again by itself: 2099-12-31"), "{explained}");
+
+    leaves(json!("2024-12-31T00:00:00Z"));
+    let plan = document(&program, &["plan", "staff"]);
+    assert_eq!((plan["report"]["disabled"].as_u64(), is_active().await), (Some(1), true), "{plan}");
+    assert_eq!(counts(&program.sync(&["staff"])), "1 disabled");
+    assert_eq!(counts(&program.sync(&["staff"])), "");
+    assert!(!is_active().await);
+    let explained = program.ok(&["explain", "staff", &id]);
+    assert!(explained.contains("rule: the end has passed: no access (syncs.staff.lifecycle.ends)"), "{explained}");
+
+    leaves(Value::Null);
+    assert_eq!(counts(&program.sync(&["staff"])), "1 enabled");
+    assert!(is_active().await);
+}

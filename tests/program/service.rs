@@ -253,3 +253,30 @@ async fn a_supervisor_is_told_and_a_changed_configuration_taken_over() {
         last = hear();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leave_date_wakes_a_sync_by_itself() {
+    let (program, sandbox) = configured(&["app"]).await;
+    let text = std::fs::read_to_string(program.path("muster.toml")).unwrap();
+    // Nothing but the date brings about a cycle.
+    let text = text.replace("every = \"1s\"", "every = \"12h\"");
+    program.write("muster.toml", &format!("{text}[syncs.app.lifecycle]\nends = \"[employeeLeaveDateTime]\"\n"));
+    let users = sandbox.directory().users();
+    let stays = |user: &&Value| user["accountEnabled"] == json!(true) && user["employeeLeaveDateTime"].is_null();
+    let leaver = users.iter().find(stays).unwrap()["id"].as_str().unwrap();
+    let mut service = Running::start(&program, "log").await;
+    let created = "muster_operations_total{sync=\"app\",kind=\"create\"}";
+    service.until("the first cycle is over", async |service| service.measured(created) > 0.0).await;
+    let off = "SELECT count(*) FROM app_user WHERE NOT is_active";
+    let before = number(&program, "app.db", off).await;
+    let end = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
+    let end_text = end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    sandbox.directory().patch_user(leaver, &json!({ "employeeLeaveDateTime": end_text })).unwrap();
+    // The date is read with the cycle that this asks for, and nothing else is asked for afterwards.
+    program.ok(&["resume", "app"]);
+    service.until("the leaver is disabled", async |_| number(&program, "app.db", off).await == before + 1).await;
+    assert!(chrono::Utc::now().timestamp() >= end.timestamp(), "before the date");
+    let disabled = "muster_operations_total{sync=\"app\",kind=\"disable\"}";
+    service.until("it is counted", async |service| service.measured(disabled) > 0.0).await;
+    assert_eq!(service.measured(disabled), 1.0);
+}

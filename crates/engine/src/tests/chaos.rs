@@ -213,7 +213,11 @@ impl History {
     /// A leaver by date is hired again under another id, and the former record stays.
     fn hire_again(&mut self) {
         let now = self.world.clock.now();
-        let left = self.ids(|person| person.removed.is_none() && !person.is_former && person.has_left(now));
+        // Whose own row does not have the mail yet could not have it beside another one.
+        let logins: BTreeSet<String> = self.world.target.people().into_iter().map(|(login, _, _)| login).collect();
+        let left = self.ids(|person| {
+            person.removed.is_none() && !person.is_former && person.has_left(now) && logins.contains(&person.mail)
+        });
         let Some(id) = self.dice.pick(&left).cloned() else { return self.redate() };
         let former = self.people.get_mut(&id).unwrap();
         former.is_former = true;
