@@ -91,7 +91,7 @@ pub(crate) fn bound(input: Option<&Input>, source: &Row, of_day: impl Fn(NaiveDa
                 Err(failure) => return Bound::Unreadable(failure.problem),
             }
         }
-        Some(Input::Enabled | Input::None) | None => Slot::Null,
+        Some(Input::Reference(_) | Input::Enabled | Input::None) | None => Slot::Null,
     };
     let value = match slot {
         Slot::Unknown | Slot::Null => return Bound::Open,

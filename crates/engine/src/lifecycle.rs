@@ -64,7 +64,11 @@ pub(crate) fn by_dates(
                     }
                     _ => format!("lifecycle.{name}: {problem}"),
                 };
-                return Err(Box::new(Evaluation { wanted: park(kind, UNREADABLE, None, message), due_at, present: None }));
+                return Err(Box::new(Evaluation {
+                    wanted: park(kind, UNREADABLE, None, message),
+                    due_at,
+                    present: None,
+                }));
             }
             if deletion.is_some_and(|time| now >= time) {
                 return Ok(Plan { action: Action::Delete, due_at: None });
