@@ -60,7 +60,8 @@ impl Writing<'_> {
         let statement = match group.verb {
             Verb::RemoveValues => {
                 sql!(
-                    "DELETE FROM {name} AS c WHERE EXISTS (SELECT 1 FROM {stage} AS s WHERE s.g = {number} AND {same})"
+                    "DELETE FROM {name} WHERE ({columns}) IN \
+                 (SELECT {staged_keys}, s.{staged} FROM {stage} AS s WHERE s.g = {number})"
                 )
             }
             _ => {

@@ -105,7 +105,7 @@ impl Importer {
         let (connector, pages) = (Arc::clone(&side.connector), mpsc::channel(1).1);
         let mut reading = Reading { connector, request, starts_full, task: JoinSet::new(), pages };
         let all_new = !self.store.has_objects(side.id).await?;
-        let mut unmerged = Pages { entries: Vec::new(), all_new, references };
+        let mut unmerged = Pages { entries: Vec::new(), weight: 0, all_new, references };
         let mut cursors = HashSet::new();
         let mut entries = 0;
         let mut restarts = 0;
@@ -155,8 +155,10 @@ impl Importer {
                         // Nothing new at all: not even the state is written.
                         return Ok(entries);
                     }
+                    // A group may bring a thousand members along.
+                    unmerged.weight += page.entries.iter().map(|entry| 1 + entry.edges.len()).sum::<usize>();
                     unmerged.entries.extend(page.entries);
-                    if done || unmerged.entries.len() >= self.merged_together {
+                    if done || unmerged.weight >= self.merged_together {
                         self.commit(&standing, &mut unmerged, done).await?;
                     }
                     if done {
@@ -185,6 +187,7 @@ impl Importer {
     /// Merges pages and commits them with the round's standing after them.
     async fn commit(&mut self, standing: &SourceType, pages: &mut Pages, done: bool) -> Result<(), EngineError> {
         let entries = std::mem::take(&mut pages.entries);
+        pages.weight = 0;
         let full = (standing.round == Round::Full).then_some(standing.generation);
         let ends_full = done && full.is_some();
         let context =
@@ -236,6 +239,8 @@ fn anchors(entries: &[Entry]) -> Vec<Vec<u8>> {
 /// Pages that are here and not merged yet.
 struct Pages {
     entries: Vec<Entry>,
+    /// Entries and references.
+    weight: usize,
     /// No object of the type was stored, so that looking for them would be in vain.
     all_new: bool,
     references: Vec<Option<ReferenceAttribute>>,
