@@ -4,6 +4,7 @@ mod bench;
 mod chaos;
 mod connectors;
 mod expressions;
+mod fuzz;
 mod generate;
 mod reference;
 
@@ -26,6 +27,10 @@ cargo xtask expressions
 cargo xtask chaos [--seeds NUMBER] [--first SEED]
     random histories, faults and kills against a model that knows nothing of the engine, 500 without
     a number; a seed that fails is named with the command that replays it
+
+cargo xtask fuzz [--seconds NUMBER] [--seed NUMBER] [--count NUMBER] [--target NAME]
+    inputs that nobody would write, 30 seconds for each target without a number; an input that does harm is
+    named with the command that replays it
 ";
 
 fn main() -> anyhow::Result<()> {
@@ -51,7 +56,25 @@ fn main() -> anyhow::Result<()> {
             }
             chaos::run(first, seeds)
         }
+        ["fuzz", options @ ..] => fuzzed(options, &mut output),
         [] | ["help" | "--help" | "-h"] => Ok(output.write_all(USAGE.as_bytes())?),
         other => bail!("unknown task {:?}\n\n{USAGE}", other.join(" ")),
     }
+}
+
+fn fuzzed(options: &[&str], output: &mut dyn std::io::Write) -> anyhow::Result<()> {
+    let mut wanted = fuzz::Options { time: std::time::Duration::from_secs(30), seed: 1, count: u64::MAX, target: None };
+    for option in options.chunks(2) {
+        match option {
+            ["--seconds", number] => wanted.time = std::time::Duration::from_secs(number.parse()?),
+            ["--seed", number] => wanted.seed = number.parse()?,
+            ["--count", number] => wanted.count = number.parse()?,
+            ["--target", name] => wanted.target = Some((*name).to_owned()),
+            other => bail!("unknown option {:?}\n\n{USAGE}", other.join(" ")),
+        }
+    }
+    for (target, tried) in fuzz::run(&wanted)? {
+        writeln!(output, "{target}: {tried} inputs did no harm")?;
+    }
+    Ok(())
 }

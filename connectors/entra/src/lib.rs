@@ -33,4 +33,6 @@ pub use config::{
     CertificateSettings, Cloud, EntraSettings, ExtensionType, ManagedIdentityHost, ManagedIdentitySettings, Timeout,
 };
 pub use connector::{EntraKind, connect};
+#[doc(hidden)]
+pub use decode::examine_page;
 pub use environment::{Environment, SystemEnvironment};
