@@ -8,6 +8,7 @@ mod expression;
 mod groups;
 mod guard;
 mod host_faults;
+mod http_faults;
 mod init;
 mod kills;
 mod messages;

@@ -1,8 +1,8 @@
-//! Real servers in temporary folders, and a TCP proxy with faults between a program and its server.
+//! Real servers in temporary folders, and proxies with faults between a program and its server.
 //!
 //! For tests only, and only on Unix: whatever goes wrong here ends the test with a message that says what to do.
 //! Nothing outside the temporary folder is touched, no service of the machine is used, and nothing stays behind
-//! after a test that passed. Start reading at [`postgres::Postgres`] and [`proxy::Proxy`].
+//! after a test that passed. Start reading at [`postgres::Postgres`], [`proxy::Proxy`] (bytes) and [`http_proxy::HttpProxy`] (requests).
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 )]
 
 pub mod certificates;
+pub mod http_proxy;
 pub mod postgres;
 pub mod proxy;
 
@@ -21,5 +22,6 @@ mod folder;
 mod process;
 
 pub use certificates::Authority;
+pub use http_proxy::{Action, HttpProxy, Rule};
 pub use postgres::{NULL, Postgres};
 pub use proxy::{Fault, Proxy};
