@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use muster_model::{
-    Anchor, AssignedBy, Attribute, CaseRule, Changes, Enabling, Multiplicity, ObjectType, Precision, Schema,
+    Anchor, AssignedBy, Attribute, CaseRule, Changes, Enabling, Inverse, Multiplicity, ObjectType, Precision, Schema,
     SourceCapabilities, ValueType,
 };
 
@@ -117,6 +117,9 @@ impl Spec {
                 (GROUP, "members") => vec![USER.to_owned(), GROUP.to_owned()],
                 _ => vec![USER.to_owned()],
             };
+            // As Graph calls it at users and groups.
+            attribute.inverse = ((object_type, self.name) == (GROUP, "members"))
+                .then(|| Inverse { attribute: "memberOf".to_owned(), called_by: "displayName".to_owned() });
         }
         attribute
     }

@@ -8,6 +8,7 @@ use muster_model::{AssignedBy, Attribute, Multiplicity, ObjectType, Once, Schema
 
 use crate::convert::{convertible, fit_computed};
 use crate::dates::Lifecycle;
+use crate::groups::ScopeGroups;
 use crate::lifecycle;
 use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
@@ -113,6 +114,7 @@ pub fn compile(
     target: &Schema,
 ) -> Result<(Compiled, Vec<RuleFinding>), Vec<RuleFinding>> {
     let mut findings = Findings { sync: rules.name.clone(), list: Vec::new() };
+    let source_schema = source;
     let source_type = find_type(&mut findings, "from", &rules.source_connection, source, &rules.source_type);
     let target_type = find_type(&mut findings, "to", &rules.target_connection, target, &rules.target_type);
     let (Some(source), Some(target)) = (source_type, target_type) else { return Err(findings.list) };
@@ -126,7 +128,8 @@ pub fn compile(
         return Err(findings.list);
     };
     let (source_attributes, columns, many) = (Vec::new(), Vec::new(), Vec::new());
-    let mut compiler = Compiler { rules, source, target, findings, source_attributes, columns, many };
+    let (schema, groups) = (source_schema, None);
+    let mut compiler = Compiler { rules, schema, source, target, findings, source_attributes, columns, many, groups };
     compiler.mappings();
     let enabling = compiler.enabling();
     let matching = compiler.matching();
@@ -238,6 +241,9 @@ pub(crate) struct Compiler<'a> {
     pub(crate) source_attributes: Vec<String>,
     pub(crate) columns: Vec<Column>,
     pub(crate) many: Vec<ManyColumn>,
+    pub(crate) schema: &'a Schema,
+    /// The groups that the scope names.
+    pub(crate) groups: Option<ScopeGroups>,
 }
 
 impl Compiler<'_> {

@@ -266,6 +266,7 @@ impl Engine {
             self.importer(&prepared.source, None).run(options.full).await?;
         }
         let open = self.resolve_open_batches(prepared, report).await?;
+        self.read_groups(prepared, options.full, report).await?;
         while self.store.fill_candidates(prepared.sync, FILL).await? {
             self.observer.passed(CommitPoint::CandidatesFilled);
             self.stop.check()?;

@@ -57,6 +57,22 @@ pub enum EngineError {
         /// The key asked for.
         key: String,
     },
+    /// A group that a scope names is not there, or not the only one of that name.
+    #[error(
+        "sync {sync:?}: {} {kind} is called {named:?}, which its scope asks for; nothing was evaluated, so that nobody \
+         falls out of scope by it",
+        if *many == 0 { "no".to_owned() } else { many.to_string() }
+    )]
+    ScopeGroup {
+        /// The sync.
+        sync: String,
+        /// The groups' object type.
+        kind: String,
+        /// What the scope asks for.
+        named: String,
+        /// How many are called so.
+        many: usize,
+    },
     /// The process is ending.
     #[error("stopped before the end; the next run goes on from here")]
     Stopped,
@@ -112,6 +128,7 @@ impl EngineError {
             | Self::NoConnection(_)
             | Self::OtherSystem { .. }
             | Self::NoObject { .. }
+            | Self::ScopeGroup { .. }
             | Self::Store(StoreError::OtherTypes { .. })
             | Self::Connection { source: ConnectorError::Configuration { .. }, .. } => ErrorClass::Configuration,
             Self::Connection { source: ConnectorError::Credentials { .. }, .. } => ErrorClass::Credentials,

@@ -9,6 +9,7 @@ use crate::computed::{FAILED, Subject, flow};
 use crate::lifecycle::by_dates;
 use crate::references::referred;
 use crate::rules::{Removal, When};
+use crate::scope::Scoped;
 
 /// The persistent ids of the compiled rules' attributes.
 #[derive(Debug, Clone)]
@@ -102,7 +103,7 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         Some(packed) => unpack_row(&layout.target, packed)?,
         None => Row::unknown(layout.target.len()),
     };
-    if link.removed == Removed::No && compiled.scope.includes(&source).is_none() {
+    if link.removed == Removed::No && in_scope(compiled, link, &source).is_none() {
         return Ok(Evaluation { wanted: Wanted::NotYet, due_at: None, present: None });
     }
     let plan = match by_dates(compiled, link, &source, &written, now, removal(compiled, link, &source, now)) {
@@ -127,6 +128,11 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         }
     };
     Ok(Evaluation { wanted, due_at: plan.due_at, present })
+}
+
+/// Whether a link's source object belongs to the sync; nothing where that is not known yet.
+pub(crate) fn in_scope(compiled: &Compiled, link: &LinkView, source: &Row) -> Option<bool> {
+    compiled.scope.includes(Scoped { source, member_of: link.member_of.as_deref() })
 }
 
 /// What is to become of a link's target object.
@@ -160,7 +166,7 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
     let disabled =
         compiled.source_enabling.is_some_and(|position| *source.slot(position) == Slot::One(Value::Boolean(false)));
     match link.removed {
-        Removed::No if compiled.scope.includes(source) == Some(false) => match rules.out_of_scope.unwrap_or(default) {
+        Removed::No if in_scope(compiled, link, source) == Some(false) => match rules.out_of_scope.unwrap_or(default) {
             // A leaver loses access wherever the account is.
             Removal::Keep if disabled && rules.disabled.unwrap_or(default) != Removal::Keep => now_and(disable()),
             Removal::Keep => now_and(Action::Leave),

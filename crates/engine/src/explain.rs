@@ -11,12 +11,13 @@ use crate::compile::Input;
 use crate::computed::{Subject, flow};
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::evaluate::{Evaluation, Wanted, evaluate};
+use crate::evaluate::{Evaluation, Wanted, evaluate, in_scope};
 use crate::guard::{guarded_changes, short_digest};
 use crate::lifecycle::ExplainedDate;
 use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
 use crate::scope::ExplainedCondition;
+use crate::scope::Scoped;
 use crate::takeover::shown_slot;
 use crate::ties::Lack;
 
@@ -106,7 +107,7 @@ impl Engine {
         let prepared = self.prepare(rules, false).await?;
         let link = self.named(&prepared, named).await?;
         let link = self
-            .with_referred(&prepared, vec![link])
+            .with_referred(&prepared, self.with_groups(&prepared, vec![link]).await?)
             .await?
             .pop()
             .ok_or_else(|| EngineError::NoObject { key: named.to_owned() })?;
@@ -149,7 +150,10 @@ impl Engine {
                 mappings
             },
             scope: match &link.source {
-                Some(packed) => prepared.compiled.explain_scope(&unpack_row(&prepared.layout.source, packed)?),
+                Some(packed) => {
+                    let source = &unpack_row(&prepared.layout.source, packed)?;
+                    prepared.compiled.explain_scope(Scoped { source, member_of: link.member_of.as_deref() })
+                }
                 None => Vec::new(),
             },
             dates,
@@ -436,7 +440,7 @@ fn decision(prepared: &Prepared, link: &LinkView, access: Option<String>) -> Res
     Ok(match link.removed {
         Removed::No => {
             let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
-            if compiled.scope.includes(&source) == Some(false) {
+            if in_scope(compiled, link, &source) == Some(false) {
                 let choice = word(rules.out_of_scope, default);
                 let about = format!("(syncs.{sync}.removal.out_of_scope)");
                 return Ok(match link.target_key {

@@ -379,6 +379,7 @@ impl Handing {
             due_at: None,
             parked: false,
             referred: None,
+            member_of: None,
         });
         // A target that is slow must not keep the import waiting: page tokens die in minutes.
         let Ok(Ok(room)) = room else { return None };

@@ -23,6 +23,7 @@ mod apply;
 mod computed;
 pub mod dates;
 mod gone;
+mod groups;
 mod guard;
 mod identity;
 mod import;

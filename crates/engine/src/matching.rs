@@ -286,7 +286,7 @@ impl Engine {
         match evaluation.wanted {
             // What holds several values comes next.
             Wanted::Nothing(state) if !compiled.many.is_empty() => {
-                settled.push(LinkUpdate { evaluated: 0, state, ..base })
+                settled.push(LinkUpdate { evaluated: 0, state, ..base });
             }
             Wanted::Nothing(state) => settled.push(LinkUpdate { state, due_at: evaluation.due_at, ..base }),
             Wanted::Park(reason) => {

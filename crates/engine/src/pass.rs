@@ -323,6 +323,7 @@ impl Engine {
         let mut candidates = Vec::new();
         let mut sending = Vec::new();
         progress.values.begin_slice();
+        let links = self.with_groups(prepared, links).await?;
         for link in self.with_referred(prepared, links).await? {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, lifecycle)?;
             let mut guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;

@@ -115,6 +115,7 @@ impl Engine {
         plan.report.notes.clone_from(&prepared.notes);
         plan.report.read = self.importer(&prepared.source, None).run(options.full).await?;
         self.sweep(prepared, &mut plan.report).await?;
+        self.read_groups(prepared, options.full, &mut plan.report).await?;
         let nothing_linked = self.store.linked(prepared.sync, LinkId(0), 1).await?.is_empty();
         let mut planner = Planner {
             prepared,
@@ -154,6 +155,7 @@ impl Engine {
         let prepared = planner.prepared;
         let mut candidates = Vec::new();
         let mut changing = Vec::new();
+        let links = self.with_groups(prepared, links).await?;
         for link in self.with_referred(prepared, links).await? {
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, self.clock.lifecycle())?;
             let mut guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;

@@ -14,6 +14,7 @@ use crate::compile::{Compiled, compile};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::Layout;
+use crate::groups::needed_by_scopes;
 use crate::merge::ReferenceAttribute;
 use crate::references::unwritten_references;
 use crate::rules::SyncRules;
@@ -76,7 +77,8 @@ impl Engine {
         let source_connection = self.identified(&rules.source_connection, &source_schema).await?;
         let target_connection = self.identified(&rules.target_connection, &target_schema).await?;
 
-        let wanted = self.wanted_attributes(&compiled);
+        let own = compiled.source_attributes.clone();
+        let wanted = self.wanted_of(&source_schema, rules, &compiled.source, own);
         let source_type = self.store.source_type(source_connection, &compiled.source.name).await?;
         let target_type = self.store.target_type(target_connection, &compiled.target.name).await?;
         let definition = SyncDefinition {
@@ -84,6 +86,7 @@ impl Engine {
             source_type: source_type.id,
             target_type: target_type.id,
             fingerprint: compiled.fingerprint(),
+            refers: compiled.refers(),
         };
         let sync = self.store.sync(&definition).await?;
         // A paused sync may still be looked at.
@@ -160,19 +163,27 @@ impl Engine {
 
     /// The union over all syncs that read the same type, so that one reading serves them all. The others' targets are
     /// not asked: what their rules name is wanted whether they can run just now or not.
-    fn wanted_attributes(&self, compiled: &Compiled) -> Vec<Attribute> {
-        let rules = &compiled.rules;
-        let mut names: BTreeSet<String> = compiled.source_attributes.iter().cloned().collect();
-        names.extend(rules.also_read.iter().cloned());
-        for other in &self.syncs {
-            let same = other.source_connection == rules.source_connection
-                && other.source_type == rules.source_type
-                && other.name != rules.name;
-            if same {
-                names.extend(named(other, &compiled.source));
-            }
+    pub(crate) fn wanted_of(
+        &self,
+        schema: &Schema,
+        rules: &SyncRules,
+        object_type: &ObjectType,
+        own: Vec<String>,
+    ) -> Vec<Attribute> {
+        let mut names: BTreeSet<String> = own.into_iter().collect();
+        let mut syncs: Vec<&SyncRules> = self.syncs.iter().filter(|other| other.name != rules.name).collect();
+        let is_read = |sync: &&SyncRules| {
+            sync.source_connection == rules.source_connection && sync.source_type == object_type.name
+        };
+        for other in syncs.iter().copied().filter(is_read) {
+            names.extend(named(other, object_type));
         }
-        names.iter().filter_map(|name| compiled.source.attribute(name).cloned()).collect()
+        if is_read(&rules) {
+            names.extend(rules.also_read.iter().cloned());
+        }
+        syncs.push(rules);
+        names.extend(needed_by_scopes(&syncs, schema, &rules.source_connection, &object_type.name));
+        names.iter().filter_map(|name| object_type.attribute(name).cloned()).collect()
     }
 
     pub(crate) async fn ids(

@@ -129,6 +129,15 @@ pub(crate) fn referred(
     }
 }
 
+impl Compiled {
+    /// Whether any mapping is a reference.
+    pub(crate) fn refers(&self) -> bool {
+        let single = self.columns.iter().map(|column| &column.input);
+        let mut inputs = single.chain(self.many.iter().map(|many| &many.input));
+        inputs.any(|input| matches!(input, Input::Reference(_)))
+    }
+}
+
 impl Prepared {
     /// The target types whose objects an attribute names.
     pub(crate) fn target_types(&self, attribute: &Attribute) -> Vec<TargetTypeId> {

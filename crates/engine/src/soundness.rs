@@ -2,9 +2,11 @@
 
 use muster_model::TargetCapabilities;
 
-use crate::compile::{Column, Compiler, Input, did_you_mean};
+use muster_expression::Comparison;
+
+use crate::compile::{Column, Compiler, Input};
 use crate::rules::{Removal, When};
-use crate::scope::Scope;
+use crate::scope::{Asks, Scope};
 
 impl Compiler<'_> {
     /// A column that only looks like one would take access away past the guard.
@@ -32,11 +34,9 @@ impl Compiler<'_> {
             for comparison in &condition.comparisons {
                 let name = comparison.attribute.as_str();
                 let Some(attribute) = self.source.attribute(name) else {
-                    let problem =
-                        format!("{}:{} has no attribute {name:?}", self.rules.source_connection, self.source.name);
-                    let known = format!("`muster schema {}` lists what it has", self.rules.source_connection);
-                    let fix = did_you_mean(name, self.source.attribute_names(), &known);
-                    self.findings.error(&setting, &problem, &fix);
+                    if !self.group_asked(&setting, name, &comparison.operator) {
+                        self.no_such_attribute(&setting, name);
+                    }
                     continue;
                 };
                 if let Some(reason) = &attribute.unsupported {
@@ -53,7 +53,17 @@ impl Compiler<'_> {
             }
         }
         let rules = self.rules;
-        Scope::resolve(&rules.scope, |name| self.source_position(name))
+        // Without its group a comparison was found wrong before, and the scope is not used.
+        let groups = self.groups.take();
+        let resolved = groups.clone();
+        let mut meaning = |comparison: &Comparison| match groups.as_ref().and_then(|groups| groups.position(comparison))
+        {
+            Some((group, negated)) if self.source.attribute(&comparison.attribute).is_none() => {
+                Asks::Group { group, negated }
+            }
+            _ => Asks::Attribute(self.source_position(&comparison.attribute)),
+        };
+        Scope::resolve(&rules.scope, resolved, &mut meaning)
     }
 
     /// Attributes that protection asks for are read with every object found.

@@ -37,6 +37,9 @@ pub struct ManyColumn {
     pub input: Input,
 }
 
+/// Values that were refused alone, and why the last of them was.
+type Refused = (HashSet<(AttributeId, Vec<u8>)>, ParkReason);
+
 /// What a cycle remembers of values between slices.
 #[derive(Debug, Default)]
 pub(crate) struct ValueProgress {
@@ -45,7 +48,7 @@ pub(crate) struct ValueProgress {
     /// How many values at a time, where more were refused together.
     together: HashMap<LinkId, usize>,
     /// Values that were refused alone, and why the last of them was.
-    refused: HashMap<LinkId, (HashSet<(AttributeId, Vec<u8>)>, ParkReason)>,
+    refused: HashMap<LinkId, Refused>,
     /// Links of which more may be removed than fits into one operation.
     pub(crate) more: BTreeSet<LinkId>,
     /// Links whose values were changed, which the report has counted.

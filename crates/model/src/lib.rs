@@ -15,7 +15,7 @@ pub use name::nearest;
 pub use pack::{AttributeId, PackError};
 pub use row::{Row, Slot};
 pub use schema::{
-    Anchor, AssignedBy, Attribute, CaseRule, Changes, Enabling, Multiplicity, ObjectType, Once, Precision, Schema,
-    SourceCapabilities, TargetCapabilities,
+    Anchor, AssignedBy, Attribute, CaseRule, Changes, Enabling, Inverse, Multiplicity, ObjectType, Once, Precision,
+    Schema, SourceCapabilities, TargetCapabilities,
 };
 pub use value::{Decimal, Reference, Value, ValueType};

@@ -102,6 +102,15 @@ pub enum CaseRule {
     Insensitive,
 }
 
+/// What objects show of those that refer to them: users are `memberOf` a group, which is called by its `displayName`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inverse {
+    /// The name at the objects referred to.
+    pub attribute: String,
+    /// The attribute by which those that refer are called.
+    pub called_by: String,
+}
+
 /// One attribute of a type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent fact of the schema")]
@@ -128,6 +137,8 @@ pub struct Attribute {
     pub max_length: Option<u32>,
     /// For references: the types that may be referenced.
     pub references: Vec<String>,
+    /// For references: what the objects that it names show of it in scopes.
+    pub inverse: Option<Inverse>,
     /// What the system calls the type, for messages.
     pub native_type: String,
     /// Why Muster can neither read nor write it, when that is so.
@@ -150,6 +161,7 @@ impl Attribute {
             case: CaseRule::Sensitive,
             max_length: None,
             references: Vec::new(),
+            inverse: None,
             native_type: value_type.name().to_owned(),
             unsupported: None,
         }

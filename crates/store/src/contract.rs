@@ -1,5 +1,6 @@
 //! What every back end must do. Each function is one test; [`contract_tests!`] runs them all on a back end.
 
+mod members;
 mod operator;
 mod values;
 
@@ -13,6 +14,7 @@ use crate::{
     SyncDefinition, SyncId, TargetTypeId,
 };
 
+pub(crate) use members::*;
 pub(crate) use operator::*;
 pub(crate) use values::*;
 
@@ -52,6 +54,7 @@ impl<'a> World<'a> {
             source_type: self.source,
             target_type: self.target,
             fingerprint: [rules; 16],
+            refers: true,
         };
         self.store.sync(&definition).await.unwrap()
     }
@@ -211,6 +214,7 @@ pub(crate) async fn a_sync_keeps_its_types(store: &dyn Store) {
         source_type: store.source_type(connection, "group").await.unwrap().id,
         target_type: world.target,
         fingerprint: [1; 16],
+        refers: false,
     };
     let error = store.sync(&definition).await.unwrap_err().to_string();
     assert!(error.contains("\"staff\"") && error.contains("another name"), "{error}");
@@ -450,6 +454,7 @@ macro_rules! contract_tests {
             parked_objects_are_tried_again_by_their_reason
             a_reference_leads_to_whatever_its_object_becomes
             values_are_known_one_by_one
+            members_are_compared_and_their_links_marked
             a_quarantine_and_its_outcomes_are_kept_and_forgotten_together
             events_are_kept_for_a_while
             populations_are_counted

@@ -4,6 +4,7 @@
 //! The store keeps records and keeps them together in one transaction where the design says so; it decides nothing.
 
 pub mod error;
+pub mod members;
 pub mod operator;
 pub mod records;
 pub mod sqlite;
@@ -16,6 +17,7 @@ mod contract;
 mod contract_service;
 
 pub use error::StoreError;
+pub use members::{MemberStore, ScopeGroup};
 pub use operator::{
     Approval, Decided, Decision, EventRecord, Grant, LinkFacts, OperatorStore, QuarantineRecord, Retry,
 };

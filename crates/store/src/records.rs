@@ -116,6 +116,8 @@ pub struct SyncDefinition {
     pub target_type: TargetTypeId,
     /// A hash of every rule that an evaluation depends on.
     pub fingerprint: [u8; 16],
+    /// It writes references, so that it matters to its links what becomes of the objects that theirs refer to.
+    pub refers: bool,
 }
 
 /// A sync as the state knows it.
@@ -316,6 +318,9 @@ pub struct LinkView {
     pub parked: bool,
     /// What its source object's single-valued references lead to; `None` where nobody has looked.
     pub referred: Option<Vec<Referred>>,
+    /// Which of the groups that the sync's scope names it is in, by their positions there; `None` where nobody has
+    /// looked.
+    pub member_of: Option<Vec<usize>>,
 }
 
 /// Who owns a target object.

@@ -7,6 +7,7 @@ use muster_model::AttributeId;
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::members::MemberStore;
 use crate::operator::OperatorStore;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
@@ -17,7 +18,7 @@ use crate::values::ValueStore;
 
 /// The state of one Muster. Every method is one transaction unless it says otherwise.
 #[async_trait]
-pub trait Store: OperatorStore + ValueStore + Send + std::marker::Sync {
+pub trait Store: OperatorStore + ValueStore + MemberStore + Send + std::marker::Sync {
     /// The store itself.
     async fn facts(&self) -> Result<StoreFacts, StoreError>;
 

@@ -5,6 +5,7 @@ mod chaos_ties;
 mod dates;
 mod expressions;
 mod gone;
+mod groups;
 mod guard;
 mod identity;
 mod kills;

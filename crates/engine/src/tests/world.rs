@@ -11,8 +11,8 @@ use muster_connector::{
 };
 use muster_expression::Expression;
 use muster_model::{
-    Anchor, AssignedBy, Attribute, Changes, Enabling, Key, Multiplicity, ObjectType, Precision, Row, Schema, Slot,
-    SourceCapabilities, Value, ValueType,
+    Anchor, AssignedBy, Attribute, Changes, Enabling, Inverse, Key, Multiplicity, ObjectType, Precision, Row, Schema,
+    Slot, SourceCapabilities, Value, ValueType,
 };
 use muster_store::{SqliteStore, Store};
 use tempfile::TempDir;
@@ -117,7 +117,13 @@ impl Connector for MemorySource {
     async fn schema(&self) -> Result<Schema, Error> {
         let manager =
             Attribute { references: vec!["user".to_owned()], ..Attribute::new("manager", ValueType::Reference) };
-        let friends = Attribute { multiplicity: Multiplicity::Set, name: "friends".to_owned(), ..manager.clone() };
+        let inverse = Inverse { attribute: "friendOf".to_owned(), called_by: "name".to_owned() };
+        let friends = Attribute {
+            multiplicity: Multiplicity::Set,
+            name: "friends".to_owned(),
+            inverse: Some(inverse),
+            ..manager.clone()
+        };
         let several = Attribute { multiplicity: Multiplicity::Set, ..Attribute::new("phones", ValueType::Text) };
         Ok(Schema {
             identity: "memory source".to_owned(),

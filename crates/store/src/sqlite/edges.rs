@@ -6,6 +6,7 @@ use muster_model::AttributeId;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 use sqlx::{Row as _, Transaction};
 
+use super::members::references_moved;
 use super::objects::COMMIT;
 use super::values::mark_referring_to;
 use super::{Doing as _, pack, types};
@@ -38,6 +39,9 @@ pub(super) async fn write_edges(
         run.push(edge);
     }
     apply_edges(transaction, page.round.generation, ids, &referenced, &run, &mut moved).await?;
+    if !moved.is_empty() {
+        references_moved(transaction).await?;
+    }
     Ok(moved)
 }
 
@@ -147,6 +151,7 @@ pub(super) async fn drop_edges(
         return Ok(());
     }
     mark_referring_to(transaction, &json).await?;
+    references_moved(transaction).await?;
     for statement in [
         "DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))",
         "DELETE FROM edge WHERE referenced IN (SELECT value FROM json_each(?1))",

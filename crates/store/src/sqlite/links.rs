@@ -173,6 +173,7 @@ fn read_link(row: &SqliteRow) -> Result<LinkView, StoreError> {
         due_at: row.try_get(13).doing("read")?,
         parked: row.try_get(14).doing("read")?,
         referred: None,
+        member_of: None,
     })
 }
 

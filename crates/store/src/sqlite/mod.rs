@@ -5,6 +5,7 @@ mod edges;
 mod holds;
 mod links;
 mod lock;
+mod members;
 mod objects;
 mod open;
 mod operations;

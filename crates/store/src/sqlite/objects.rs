@@ -6,6 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 
 use super::edges::{drop_edges, write_edges};
+use super::members::references_moved;
 use super::values::mark_referring_to;
 use super::{Doing as _, pack, types};
 use crate::error::StoreError;
@@ -94,7 +95,11 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
         summary.edges = moved.len() as u64;
         dirty.extend(moved.into_iter().filter(|id| *id <= newest));
     }
-    mark_referring_to(&mut transaction, &pack::numbers(is(|object| object.came_or_went))).await?;
+    let came_or_went = is(|object| object.came_or_went);
+    if !came_or_went.is_empty() {
+        references_moved(&mut transaction).await?;
+    }
+    mark_referring_to(&mut transaction, &pack::numbers(came_or_went)).await?;
     drop_edges(&mut transaction, is(|object| object.removed == Removed::Hard).into_iter()).await?;
     dirty.sort_unstable();
     dirty.dedup();
@@ -353,6 +358,9 @@ pub(super) async fn sweep(
     .fetch_all(&mut *transaction)
     .await
     .doing(ACTION)?;
+    if !moved.is_empty() || !removed.is_empty() {
+        references_moved(&mut transaction).await?;
+    }
     let swept = removed.len() as u64;
     let gone = removed.iter().map(|row| row.try_get(0).doing(ACTION)).collect::<Result<Vec<i64>, _>>()?;
     mark_referring_to(&mut transaction, &pack::numbers(gone)).await?;

@@ -233,20 +233,24 @@ pub(super) async fn next_epoch(writer: &mut SqliteConnection, target_type: Targe
 pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinition) -> Result<Sync, StoreError> {
     const ACTION: &str = "told about a sync";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
-    sqlx::query("INSERT OR IGNORE INTO sync (name, source_type, target_type, fingerprint) VALUES (?, ?, ?, ?)")
-        .bind(&definition.name)
-        .bind(definition.source_type.0)
-        .bind(definition.target_type.0)
-        .bind(definition.fingerprint.to_vec())
-        .execute(&mut *transaction)
-        .await
-        .doing(ACTION)?;
-    let row =
-        sqlx::query("SELECT id, fingerprint, paused, source_type, target_type, reconcile FROM sync WHERE name = ?")
-            .bind(&definition.name)
-            .fetch_one(&mut *transaction)
-            .await
-            .doing(ACTION)?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO sync (name, source_type, target_type, fingerprint, refers) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&definition.name)
+    .bind(definition.source_type.0)
+    .bind(definition.target_type.0)
+    .bind(definition.fingerprint.to_vec())
+    .bind(definition.refers)
+    .execute(&mut *transaction)
+    .await
+    .doing(ACTION)?;
+    let row = sqlx::query(
+        "SELECT id, fingerprint, paused, source_type, target_type, reconcile, refers FROM sync WHERE name = ?",
+    )
+    .bind(&definition.name)
+    .fetch_one(&mut *transaction)
+    .await
+    .doing(ACTION)?;
     let id: i64 = row.try_get(0).doing(ACTION)?;
     let fingerprint: Vec<u8> = row.try_get(1).doing(ACTION)?;
     let types: (i64, i64) = (row.try_get(3).doing(ACTION)?, row.try_get(4).doing(ACTION)?);
@@ -254,6 +258,14 @@ pub(super) async fn sync(writer: &mut SqliteConnection, definition: &SyncDefinit
         return Err(StoreError::OtherTypes { sync: definition.name.clone() });
     }
     let rules_changed = fingerprint != definition.fingerprint;
+    if row.try_get::<bool, _>(6).doing(ACTION)? != definition.refers {
+        sqlx::query("UPDATE sync SET refers = ? WHERE name = ?")
+            .bind(definition.refers)
+            .bind(&definition.name)
+            .execute(&mut *transaction)
+            .await
+            .doing(ACTION)?;
+    }
     if rules_changed {
         sqlx::query("UPDATE sync SET fingerprint = ? WHERE id = ?")
             .bind(definition.fingerprint.to_vec())

@@ -274,7 +274,8 @@ pub(super) async fn mark_referring(
     }
     let (blob, json) = rows.finish();
     sqlx::query(
-        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN \
+        "UPDATE link SET dirty = dirty + 1, not_before = NULL \
+         WHERE sync IN (SELECT id FROM sync WHERE refers = 1) AND object IN \
          (SELECT edge.object FROM json_each(?2) AS new CROSS JOIN link AS moved ON moved.id = new.value ->> 0 \
           CROSS JOIN edge ON edge.referenced = moved.object \
           WHERE moved.target_key IS NOT substr(?1, new.value ->> 2, new.value ->> 3) \
@@ -297,7 +298,8 @@ pub(super) async fn mark_referring_to(
         return Ok(());
     }
     sqlx::query(
-        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN \
+        "UPDATE link SET dirty = dirty + 1, not_before = NULL \
+         WHERE sync IN (SELECT id FROM sync WHERE refers = 1) AND object IN \
          (SELECT edge.object FROM json_each(?1) CROSS JOIN edge ON edge.referenced = json_each.value)",
     )
     .bind(objects)
