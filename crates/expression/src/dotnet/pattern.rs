@@ -35,7 +35,26 @@ pub(crate) fn whole(pattern: &str, ignores_case: bool) -> Result<Regex, String> 
 }
 
 fn translated(pattern: &str) -> Result<String, String> {
+    if names_block(pattern) {
+        let problem =
+            "the pattern names a block of Unicode, and scripts alone are understood: \\p{Greek}, not \\p{IsGreek}";
+        return Err(problem.to_owned());
+    }
     Translator { letters: pattern.chars().collect(), at: 0, out: String::new() }.translate()
+}
+
+/// Whether a pattern names a block of Unicode, which the engine would take for a script of a like name, if at all.
+fn names_block(pattern: &str) -> bool {
+    let mut rest = pattern;
+    while let Some((_, after)) = rest.split_once('\\') {
+        let is_block = after.strip_prefix(['p', 'P']).and_then(|name| name.strip_prefix("{Is"));
+        if is_block.is_some_and(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase())) {
+            return true;
+        }
+        let taken = after.chars().next().map_or(0, char::len_utf8);
+        rest = after.get(taken..).unwrap_or("");
+    }
+    false
 }
 
 fn built(translated: &str, ignores_case: bool) -> Result<Regex, String> {
@@ -45,6 +64,9 @@ fn built(translated: &str, ignores_case: bool) -> Result<Regex, String> {
         let last = last.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
         match error {
             regex::Error::CompiledTooBig(_) => "the pattern is too large when compiled".to_owned(),
+            _ if last.contains("flag") => {
+                format!("the pattern cannot be used: {last}; the options i, m, s and x are understood")
+            }
             _ => format!("the pattern cannot be used: {last}"),
         }
     })
@@ -249,6 +271,9 @@ mod tests {
             (r"(?>a)", "atomic"),
             (r"(?<a-b>x)", "balancing"),
             (r"(a", "cannot be used"),
+            (r"\p{IsGreek}", "scripts alone are understood"),
+            (r"[\P{IsCyrillic}]", "scripts alone are understood"),
+            (r"(?n:a)", "the options i, m, s and x are understood"),
             (r"[a", "closing ]"),
             (r"a\", "backslash"),
             (r"(a{1000}){1000}", "too large"),

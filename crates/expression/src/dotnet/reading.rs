@@ -61,6 +61,11 @@ struct Parts {
 }
 
 impl Format {
+    /// Whether a text of this format says of which year it is.
+    pub(crate) fn has_year(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Year(_)))
+    }
+
     /// Reads a time; what the format leaves out is taken from `now`'s day, or is the first there is. `None` where the
     /// text is not of this format.
     pub(crate) fn read(&self, text: &str, styles: Styles, now: DateTime<Utc>) -> Option<(NaiveDateTime, Kind)> {

@@ -145,7 +145,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ..function("IsString", &[required("Expression", Takes::Any)], "Whether a value can be a text.", is_string)
     },
     Function {
-        notes: &["True, in any case of letters, becomes False; anything else, null included, becomes True."],
+        notes: &[
+            "True, in any case of letters and with spaces around it, becomes False; anything else, null included, becomes True.",
+        ],
         examples: &[
             example("Not([accountEnabled])", &[("accountEnabled", &["True"])], Expected::Text("False")),
             example("Not([accountEnabled])", &[("accountEnabled", &["x"])], Expected::Text("True")),

@@ -237,14 +237,14 @@ fn each_match<'a>(
     Ok(Datum::text(text))
 }
 
-/// .NET's replacement patterns: `$1`, `${1}`, `${name}`, `$&`, `$$`; whatever names no group stands for itself.
+/// .NET's replacement patterns: `$1`, `${1}`, `${name}`, `$&`, `$$`, `$_`, `` $` ``, `$'`, `$+`; whatever names no group stands for itself.
 fn expand(new: &str, pattern: &Pattern, found: &Found<'_>, text: &mut String) {
     let mut rest = new;
     while let Some((before, after)) = rest.split_once('$') {
         text.push_str(before);
         let (name, tail) = match after.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
             Some((name, tail)) => (name, tail),
-            None if after.starts_with(['$', '&']) => after.split_at(1),
+            None if after.starts_with(['$', '&', '_', '`', '\'', '+']) => after.split_at(1),
             None => after.split_at(after.bytes().take_while(u8::is_ascii_digit).count()),
         };
         let numbered = |number: usize| pattern.numbers.get(number).map(|group| found.captures.get(*group));
@@ -255,6 +255,18 @@ fn expand(new: &str, pattern: &Pattern, found: &Found<'_>, text: &mut String) {
                 continue;
             }
             ("&", _) => numbered(0),
+            ("_" | "`" | "'" | "+", _) => {
+                let whole = found.captures.get(0).map_or(0..0, |whole| whole.range());
+                let last = || found.captures.iter().skip(1).flatten().last().map_or("", |group| group.as_str());
+                text.push_str(match name {
+                    "_" => found.source,
+                    "`" => found.source.get(..whole.start).unwrap_or(""),
+                    "'" => found.source.get(whole.end..).unwrap_or(""),
+                    _ => last(),
+                });
+                rest = tail;
+                continue;
+            }
             (_, Ok(number)) => numbered(number),
             (name, Err(_)) => {
                 let is_known = pattern.regex.capture_names().flatten().any(|known| known == name);

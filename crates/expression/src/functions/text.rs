@@ -151,12 +151,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )
     },
     Function {
-        notes: &["Takes bytes, or their base64. Known from cloud sync."],
-        examples: &[example(
-            "StringFromSID([objectSid])",
-            &[("objectSid", &["AQUAAAAAAAUVAAAA0GWSfYHGKpqHnGx49AEAAA=="])],
-            Expected::Text("S-1-5-21-2106746320-2586494593-2020383879-500"),
-        )],
+        notes: &["Takes bytes, or their base64; an empty value gives null. Known from cloud sync."],
+        examples: &[
+            example(
+                "StringFromSID([objectSid])",
+                &[("objectSid", &["AQUAAAAAAAUVAAAA0GWSfYHGKpqHnGx49AEAAA=="])],
+                Expected::Text("S-1-5-21-2106746320-2586494593-2020383879-500"),
+            ),
+            example("StringFromSID([objectSid])", &[("objectSid", &[""])], Expected::Null),
+        ],
         ..function("StringFromSID", &[required("objectSid", Takes::Any)], "Writes a security identifier as text.", sid)
     },
     Function {
@@ -166,6 +169,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         examples: &[
             example("DNComponent([dn], 1)", &[("dn", &["cn=Joe,ou=Sales,dc=contoso"])], Expected::Text("Joe")),
             example("DNComponent([dn], 2)", &[("dn", &["cn=Doe\\, Joe,ou=Sales,dc=contoso"])], Expected::Text("Sales")),
+            example(
+                "DNComponent([dn], 1)",
+                &[("dn", &["cn=J\\C3\\B6rg\\2C Dr.,dc=contoso"])],
+                Expected::Text("Jörg, Dr."),
+            ),
             example("DNComponent([dn], 9)", &[("dn", &["cn=Joe"])], Expected::Null),
         ],
         ..function(
@@ -267,7 +275,7 @@ fn to_hex<'a>(call: &Call<'_, 'a>) -> Result<Datum<'a>, Stop> {
 }
 
 fn sid<'a>(call: &Call<'_, 'a>) -> Result<Datum<'a>, Stop> {
-    let Some(value) = call.scalar(0)? else { return Ok(Datum::Null) };
+    let Some(value) = call.scalar(0)?.filter(|value| !value.is_empty()) else { return Ok(Datum::Null) };
     let bytes = match value.other() {
         Some(Value::Binary(bytes)) => Some(bytes.to_vec()),
         _ => STANDARD.decode(value.text().trim()).ok(),
@@ -324,12 +332,27 @@ fn components(dn: &str) -> Vec<String> {
     parts
 }
 
+/// RFC 4514: a backslash stands before a letter that means itself, or before two digits that are a byte of UTF-8.
 fn unescape(value: &str) -> String {
     let inside = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    let mut text = String::new();
-    let mut letters = inside.chars();
-    while let Some(letter) = letters.next() {
-        text.push(if letter == '\\' { letters.next().unwrap_or(letter) } else { letter });
+    let mut bytes = Vec::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let byte = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let taken = match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                2
+            }
+            None => {
+                let letter = after.chars().next().unwrap_or('\\');
+                bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                letter.len_utf8()
+            }
+        };
+        rest = after.get(taken..).unwrap_or("");
     }
-    text
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -171,7 +171,12 @@ fn formats(arguments: &[Node]) -> Result<Prepared, (usize, String)> {
     };
     let styles =
         arguments.get(1).and_then(Node::text).map(Styles::parse).transpose().map_err(|problem| (1, problem))?;
-    Ok(Prepared::Formats(Formats { styles, input: format(2)?, output: format(3)? }))
+    let input = format(2)?;
+    // What a text leaves out would be today's, so that the value changed by itself from one day or year to the next.
+    if input.as_ref().is_some_and(|format| !format.has_year()) {
+        return Err((2, "the input format has no year, so that the date would be this year's or today's".to_owned()));
+    }
+    Ok(Prepared::Formats(Formats { styles, input, output: format(3)? }))
 }
 
 fn to_date<'a>(call: &Call<'_, 'a>) -> Result<Datum<'a>, Stop> {

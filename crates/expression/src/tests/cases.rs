@@ -116,7 +116,7 @@ const CASES: &[(&str, &str)] = &[
     ("StringFromSID([null])", "null"),
     ("StringFromSID([bytes])", r#"failed: StringFromSID: objectSid is "AP8=", no security identifier"#),
     ("StringFromSID([åäö])", r#"failed: StringFromSID: objectSid is "Åsa 東京 😀", no security identifier"#),
-    ("StringFromSID([empty])", r#"failed: StringFromSID: objectSid is "", no security identifier"#),
+    ("StringFromSID([empty])", "null"),
     ("DNComponent([null], 1)", "null"),
     ("DNComponent([empty], 1)", r#""""#),
     (r#"DNComponent("cn=\"Doe, å\",ou=x", 1)"#, r#""Doe, å""#),
@@ -352,6 +352,8 @@ const CASES: &[(&str, &str)] = &[
     ("Now()", r#""7/2/2021 3:33:38 PM""#),
     ("Now( )", r#""7/2/2021 3:33:38 PM""#),
     // Replace.
+    (r#"Replace([text], , "h", , "<$_|$`|$'>", , )"#, r#""Jo<John|Jo|n>n""#),
+    (r#"Replace([text], , "(J)(o)|h", , "<$+>", , )"#, r#""<o><>n""#),
     (r#"Replace([null], "a", , , "b", , )"#, "null"),
     (r#"Replace([empty], "a", , , "b", , )"#, r#""""#),
     (r#"Replace([åäö], "東", , , "西", , )"#, r#""Åsa 西京 😀""#),

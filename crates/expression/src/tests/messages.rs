@@ -11,6 +11,21 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_format_that_leaves_the_year_to_the_day_of_the_evaluation_is_refused() {
+    let told = |format: &str| {
+        let text = format!("FormatDateTime([t], , \"{format}\", \"HH:mm\")");
+        let resolved = Expression::parse(&text).and_then(|expression| expression.resolve(&["t"]));
+        resolved.map_or_else(|errors| format!("{}: {}", errors[0].at, errors[0].problem), |_| String::new())
+    };
+    for format in ["HH:mm", "dd.MM. HH:mm", "'yyyy' t"] {
+        assert!(told(format).starts_with("22: the input format has no year"), "{format}: {}", told(format));
+    }
+    for format in ["", "yyyy", "dd.MM.yy HH:mm"] {
+        assert_eq!(told(format), "", "{format}");
+    }
+}
+
+#[test]
 fn says_what_is_wrong_and_where() {
     const EXPECTED: &str = "expected a function, [attribute], or a constant in double quotes";
     let cases: Vec<(&str, Vec<String>)> = vec![
