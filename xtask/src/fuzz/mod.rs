@@ -9,6 +9,7 @@ mod files;
 mod random;
 mod records;
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -93,8 +94,10 @@ fn try_one(target: &'static Target, options: &Options) -> anyhow::Result<u64> {
             let begun = trial.begun.lock().ok().and_then(|begun| *begun);
             if begun.is_some_and(|begun| begun.elapsed() > PATIENCE) {
                 let number = trial.number.load(Ordering::Relaxed);
-                eprintln!("{}: input {number} does not end\n{}", target.name, replay(target, number));
-                std::process::exit(1);
+                let told = format!("{}: input {number} does not end\n{}\n", target.name, replay(target, number));
+                drop(std::io::stderr().write_all(told.as_bytes()));
+                // What does not end cannot be asked to.
+                std::process::abort();
             }
             drop(trial);
             std::thread::sleep(Duration::from_millis(200));
