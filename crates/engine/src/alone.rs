@@ -77,7 +77,7 @@ impl Engine {
 /// The source attributes that a sync's rules name, and whether its objects are enabled.
 pub(crate) fn named(rules: &SyncRules, source: &muster_model::ObjectType) -> BTreeSet<String> {
     let values = rules.mappings.iter().map(|mapping| &mapping.value);
-    let values = values.chain(rules.matching.iter().map(|matching| &matching.source));
+    let values = values.chain(rules.matching.iter().flat_map(|rule| &rule.all).map(|part| &part.source));
     let dates = rules.lifecycle.iter().flat_map(|rules| [&rules.starts, &rules.ends]).flatten();
     let names = values.chain(dates).flat_map(muster_expression::Expression::attributes);
     let mut names: BTreeSet<String> = names.map(str::to_owned).collect();

@@ -25,6 +25,7 @@ use crate::identity::known_by;
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
+use crate::recognition::MatchValues;
 use crate::resolve::Sought;
 use crate::values::ValuesSent;
 
@@ -40,7 +41,8 @@ pub(crate) struct Sent {
     pub(crate) link: LinkView,
     pub(crate) operation: Operation,
     pub(crate) kind: OperationKind,
-    pub(crate) match_value: Option<Value>,
+    /// The values to match by, of a create.
+    pub(crate) matches: Vec<MatchValues>,
     /// A create that was not preceded by a look for an object that matches.
     pub(crate) blind: bool,
     /// What recognises the operation's values, once it has left.
@@ -81,7 +83,7 @@ impl Sent {
             link,
             operation,
             kind,
-            match_value: None,
+            matches: Vec::new(),
             blind: false,
             content: [0; 16],
             after: Vec::new(),
@@ -103,7 +105,7 @@ impl Sent {
         let sent = Self::new(link, OperationKind::Create, Kind::Create, key, candidate.row);
         // What holds several values follows once the object is there.
         let rest = !compiled.many.is_empty();
-        Self { match_value: candidate.match_value, due_at: candidate.due_at, rest, ..sent }
+        Self { matches: candidate.matches, due_at: candidate.due_at, rest, ..sent }
     }
 
     pub(crate) fn change(compiled: &Compiled, link: LinkView, change: ChangeWanted, due_at: Option<i64>) -> Self {
@@ -190,19 +192,22 @@ impl Sent {
             kind: self.kind,
             revision: self.link.dirty,
             content: self.content,
-            sought: self.sought(),
+            sought: self.sought(&prepared.compiled),
         };
         let deltas = std::mem::take(&mut self.operation.deltas);
         Ok((Operation { row, deltas, ..self.operation.clone() }, member))
     }
 
     /// By what the object is found if the answer is lost: its source may say something else by then.
-    pub(crate) fn sought(&self) -> Vec<u8> {
-        match (&self.operation.kind, &self.operation.key, &self.match_value) {
+    pub(crate) fn sought(&self, compiled: &Compiled) -> Vec<u8> {
+        match (&self.operation.kind, &self.operation.key, compiled.recognised_by(&self.matches)) {
             (Kind::Rename { to }, ..) => Sought::Key(to.clone()).encode(),
             (Kind::Create, Some(key), _) => Sought::Key(key.clone()).encode(),
-            (Kind::Create, None, Some(value)) => Sought::Match(value.clone()).encode(),
-            _ => self.becomes.clone().map_or_else(Vec::new, |value| Sought::Match(value).encode()),
+            (Kind::Create, None, Some(matched)) => Sought::matched(compiled, matched).encode(),
+            _ => match (known_by(compiled), &self.becomes) {
+                (Some(position), Some(value)) => Sought::value(compiled, position, value.clone()).encode(),
+                _ => Vec::new(),
+            },
         }
     }
 

@@ -10,6 +10,7 @@ use crate::convert::{convertible, fit_computed};
 use crate::dates::Lifecycle;
 use crate::groups::ScopeGroups;
 use crate::lifecycle;
+use crate::nulls::Nulls;
 use crate::rules::{SyncRules, When};
 use crate::scope::Scope;
 use crate::values::ManyColumn;
@@ -52,8 +53,8 @@ pub struct Compiled {
     pub scope: Scope,
     /// From when until when a person has access.
     pub lifecycle: Option<Lifecycle>,
-    /// The match.
-    pub matching: Option<Matching>,
+    /// The match rules, in the order in which they are tried.
+    pub matching: Vec<Matching>,
     /// Positions of the anchor's attributes, where the creator assigns it.
     pub anchor: Option<Vec<usize>>,
     /// What the target can do.
@@ -69,6 +70,8 @@ pub struct Column {
     pub input: Input,
     /// When it flows.
     pub when: When,
+    /// What a null does.
+    pub nulls: Nulls,
 }
 
 /// Where a value comes from.
@@ -95,9 +98,20 @@ impl Input {
     }
 }
 
-/// A match by one attribute, resolved.
+/// A match rule, resolved.
 #[derive(Debug, Clone)]
 pub struct Matching {
+    /// What must be equal; never empty.
+    pub all: Vec<Compared>,
+    /// Something in the target keeps the values unique.
+    pub is_unique: bool,
+    /// A create writes all of the attributes.
+    pub is_written: bool,
+}
+
+/// One comparison of a match rule.
+#[derive(Debug, Clone)]
+pub struct Compared {
     /// The source's value.
     pub input: Input,
     /// The position of the target attribute.
@@ -133,7 +147,8 @@ pub fn compile(
     compiler.mappings();
     let enabling = compiler.enabling();
     let matching = compiler.matching();
-    let anchor = compiler.anchor(&capabilities, matching.as_ref());
+    let anchor = compiler.anchor(&capabilities);
+    compiler.recognition(&capabilities, &matching);
     compiler.unguarded();
     compiler.protection();
     let scope = compiler.scope();
@@ -142,7 +157,7 @@ pub fn compile(
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
     let Compiler { findings, source_attributes, columns, many, .. } = compiler;
-    if findings.list.iter().any(|finding| finding.severity == Severity::Error) {
+    if findings.has_errors() {
         return Err(findings.list);
     }
     let compiled = Compiled {
@@ -173,9 +188,9 @@ impl Compiled {
             .iter()
             .map(|column| (&column.attribute.name, column.attribute.value_type, &column.input, column.when))
             .collect();
-        let matching = self.matching.as_ref().map(|matching| (&matching.input, matching.target));
+        let matching = self.matching_described();
         let described = format!(
-            "1 {columns:?} {matching:?} {:?}{} {:?}{}{}{}",
+            "1 {columns:?} {matching} {:?}{} {:?}{}{}{}{}",
             self.source_attributes,
             // Without such attributes as before there were any.
             if self.many.is_empty() { String::new() } else { format!(" {:?}", self.many) },
@@ -183,7 +198,8 @@ impl Compiled {
             self.rules.scope.iter().map(|condition| format!(" | {condition}")).collect::<String>(),
             // Without protection as before there was any.
             if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) },
-            self.rules.lifecycle.as_ref().map(lifecycle::described).unwrap_or_default()
+            self.rules.lifecycle.as_ref().map(lifecycle::described).unwrap_or_default(),
+            self.nulls_described()
         );
         let hash = blake3::hash(described.as_bytes());
         let mut short = [0; 16];
@@ -205,6 +221,10 @@ impl Findings {
 
     pub(crate) fn error(&mut self, setting: &str, problem: &str, fix: &str) {
         self.add(Severity::Error, setting, problem, fix);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     pub(crate) fn warning(&mut self, setting: &str, problem: &str, fix: &str) {
@@ -271,15 +291,17 @@ impl Compiler<'_> {
             };
             let Some(input) = input else { continue };
             if attribute.multiplicity == Multiplicity::Single {
-                self.columns.push(Column { attribute, input, when });
+                let nulls = self.nulls(&setting, mapping, &attribute, &input);
+                self.columns.push(Column { attribute, input, when, nulls });
                 continue;
             }
             if when == When::Create {
                 let problem = format!("{:?} holds several values, which are compared one by one", attribute.name);
                 self.findings.error(&setting, &problem, "remove `when`");
             }
+            self.no_nulls(&setting, mapping, &attribute);
             self.many.push(ManyColumn { position: self.columns.len(), input });
-            self.columns.push(Column { attribute, input: Input::None, when });
+            self.columns.push(Column { attribute, input: Input::None, when, nulls: Nulls::default() });
         }
     }
 
@@ -300,7 +322,13 @@ impl Compiler<'_> {
     }
 
     /// Resolves what flows into `to`, or says why it cannot. Without `when` it is what the match compares.
-    fn input(&mut self, setting: &str, value: &Expression, to: &Attribute, when: Option<When>) -> Option<Input> {
+    pub(crate) fn input(
+        &mut self,
+        setting: &str,
+        value: &Expression,
+        to: &Attribute,
+        when: Option<When>,
+    ) -> Option<Input> {
         if let Some(constant) = value.constant() {
             return match fit_computed(Slot::One(constant.clone()), to) {
                 Ok(slot) => Some(Input::Constant(slot)),
@@ -365,35 +393,16 @@ impl Compiler<'_> {
             return Some(position);
         }
         let attribute = self.target.attribute(&enabling.attribute)?.clone();
-        self.columns.push(Column { attribute, input: Input::Enabled, when: When::Always });
+        let (input, when) = (Input::Enabled, When::Always);
+        self.columns.push(Column { attribute, input, when, nulls: Nulls::default() });
         Some(self.columns.len() - 1)
     }
 
-    fn matching(&mut self) -> Option<Matching> {
-        let rule = self.rules.matching.clone()?;
-        let attribute = self.target_attribute("match", &rule.target)?;
-        if !attribute.readable {
-            self.findings.error("match", &format!("{:?} cannot be read", rule.target), "match by another attribute");
-            return None;
-        }
-        let input = self.input("match", &rule.source, &attribute, None)?;
-        if !attribute.unique {
-            let problem = format!("nothing in the target keeps {:?} unique", rule.target);
-            self.findings.warning("match", &problem, "add a unique key there, so that no value can match two objects");
-        }
-        let position = self.columns.iter().position(|column| column.attribute.name == attribute.name);
-        let target = position.unwrap_or_else(|| {
-            self.columns.push(Column { attribute, input: Input::None, when: When::Create });
-            self.columns.len() - 1
-        });
-        Some(Matching { input, target })
-    }
-
-    fn anchor(&mut self, capabilities: &TargetCapabilities, matching: Option<&Matching>) -> Option<Vec<usize>> {
+    fn anchor(&mut self, capabilities: &TargetCapabilities) -> Option<Vec<usize>> {
         let anchor = &self.target.anchor;
         match anchor.assigned_by {
             AssignedBy::System => {
-                if matching.is_none() && self.rules.matching.is_none() && capabilities.once != Once::Ledger {
+                if self.rules.matching.is_empty() && capabilities.once != Once::Ledger {
                     let problem = format!(
                         "{} is assigned by the target, so a create whose answer is lost could not be recognised again",
                         anchor.attributes.join(", ")

@@ -5,8 +5,10 @@ use muster_model::{AttributeId, Key, PackError, Row, Slot, Value};
 use muster_store::{LinkState, LinkView, OperationKind, Origin, ParkReason, Removed};
 
 use crate::compile::{Compiled, Input};
-use crate::computed::{FAILED, Subject, flow};
+use crate::computed::Subject;
 use crate::lifecycle::by_dates;
+use crate::nulls::flow_into;
+use crate::recognition::{MatchValues, match_values};
 use crate::references::referred;
 use crate::rules::{Removal, When};
 use crate::scope::Scoped;
@@ -51,8 +53,8 @@ pub enum Wanted {
     Object {
         /// The desired values.
         row: Row,
-        /// The value to match by; `None` where it is null or there is no match rule.
-        match_value: Option<Value>,
+        /// The values to match by, rule by rule; a rule that lacks one is left out.
+        matches: Vec<MatchValues>,
         /// Whether one is created where none matches; outside its dates a person's object is only looked for.
         may_create: bool,
     },
@@ -243,7 +245,7 @@ fn ensure(
         }
         let flows = match column.input {
             Input::Reference(_) => referred(compiled, layout, link, position, linked),
-            _ => flow(&column.input, &column.attribute, subject, linked),
+            _ => flow_into(column, subject, linked),
         };
         match flows {
             Ok(fitted) => *slot = fitted,
@@ -255,8 +257,8 @@ fn ensure(
         }
     }
     if !linked {
-        return match match_value(compiled, subject) {
-            Ok(match_value) => Wanted::Object { row, match_value, may_create },
+        return match match_values(compiled, subject) {
+            Ok(matches) => Wanted::Object { row, matches, may_create },
             Err(reason) => *reason,
         };
     }
@@ -280,20 +282,6 @@ fn ensure(
         return Wanted::Nothing(if is_off { LinkState::Disabled } else { LinkState::Linked });
     }
     Wanted::Change(ChangeWanted { row, enabling, rename })
-}
-
-/// The value to match by. One that does not fit matches nothing; an expression that fails says why.
-fn match_value(compiled: &Compiled, subject: &Subject<'_>) -> Result<Option<Value>, Box<Wanted>> {
-    let Some(matching) = &compiled.matching else { return Ok(None) };
-    let Some(column) = compiled.columns.get(matching.target) else { return Ok(None) };
-    match flow(&matching.input, &column.attribute, subject, true) {
-        Ok(slot) => Ok(slot.value().cloned()),
-        Err(misfit) if misfit.rule == FAILED => {
-            let name = Some(column.attribute.name.as_str());
-            Err(Box::new(park(OperationKind::Create, misfit.rule, name, misfit.message)))
-        }
-        Err(_) => Ok(None),
-    }
 }
 
 /// The new anchor, when a mapped anchor attribute's value is no longer the one of the linked object.

@@ -1,19 +1,19 @@
 //! Why an object looks as it does: everything the state knows of one link, and what a cycle would do with it next.
 
-use std::collections::HashSet;
-
 use muster_model::pack::unpack_row;
 use muster_model::{Key, Slot};
-use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, Owner, QuarantineRecord, Removed};
+use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
 use serde::Serialize;
 
 use crate::compile::Input;
-use crate::computed::{Subject, flow};
+use crate::computed::Subject;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Evaluation, Wanted, evaluate, in_scope};
+use crate::explain_match::{ExplainedMatch, Matched};
 use crate::guard::{guarded_changes, short_digest};
 use crate::lifecycle::ExplainedDate;
+use crate::nulls::{flow_into, nulls_in_words};
 use crate::prepare::Prepared;
 use crate::rules::{Removal, SyncRules, When};
 use crate::scope::ExplainedCondition;
@@ -50,6 +50,8 @@ pub struct Explanation {
     pub origin: Option<String>,
     /// The target object's key.
     pub target: Option<String>,
+    /// The match rules in turn, and what they found.
+    pub matching: Vec<ExplainedMatch>,
     /// The mappings.
     pub mappings: Vec<ExplainedMapping>,
     /// The scope's conditions with their truth; one that holds suffices, and without any all objects belong.
@@ -123,6 +125,7 @@ impl Engine {
         events.truncate(EVENTS as usize);
         let source = unpack_row(&prepared.layout.source, link.source.as_deref().unwrap_or_default())?;
         let (dates, access) = prepared.compiled.explain_dates(&source, self.clock.lifecycle());
+        let matched = self.explain_matching(&prepared, &link, &evaluation).await?;
         let presence = match link.removed {
             Removed::No => "present",
             Removed::Soft => "in the recycle bin, or missing from the last full read",
@@ -136,7 +139,7 @@ impl Engine {
         Ok(Explanation {
             sync: rules.name.clone(),
             source: Key::decode(&link.anchor)?.to_string(),
-            name: self.match_value(&prepared, &link)?.map(|value| value.to_string()),
+            name: self.match_names(&prepared, &link)?.into_iter().next(),
             presence: presence.to_owned(),
             gone_since: link.removed_since.filter(|_| link.removed != Removed::No),
             generation: facts.generation,
@@ -158,7 +161,8 @@ impl Engine {
             },
             dates,
             decision: decision(&prepared, &link, access)?,
-            next: self.next(&prepared, &link, &evaluation).await?,
+            next: self.next(&prepared, &link, &evaluation, &matched).await?,
+            matching: matched.rules,
             waits: self.waits(&prepared, &link, &evaluation, &facts).await?,
             due_at: [link.due_at, evaluation.due_at].into_iter().flatten().min(),
             events: events.into_iter().map(|EventRecord { at, code, detail, .. }| (at, code, detail)).collect(),
@@ -183,7 +187,13 @@ impl Engine {
         Ok(shown)
     }
 
-    async fn next(&self, prepared: &Prepared, link: &LinkView, evaluation: &Evaluation) -> Result<String, EngineError> {
+    async fn next(
+        &self,
+        prepared: &Prepared,
+        link: &LinkView,
+        evaluation: &Evaluation,
+        matched: &Matched,
+    ) -> Result<String, EngineError> {
         if matches!(evaluation.wanted, Wanted::Change(_) | Wanted::Delete)
             && let Some(rule) = self.protection(prepared, link).await?
         {
@@ -208,47 +218,8 @@ impl Engine {
                 let attribute = reason.attribute.as_deref().unwrap_or("object");
                 format!("it would be parked: {attribute} {} ({})", reason.rule, reason.message)
             }
-            Wanted::Object { match_value: None, may_create: false, .. } => {
-                "nothing: outside its dates no target object is created".to_owned()
-            }
-            Wanted::Object { match_value: None, .. } => match prepared.compiled.anchor {
-                Some(_) => "a new target object would be created".to_owned(),
-                None => "it would be parked: the value to match by is empty".to_owned(),
-            },
-            Wanted::Object { match_value: Some(value), may_create, .. } => {
-                let Some(matching) = &prepared.compiled.matching else { return Ok(String::new()) };
-                let found = self.find(prepared, matching.target, std::iter::once(value.clone())).await?;
-                let name = prepared.compiled.target_attributes.get(matching.target).cloned().unwrap_or_default();
-                match found.first().map(Vec::as_slice) {
-                    None | Some([]) if !may_create => {
-                        format!("nothing: no target object has {name} {value}, and outside its dates none is created")
-                    }
-                    None | Some([]) => format!("no target object has {name} {value}, so one would be created"),
-                    Some([one]) => {
-                        let key = one.key.encode();
-                        let owners = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
-                        let left = self.left_by_date(prepared, owners.values(), &HashSet::new()).await?;
-                        let holds = |owner: &&Owner| {
-                            owner.link != link.id && owner.removed == Removed::No && !left.contains(&owner.link)
-                        };
-                        match owners.get(&key).filter(holds) {
-                            Some(_) => format!(
-                                "the target object {} has {name} {value} and belongs to another source object already",
-                                one.key
-                            ),
-                            None => match prepared.compiled.protected_by(&one.row) {
-                                Some(rule) => format!(
-                                    "the target object {} has {name} {value} and is protected, so it would be parked ({rule})",
-                                    one.key
-                                ),
-                                None => {
-                                    format!("the target object {} has {name} {value} and would be adopted", one.key)
-                                }
-                            },
-                        }
-                    }
-                    Some(_) => format!("more than one target object has {name} {value}: it would be parked"),
-                }
+            Wanted::Object { matches, may_create, .. } => {
+                self.next_for_new(prepared, link, matches, *may_create, matched).await?
             }
             Wanted::Change(change) => {
                 let names = prepared.compiled.target_attributes.iter().zip(&change.row.0);
@@ -363,7 +334,7 @@ fn mappings(
                 shown_slot(before)
             }
             (Input::Source(_) | Input::Expression(_), None) => {
-                match flow(&column.input, &column.attribute, &subject, link.target_key.is_some()) {
+                match flow_into(column, &subject, link.target_key.is_some()) {
                     // What flows on create only, or not at all, leaves what is there.
                     Ok(Slot::Unknown) => shown_slot(before),
                     Ok(slot) => shown_slot(&slot),
@@ -375,7 +346,7 @@ fn mappings(
         };
         mappings.push(ExplainedMapping {
             attribute: name.clone(),
-            expression,
+            expression: expression + &rule.map(nulls_in_words).unwrap_or_default(),
             inputs,
             value: if is_redacted { REDACTED.to_owned() } else { value },
             written: if is_redacted { REDACTED.to_owned() } else { shown_slot(before) },

@@ -18,9 +18,14 @@ const OTHER_OBJECT: &str = "other_object";
 /// The position of the target attribute whose value an object keeps, where its key alone does not tell whose it is.
 pub(crate) fn known_by(compiled: &Compiled) -> Option<usize> {
     let anchor = &compiled.target.anchor;
-    let matching = compiled.matching.as_ref().filter(|_| anchor.assigned_by == AssignedBy::System)?;
-    let column = compiled.columns.get(matching.target)?;
-    (!anchor.attributes.contains(&column.attribute.name)).then_some(matching.target)
+    if anchor.assigned_by != AssignedBy::System {
+        return None;
+    }
+    compiled.recognising().find_map(|(_, matching)| {
+        let [compared] = matching.all.as_slice() else { return None };
+        let column = compiled.columns.get(compared.target)?;
+        (!anchor.attributes.contains(&column.attribute.name)).then_some(compared.target)
+    })
 }
 
 /// A link whose key names an object with another value than the one it was known by.
@@ -45,7 +50,8 @@ impl Engine {
         doubtful: Vec<Doubtful>,
     ) -> Result<Vec<LinkUpdate>, EngineError> {
         let Some(position) = known_by(&prepared.compiled) else { return Ok(Vec::new()) };
-        let found = self.find(prepared, position, doubtful.iter().map(|doubtful| doubtful.known.clone())).await?;
+        let known = doubtful.iter().map(|doubtful| vec![doubtful.known.clone()]).collect();
+        let found = self.find(prepared, &[position], known).await?;
         let mut updates = Vec::with_capacity(doubtful.len());
         for (doubtful, objects) in doubtful.into_iter().zip(found) {
             let link = &doubtful.link;

@@ -22,6 +22,7 @@ mod alone;
 mod apply;
 mod computed;
 pub mod dates;
+mod explain_match;
 mod gone;
 mod groups;
 mod guard;
@@ -29,10 +30,12 @@ mod identity;
 mod import;
 mod lifecycle;
 mod matching;
+mod nulls;
 mod pass;
 mod prepare;
 mod protect;
 mod quarantine;
+mod recognition;
 mod reconcile;
 mod record;
 mod references;
@@ -54,14 +57,16 @@ pub use compile::{Compiled, RuleFinding, compile};
 pub use cycle::{CycleOptions, Engine};
 pub use error::{EngineError, ErrorClass};
 pub use explain::{ExplainedMapping, Explanation};
+pub use explain_match::ExplainedMatch;
 pub use guard::{HOLD_EXPIRES, short_digest};
 pub use lifecycle::ExplainedDate;
 pub use plan::{Plan, PlanOptions, PlannedChange, PlannedKind};
+pub use recognition::MatchValues;
 pub use references::unwritten_references;
 pub use report::Report;
 pub use rules::{
-    EndDay, GuardKind, GuardRules, LifecycleRules, Limit, MappingRule, MatchRule, Mode, Removal, RemovalRules,
-    SyncRules, When,
+    EndDay, GuardKind, GuardRules, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule, Mode, Removal,
+    RemovalRules, SyncRules, When,
 };
 pub use stop::Stop;
 pub use takeover::Takeover;

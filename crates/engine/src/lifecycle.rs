@@ -77,7 +77,7 @@ pub(crate) fn by_dates(
             // What could neither be disabled nor deleted afterwards need not be found.
             let is_sought =
                 can_disable || (lifecycle.rules.delete_after.is_some() && compiled.rules.removal.delete_adopted);
-            let action = match linked || may_create || (is_sought && compiled.matching.is_some()) {
+            let action = match linked || may_create || (is_sought && !compiled.matching.is_empty()) {
                 true => Action::Ensure { enabled, may_create },
                 false => Action::Leave,
             };
@@ -135,7 +135,7 @@ impl Compiler<'_> {
         if rules.delete_after.is_some() && self.rules.removal.delete_adopted {
             return Some(Lifecycle { starts, ends, rules });
         }
-        if self.target.enabling.is_none() && rules.delete_after.is_some() && self.rules.matching.is_some() {
+        if self.target.enabling.is_none() && rules.delete_after.is_some() && !self.rules.matching.is_empty() {
             let problem = "whoever was adopted keeps access after the end: adopted objects are not deleted".to_owned();
             let fix = "set removal.delete_adopted = true, if they may be deleted too";
             self.findings.warning("lifecycle.delete_after", &problem, fix);

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use muster_connector::FoundObject;
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Once, Row, Slot, Value};
-use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind, Owner, Removed};
+use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind, Owner, ParkReason, Removed};
 
 use crate::apply::Sent;
-use crate::compile::{Compiled, Matching};
+use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
@@ -15,17 +16,22 @@ use crate::guard::guarded_changes;
 use crate::pass::{Progress, adopted, linked_state, parked, sooner, unchanged};
 use crate::prepare::Prepared;
 use crate::protect::{PROTECTED, reason};
+use crate::recognition::MatchValues;
 use crate::report::Report;
 
 /// The rule of whoever matches an object that belongs to somebody else.
 pub(crate) const SECOND_CLAIMANT: &str = "second_claimant";
+
+/// A match rule, and what it found.
+type Found = (usize, Vec<FoundObject>);
 
 /// A link without a target object that should have one.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) link: LinkView,
     pub(crate) row: Row,
-    pub(crate) match_value: Option<Value>,
+    /// The values to match by, in the order of the rules.
+    pub(crate) matches: Vec<MatchValues>,
     /// Whether one is created where none matches.
     pub(crate) may_create: bool,
     /// When it must be evaluated again by itself.
@@ -65,12 +71,20 @@ impl Blind {
         }
     }
 
-    fn may(&self, compiled: &Compiled, matching: &Matching, link: &LinkView) -> bool {
+    fn may(&self, compiled: &Compiled, candidate: &Candidate) -> bool {
+        // A create meets whatever any of the rules would find.
+        let meets = |matched: &MatchValues| match compiled.positions(matched.rule).as_slice() {
+            [only] => compiled
+                .columns
+                .get(*only)
+                .is_some_and(|column| column.attribute.unique && column.input != crate::compile::Input::None),
+            _ => false,
+        };
         self.allowed
             && compiled.capabilities.once != Once::None
-            && compiled.columns.get(matching.target).is_some_and(|column| column.attribute.unique)
-            && link.attempts == 0
-            && !self.met.contains(&link.id)
+            && candidate.link.attempts == 0
+            && !self.met.contains(&candidate.link.id)
+            && candidate.matches.iter().all(meets)
     }
 }
 
@@ -89,51 +103,35 @@ impl Engine {
             return Ok(());
         }
         let compiled = &prepared.compiled;
-        let Some(matching) = &compiled.matching else {
-            let (creating, waiting): (Vec<_>, Vec<_>) =
-                candidates.into_iter().partition(|candidate| candidate.may_create);
-            report.unchanged += waiting.len() as u64;
-            settled.extend(waiting.iter().map(Candidate::left_alone));
-            sending.extend(creating.into_iter().map(|candidate| Sent::create(compiled, candidate)));
-            return Ok(());
-        };
         let mut asked = Vec::new();
         for candidate in candidates {
-            match &candidate.match_value {
-                None if !candidate.may_create => {
-                    report.unchanged += 1;
-                    settled.push(candidate.left_alone());
+            if candidate.matches.is_empty() && !candidate.may_create {
+                report.unchanged += 1;
+                settled.push(candidate.left_alone());
+            } else if candidate.matches.is_empty() {
+                if compiled.matching.is_empty() || compiled.anchor.is_some() {
+                    sending.push(Sent::create(compiled, candidate));
+                } else {
+                    report.parked += 1;
+                    settled.push(parked(&candidate.link, nothing_to_match_by(compiled), self.clock.now()));
                 }
-                Some(value) if progress.creating.contains(value) => {
-                    // Its twin's create is on its way; what came of it shows when this link's turn comes again.
-                    progress.unsettled(&candidate.link);
-                }
-                Some(value) if candidate.may_create && progress.blind.may(compiled, matching, &candidate.link) => {
-                    progress.creating.insert(value.clone());
+            } else if progress.is_reserved(compiled, &candidate.matches) {
+                // Its twin's create is on its way; what came of it shows when this link's turn comes again.
+                progress.unsettled(&candidate.link);
+            } else {
+                progress.reserve(compiled, &candidate.matches);
+                if candidate.may_create && progress.blind.may(compiled, &candidate) {
                     sending.push(Sent { blind: true, ..Sent::create(compiled, candidate) });
-                }
-                Some(value) => {
-                    progress.creating.insert(value.clone());
-                    asked.push((value.clone(), candidate));
-                }
-                None if compiled.anchor.is_some() => sending.push(Sent::create(compiled, candidate)),
-                None => {
-                    let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.clone());
-                    let message =
-                        "the value to match by is empty, so the new object could never be recognised".to_owned();
-                    if let Wanted::Park(reason) =
-                        park(OperationKind::Create, "match_value_empty", attribute.as_deref(), message)
-                    {
-                        report.parked += 1;
-                        settled.push(parked(&candidate.link, reason, self.clock.now()));
-                    }
+                } else {
+                    asked.push(candidate);
                 }
             }
         }
-        let found = self.find(prepared, matching.target, asked.iter().map(|(value, _)| value.clone())).await?;
-        let met = found.iter().filter(|objects| !objects.is_empty()).count();
+        let found = self.find_in_turn(prepared, &asked).await?;
+        let met = found.iter().filter(|found| found.is_some()).count();
         progress.blind.learned(found.len(), met, self.blind_after);
-        let keys: Vec<Vec<u8>> = found.iter().flatten().map(|object| object.key.encode()).collect();
+        let objects = found.iter().flatten().flat_map(|(_, objects)| objects);
+        let keys: Vec<Vec<u8>> = objects.map(|object| object.key.encode()).collect();
         let owners = if keys.is_empty() {
             std::collections::HashMap::new()
         } else {
@@ -141,18 +139,18 @@ impl Engine {
         };
         let left = self.left_by_date(prepared, owners.values(), &progress.open).await?;
         let mut claimed: HashSet<Vec<u8>> = HashSet::new();
-        for ((value, candidate), mut objects) in asked.into_iter().zip(found) {
-            let refusal = match objects.as_slice() {
-                [] if !candidate.may_create => {
-                    progress.creating.remove(&value);
+        for (candidate, found) in asked.into_iter().zip(found) {
+            let Some((rule, mut objects)) = found else {
+                if !candidate.may_create {
+                    progress.release(compiled, &candidate.matches);
                     report.unchanged += 1;
                     settled.push(candidate.left_alone());
                     continue;
                 }
-                [] => {
-                    sending.push(Sent::create(compiled, candidate));
-                    continue;
-                }
+                sending.push(Sent::create(compiled, candidate));
+                continue;
+            };
+            let refusal = match objects.as_slice() {
                 [one] => {
                     let key = one.key.encode();
                     // Whoever comes back under a new anchor gets what the former one had.
@@ -174,29 +172,30 @@ impl Engine {
                 }
                 _ => Some(("ambiguous_match", "more than one object of the target matches".to_owned())),
             };
-            progress.creating.remove(&value);
-            if let Some((rule, message)) = refusal {
-                if rule == SECOND_CLAIMANT && !candidate.may_create {
+            progress.release(compiled, &candidate.matches);
+            if let Some((refusal, message)) = refusal {
+                if refusal == SECOND_CLAIMANT && !candidate.may_create {
                     // Outside the person's own dates there is nothing to claim.
                     report.unchanged += 1;
                     settled.push(candidate.left_alone());
                     continue;
                 }
-                if rule == SECOND_CLAIMANT && candidate.link.attempts == 0 {
+                if refusal == SECOND_CLAIMANT && candidate.link.attempts == 0 {
                     // Perhaps its owner is giving the value up in this very cycle: the second pass knows.
                     progress.unsettled(&candidate.link);
                     let attempts = i64::from(!progress.arriving);
                     settled.push(LinkUpdate { evaluated: 0, attempts, ..unchanged(&candidate.link) });
                     continue;
                 }
-                let attribute = compiled.columns.get(matching.target).map(|column| column.attribute.name.as_str());
-                if let Wanted::Park(reason) = park(OperationKind::Create, rule, attribute, message) {
+                let attribute = compiled.rule_name(rule);
+                if let Wanted::Park(reason) = park(OperationKind::Create, refusal, Some(&attribute), message) {
                     report.parked += 1;
                     settled.push(sooner(parked(&candidate.link, reason, self.clock.now()), candidate.due_at));
                 }
                 continue;
             }
             if let Some(object) = objects.pop() {
+                *progress.matched_by.entry(rule).or_default() += 1;
                 self.adopt(prepared, candidate.link, &object, progress, settled, sending, report)?;
             }
         }
@@ -232,17 +231,38 @@ impl Engine {
         Ok(left)
     }
 
+    /// What the first rule that finds anything found for each candidate, with that rule. Each rule is asked once, for
+    /// all candidates that the rules before it did not find.
+    async fn find_in_turn(&self, prepared: &Prepared, asked: &[Candidate]) -> Result<Vec<Option<Found>>, EngineError> {
+        let mut found: Vec<Option<Found>> = vec![None; asked.len()];
+        for rule in 0..prepared.compiled.matching.len() {
+            let mut waiting = Vec::new();
+            let mut values = Vec::new();
+            for (number, candidate) in asked.iter().enumerate().filter(|(number, _)| found[*number].is_none()) {
+                if let Some(matched) = candidate.matches.iter().find(|matched| matched.rule == rule) {
+                    waiting.push(number);
+                    values.push(matched.values.clone());
+                }
+            }
+            let answers = self.find(prepared, &prepared.compiled.positions(rule), values).await?;
+            for (number, objects) in waiting.into_iter().zip(answers) {
+                found[number] = (!objects.is_empty()).then_some((rule, objects));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The target objects whose attributes at these positions have the values.
     pub(crate) async fn find(
         &self,
         prepared: &Prepared,
-        target: usize,
-        values: impl Iterator<Item = Value>,
-    ) -> Result<Vec<Vec<muster_connector::FoundObject>>, EngineError> {
+        by: &[usize],
+        values: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<FoundObject>>, EngineError> {
         let side = &prepared.target;
         let Some(connector) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
-        let by: Vec<String> =
-            prepared.compiled.columns.get(target).map(|column| column.attribute.name.clone()).into_iter().collect();
-        let values: Vec<Vec<Value>> = values.map(|value| vec![value]).collect();
+        let names = by.iter().filter_map(|position| prepared.compiled.columns.get(*position));
+        let by: Vec<String> = names.map(|column| column.attribute.name.clone()).collect();
         if values.is_empty() {
             return Ok(Vec::new());
         }
@@ -262,7 +282,7 @@ impl Engine {
         &self,
         prepared: &Prepared,
         link: LinkView,
-        object: &muster_connector::FoundObject,
+        object: &FoundObject,
         progress: &mut Progress,
         settled: &mut Vec<LinkUpdate>,
         sending: &mut Vec<Sent>,
@@ -309,5 +329,20 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// Why somebody without any value to match by gets no object.
+fn nothing_to_match_by(compiled: &Compiled) -> ParkReason {
+    let message = match compiled.matching.len() {
+        1 => "the value to match by is empty, so the new object could never be recognised",
+        _ => "every match rule lacks a value, so the new object could never be recognised",
+    };
+    ParkReason {
+        operation: None,
+        kind: OperationKind::Create,
+        rule: "match_value_empty".to_owned(),
+        attribute: Some(compiled.rule_name(0)),
+        message: message.to_owned(),
     }
 }

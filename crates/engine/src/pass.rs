@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use muster_model::Value;
 use muster_store::{
     EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, StoreError,
 };
@@ -20,6 +19,7 @@ use crate::guard::{Group, GuardedChange, Verdict, guarded_changes, harmless};
 use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, Window};
+use crate::recognition::MatchValues;
 use crate::record::{closed, look_again};
 use crate::report::Report;
 use crate::rules::GuardKind;
@@ -76,7 +76,9 @@ pub(crate) struct Progress {
     /// What happened.
     pub(crate) events: Vec<EventRecord>,
     /// Match values of creates on their way: one in flight for each.
-    pub(crate) creating: HashSet<Value>,
+    pub(crate) creating: HashSet<MatchValues>,
+    /// How many objects each rule found.
+    pub(crate) matched_by: BTreeMap<usize, u64>,
     /// What is remembered of single values.
     pub(crate) values: ValueProgress,
     /// Whether creates may go out without a look for what matches.
@@ -381,8 +383,8 @@ impl Engine {
                     report.parked += 1;
                     settled.push(sooner(parked(&link, reason, now), evaluation.due_at));
                 }
-                Wanted::Object { row, match_value, may_create } => {
-                    candidates.push(Candidate { link, row, match_value, may_create, due_at: evaluation.due_at });
+                Wanted::Object { row, matches, may_create } => {
+                    candidates.push(Candidate { link, row, matches, may_create, due_at: evaluation.due_at });
                 }
                 Wanted::Change(_) | Wanted::Delete if !guarded.is_empty() && verdict.is_none() => {
                     progress.left.insert(link.id, link.dirty);

@@ -18,6 +18,7 @@ use crate::guard::{GuardedChange, counter, guarded_changes};
 use crate::matching::Candidate;
 use crate::pass::{Progress, SLICE};
 use crate::prepare::Prepared;
+use crate::recognition::MatchValues;
 use crate::report::Report;
 use crate::rules::SyncRules;
 use crate::takeover::{Takeover, shown_slot};
@@ -125,6 +126,7 @@ impl Engine {
             listed: Vec::new(),
             takeover: (options.takeover || nothing_linked).then(Takeover::default),
             claimed: HashSet::new(),
+            matched_by: BTreeMap::new(),
             lacks: HashMap::new(),
         };
         let mut after = LinkId(0);
@@ -137,7 +139,8 @@ impl Engine {
             self.plan_slice(&mut planner, links, &mut creating).await?;
         }
         self.plan_guard(&mut planner).await?;
-        if let Some(takeover) = planner.takeover.take() {
+        if let Some(mut takeover) = planner.takeover.take() {
+            takeover.matched_by = prepared.compiled.by_rule(&planner.matched_by);
             planner.plan.takeover = self.survey(prepared, takeover, &planner.claimed, options.limit).await?;
         }
         if options.statements {
@@ -150,7 +153,7 @@ impl Engine {
         &self,
         planner: &mut Planner<'_>,
         links: Vec<LinkView>,
-        creating: &mut HashSet<muster_model::Value>,
+        creating: &mut HashSet<MatchValues>,
     ) -> Result<(), EngineError> {
         let prepared = planner.prepared;
         let mut candidates = Vec::new();
@@ -173,8 +176,8 @@ impl Engine {
                     let why = format!("{}: {}", reason.attribute.as_deref().unwrap_or("object"), reason.message);
                     planner.add(PlannedKind::Park, &link, None, Some(why)).map(drop)?;
                 }
-                Wanted::Object { row, match_value, may_create } => {
-                    candidates.push(Candidate { link, row, match_value, may_create, due_at: None });
+                Wanted::Object { row, matches, may_create } => {
+                    candidates.push(Candidate { link, row, matches, may_create, due_at: None });
                 }
                 Wanted::Change(change) => changing.push(Sent::change(&prepared.compiled, link, change, None)),
                 Wanted::Delete => changing.push(Sent::delete(link)),
@@ -193,6 +196,9 @@ impl Engine {
             .collect();
         self.matched(prepared, candidates, &mut progress, &mut settled, &mut sending, &mut report).await?;
         planner.guarded.extend(std::mem::take(&mut progress.guarded));
+        for (rule, found) in std::mem::take(&mut progress.matched_by) {
+            *planner.matched_by.entry(rule).or_default() += found;
+        }
         sending.extend(changing);
         let sending = self.hold_back(prepared, sending, &mut progress, &mut settled, &mut report);
         let sending = self.spare_protected(prepared, sending, &mut settled, &mut report).await?;
@@ -289,6 +295,8 @@ struct Planner<'a> {
     takeover: Option<Takeover>,
     /// Target objects that a source object would adopt.
     claimed: HashSet<Vec<u8>>,
+    /// How many of them each match rule found.
+    matched_by: BTreeMap<usize, u64>,
     /// Values that listed objects gain and lose.
     lacks: HashMap<LinkId, Vec<Lack>>,
 }
@@ -385,9 +393,9 @@ impl Planner<'_> {
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());
         let source = Key::decode(&link.anchor)?.to_string();
-        let name = prepared.compiled.matching.as_ref().and_then(|matching| {
-            let new = row.map(|row| row.slot(matching.target)).and_then(Slot::value);
-            before.slot(matching.target).value().or(new).map(ToString::to_string)
+        let name = prepared.compiled.name_of(|position| {
+            let new = row.map(|row| row.slot(position)).and_then(Slot::value);
+            before.slot(position).value().or(new)
         });
         self.plan.changes.push(PlannedChange { kind, source, name, target, values, reason, held: None, link: link.id });
         Ok(true)

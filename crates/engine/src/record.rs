@@ -41,9 +41,7 @@ impl Engine {
         let mut refused = false;
         let mut error = landed.error;
         for sent in landed.sent {
-            if let Some(value) = &sent.match_value {
-                progress.creating.remove(value);
-            }
+            progress.release(&prepared.compiled, &sent.matches);
             let Some(outcome) = landed.outcomes.get(&sent.operation.id) else {
                 // Never sent, so nothing happened and the link is as dirty as before.
                 without_effect.push(sent);
@@ -110,16 +108,14 @@ impl Engine {
                 }
                 None => {
                     progress.open.insert(sent.link.id);
-                    if let Some(value) = sent.match_value.clone() {
-                        progress.creating.insert(value);
-                    }
+                    progress.reserve(&prepared.compiled, &sent.matches);
                     open.push(BatchMember {
                         operation: sent.operation.id.0,
                         link: sent.link.id,
                         kind: sent.kind,
                         revision: sent.link.dirty,
                         content: sent.content,
-                        sought: sent.sought(),
+                        sought: sent.sought(&prepared.compiled),
                     });
                 }
             }
@@ -242,7 +238,7 @@ impl Engine {
             // Somebody removed it at the target; whoever should have one gets it again, by match or create.
             Outcome::Missing => lost(LinkUpdate { evaluated: 0, origin: Origin::None, ..unchanged(link) }),
             // The match rule may find it now; if it did not the first time around, it never will.
-            Outcome::Exists { .. } if prepared.compiled.matching.is_some() && link.attempts == 0 => second_chance,
+            Outcome::Exists { .. } if !prepared.compiled.matching.is_empty() && link.attempts == 0 => second_chance,
             Outcome::Exists { key } => {
                 report.parked += 1;
                 let names = prepared.compiled.target.anchor.attributes.join(", ");

@@ -169,9 +169,7 @@ impl Engine {
                 going.push(sent);
                 continue;
             };
-            if let Some(value) = &sent.match_value {
-                progress.creating.remove(value);
-            }
+            progress.release(&prepared.compiled, &sent.matches);
             if sent.blind {
                 // One that is there already may still be taken over.
                 progress.blind.no_more(sent.link.id);

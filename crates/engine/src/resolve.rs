@@ -10,12 +10,14 @@ use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, Link
 
 use crate::apply::{content_hash, creators_key};
 use crate::commit::CommitPoint;
+use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
 use crate::identity::known_by;
 use crate::pass::{linked_state, unchanged};
 use crate::prepare::Prepared;
+use crate::recognition::MatchValues;
 use crate::report::Report;
 use crate::rules::GuardKind;
 
@@ -23,17 +25,31 @@ use crate::rules::GuardKind;
 #[derive(Debug, Clone)]
 pub(crate) enum Sought {
     Key(Key),
-    Match(Value),
+    /// Attributes and the values that they have.
+    Match(Vec<(String, Value)>),
     /// Nothing identifies it: it cannot have been created, since creates without identity are refused.
     Nowhere,
 }
 
 impl Sought {
+    pub(crate) fn matched(compiled: &Compiled, matched: &MatchValues) -> Self {
+        let names = compiled.compared(matched.rule).map(|(_, attribute)| attribute.name.clone());
+        Self::Match(names.zip(matched.values.iter().cloned()).collect())
+    }
+
+    pub(crate) fn value(compiled: &Compiled, position: usize, value: Value) -> Self {
+        let name = compiled.target_attributes.get(position).cloned().unwrap_or_default();
+        Self::Match(vec![(name, value)])
+    }
+
     /// As a batch's record keeps it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (tag, key) = match self {
             Self::Key(key) => (0, key.encode()),
-            Self::Match(value) => (1, Key::one(value.clone()).encode()),
+            Self::Match(values) => {
+                let pairs = values.iter().flat_map(|(name, value)| [Value::text(name), value.clone()]);
+                (2, Key(pairs.collect()).encode())
+            }
             Self::Nowhere => return Vec::new(),
         };
         let mut bytes = vec![tag];
@@ -41,11 +57,18 @@ impl Sought {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+    pub(crate) fn decode(compiled: &Compiled, bytes: &[u8]) -> Result<Self, EngineError> {
         let Some((tag, key)) = bytes.split_first() else { return Ok(Self::Nowhere) };
         let key = Key::decode(key)?;
         Ok(match (tag, key.0.as_slice()) {
-            (1, [value]) => Self::Match(value.clone()),
+            // As noted by versions that knew one match rule.
+            (1, [value]) => match compiled.matching.first().map(|matching| matching.all.as_slice()) {
+                Some([compared]) => Self::value(compiled, compared.target, value.clone()),
+                _ => Self::Nowhere,
+            },
+            (2, pairs) => {
+                Self::Match(pairs.chunks_exact(2).map(|pair| (pair[0].to_string(), pair[1].clone())).collect())
+            }
             _ => Self::Key(key),
         })
     }
@@ -110,7 +133,7 @@ impl Engine {
         // What is no longer under its former key may have been renamed.
         for (((member, _), probe), found) in looking.iter().zip(&mut probes).zip(&seen) {
             let renamed = member.kind == OperationKind::Rename && found.is_none();
-            *probe = if renamed { Sought::decode(&member.sought)? } else { Sought::Nowhere };
+            *probe = if renamed { Sought::decode(&prepared.compiled, &member.sought)? } else { Sought::Nowhere };
         }
         for (found, renamed) in seen.iter_mut().zip(look(prepared, target, &probes).await.map_err(failed)?) {
             *found = found.take().or(renamed);
@@ -134,16 +157,12 @@ impl Engine {
             return Ok(Sought::Key(Key::decode(key)?));
         }
         if !member.sought.is_empty() {
-            return Sought::decode(&member.sought);
+            return Sought::decode(&prepared.compiled, &member.sought);
         }
         // A batch that an earlier version noted.
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, view, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
-            Wanted::Object { row, match_value, .. } => match (creators_key(&prepared.compiled, &row), match_value) {
-                (Some(key), _) => Sought::Key(key),
-                (None, Some(value)) => Sought::Match(value),
-                (None, None) => Sought::Nowhere,
-            },
+            Wanted::Object { row, matches, .. } => sought(&prepared.compiled, &row, &matches),
             // The source object went meanwhile; what was created for it is found by its values as they were.
             _ => self.probe_gone(prepared, view)?,
         })
@@ -154,11 +173,7 @@ impl Engine {
         let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
         let evaluation = evaluate(&prepared.compiled, &prepared.layout, &present, self.clock.lifecycle())?;
         Ok(match evaluation.wanted {
-            Wanted::Object { row, match_value, .. } => match (creators_key(&prepared.compiled, &row), match_value) {
-                (Some(key), _) => Sought::Key(key),
-                (None, Some(value)) => Sought::Match(value),
-                (None, None) => Sought::Nowhere,
-            },
+            Wanted::Object { row, matches, .. } => sought(&prepared.compiled, &row, &matches),
             _ => Sought::Nowhere,
         })
     }
@@ -198,7 +213,7 @@ impl Engine {
         }
         let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
         // Without a match rule an object that is not ours is a foreign row, never to be touched.
-        if !ours && prepared.compiled.matching.is_none() {
+        if !ours && prepared.compiled.matching.is_empty() {
             return Ok(None);
         }
         let off = Slot::One(Value::Boolean(false));
@@ -231,8 +246,9 @@ fn stranger(prepared: &Prepared, member: &BatchMember, view: &LinkView, found: &
     let written = unpack_row(&prepared.layout.target, view.written.as_deref().unwrap_or_default())?;
     let Some(known) = written.slot(position).value() else { return Ok(false) };
     let now = found.slot(position).value();
-    let given = match Sought::decode(&member.sought)? {
-        Sought::Match(value) => Some(value),
+    let name = prepared.compiled.target_attributes.get(position);
+    let given = match Sought::decode(&prepared.compiled, &member.sought)? {
+        Sought::Match(values) => values.into_iter().find(|(of, _)| Some(of) == name).map(|(_, value)| value),
         Sought::Key(_) | Sought::Nowhere => None,
     };
     Ok(now != Some(known) && (given.is_none() || now != given.as_ref()))
@@ -273,32 +289,42 @@ async fn look(
 ) -> Result<Vec<Option<FoundObject>>, ConnectorError> {
     let request = &prepared.target.request;
     let mut keys = Vec::new();
-    let mut values = Vec::new();
+    // Which attributes identify an object differs from one to the next.
+    let mut values: BTreeMap<Vec<String>, Vec<Vec<Value>>> = BTreeMap::new();
     for probe in probes {
         match probe {
             Sought::Key(key) => keys.push(key.clone()),
-            Sought::Match(value) => values.push(vec![value.clone()]),
+            Sought::Match(pairs) => {
+                let (by, tuple) = pairs.iter().cloned().unzip();
+                values.entry(by).or_default().push(tuple);
+            }
             Sought::Nowhere => {}
         }
     }
     let mut by_key = if keys.is_empty() { Vec::new() } else { target.get(request, &keys).await? }.into_iter();
-    let by: Vec<String> = prepared
-        .compiled
-        .matching
-        .iter()
-        .filter_map(|matching| prepared.compiled.columns.get(matching.target))
-        .map(|column| column.attribute.name.clone())
-        .collect();
-    let found = if values.is_empty() { Vec::new() } else { target.find(request, &by, &values).await? };
-    let mut by_value = found.into_iter();
+    let mut by_value = BTreeMap::new();
+    for (by, tuples) in values {
+        let found = target.find(request, &by, &tuples).await?;
+        by_value.insert(by, found.into_iter());
+    }
     Ok(probes
         .iter()
         .map(|probe| match probe {
             Sought::Key(_) => by_key.next().flatten(),
-            Sought::Match(_) => {
-                by_value.next().and_then(|mut objects| if objects.len() == 1 { objects.pop() } else { None })
+            Sought::Match(pairs) => {
+                let by: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+                let mut objects = by_value.get_mut(&by)?.next()?;
+                if objects.len() == 1 { objects.pop() } else { None }
             }
             Sought::Nowhere => None,
         })
         .collect())
+}
+
+fn sought(compiled: &Compiled, row: &Row, matches: &[MatchValues]) -> Sought {
+    match (creators_key(compiled, row), compiled.recognised_by(matches)) {
+        (Some(key), _) => Sought::Key(key),
+        (None, Some(matched)) => Sought::matched(compiled, matched),
+        (None, None) => Sought::Nowhere,
+    }
 }

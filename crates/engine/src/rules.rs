@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 use muster_expression::{Condition, Expression};
+use muster_model::Value;
 
 /// The rules of one sync.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,8 @@ pub struct SyncRules {
     pub mappings: Vec<MappingRule>,
     /// Further source attributes to keep in the state.
     pub also_read: Vec<String>,
-    /// How an existing target object is recognised.
-    pub matching: Option<MatchRule>,
+    /// How an existing target object is recognised: tried in this order, until one of them finds something.
+    pub matching: Vec<MatchRule>,
     /// What happens to the target object when its source object goes.
     pub removal: RemovalRules,
     /// From when until when a person has access.
@@ -55,6 +56,10 @@ pub struct MappingRule {
     pub value: Expression,
     /// When it flows.
     pub when: When,
+    /// What flows where the value is null.
+    pub default: Option<Value>,
+    /// A null leaves what an object has that is there already.
+    pub keeps: bool,
 }
 
 /// When a mapping flows.
@@ -66,9 +71,24 @@ pub enum When {
     Create,
 }
 
-/// A match by one attribute.
+/// A match by attributes that must all be equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchRule {
+    /// What is compared; never empty.
+    pub all: Vec<MatchPart>,
+}
+
+impl MatchRule {
+    /// A match by one attribute.
+    #[must_use]
+    pub fn one(source: Expression, target: &str) -> Self {
+        Self { all: vec![MatchPart { source, target: target.to_owned() }] }
+    }
+}
+
+/// One comparison of a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchPart {
     /// The source's value.
     pub source: Expression,
     /// The target attribute that equals it.

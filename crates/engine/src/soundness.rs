@@ -5,6 +5,7 @@ use muster_model::TargetCapabilities;
 use muster_expression::Comparison;
 
 use crate::compile::{Column, Compiler, Input};
+use crate::nulls::Nulls;
 use crate::rules::{Removal, When};
 use crate::scope::{Asks, Scope};
 
@@ -76,7 +77,8 @@ impl Compiler<'_> {
                     let problem = format!("{name:?} cannot be read");
                     self.findings.error(&setting, &problem, "name another attribute");
                 } else if !self.columns.iter().any(|column| column.attribute.name == attribute.name) {
-                    self.columns.push(Column { attribute, input: Input::None, when: When::Create });
+                    let (input, when) = (Input::None, When::Create);
+                    self.columns.push(Column { attribute, input, when, nulls: Nulls::default() });
                 }
             }
         }

@@ -19,6 +19,9 @@ use crate::protect::PROTECTED;
 pub struct Takeover {
     /// Source objects with exactly one target object.
     pub matched: u64,
+    /// How many of them each match rule found, where there are several rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matched_by: Vec<(String, u64)>,
     /// Source objects with more than one.
     pub ambiguous: u64,
     /// Source objects whose target object another one claims.
@@ -60,7 +63,6 @@ impl Engine {
     ) -> Result<Option<Takeover>, EngineError> {
         let side = &prepared.target;
         let Some(target) = side.connector.target() else { return Err(EngineError::NoConnection(side.name.clone())) };
-        let by = prepared.compiled.matching.as_ref().map(|matching| matching.target);
         let mut cursor = None;
         let (mut all, mut foreign) = (0, 0);
         loop {
@@ -78,7 +80,7 @@ impl Engine {
                 }
                 foreign += 1;
                 if takeover.first_foreign.len() < limit {
-                    let name = by.and_then(|by| object.row.slot(by).value()).map(ToString::to_string);
+                    let name = prepared.compiled.name_of(|position| object.row.slot(position).value());
                     takeover.first_foreign.push((shown(&object.key), name));
                 }
             }

@@ -5,7 +5,7 @@ use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Slot, Value};
 use muster_store::{Decided, Decision, LinkId, LinkView, Owner};
 
-use crate::computed::{Subject, flow};
+use crate::computed::Subject;
 use crate::convert::fit;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -62,7 +62,7 @@ impl Engine {
             let Some(last) = links.last() else { break };
             after = last.id;
             for link in links {
-                if self.match_value(prepared, &link)?.is_some_and(|value| value.to_string() == named) {
+                if self.match_names(prepared, &link)?.iter().any(|name| name == named) {
                     return Ok(link);
                 }
             }
@@ -72,28 +72,31 @@ impl Engine {
 
     /// The link whose target object has the value to match by.
     async fn owner_by_value(&self, prepared: &Prepared, named: &str) -> Result<Option<LinkView>, EngineError> {
-        let Some(matching) = &prepared.compiled.matching else { return Ok(None) };
-        let Some(column) = prepared.compiled.columns.get(matching.target) else { return Ok(None) };
-        let Some(value) = parsed(named, &column.attribute) else { return Ok(None) };
-        let found = self.find(prepared, matching.target, std::iter::once(value)).await?;
-        let keys: Vec<Vec<u8>> = found.into_iter().flatten().map(|object| object.key.encode()).collect();
-        let owners = self.store.owners(prepared.target.id, &keys).await?;
-        let owner = owners.values().find(|owner| owner.sync == prepared.sync);
-        match owner {
-            Some(Owner { link, .. }) => Ok(self.store.links(&[*link]).await?.into_iter().next()),
-            None => Ok(None),
+        for matching in &prepared.compiled.matching {
+            let [compared] = matching.all.as_slice() else { continue };
+            let Some(column) = prepared.compiled.columns.get(compared.target) else { continue };
+            let Some(value) = parsed(named, &column.attribute) else { continue };
+            let found = self.find(prepared, &[compared.target], vec![vec![value]]).await?;
+            let keys: Vec<Vec<u8>> = found.into_iter().flatten().map(|object| object.key.encode()).collect();
+            let owners = self.store.owners(prepared.target.id, &keys).await?;
+            let owner = owners.values().find(|owner| owner.sync == prepared.sync);
+            if let Some(Owner { link, .. }) = owner {
+                return Ok(self.store.links(&[*link]).await?.into_iter().next());
+            }
         }
+        Ok(None)
     }
 
-    /// The source's value to match by.
-    pub(crate) fn match_value(&self, prepared: &Prepared, link: &LinkView) -> Result<Option<Value>, EngineError> {
-        let (Some(matching), Some(packed)) = (&prepared.compiled.matching, &link.source) else { return Ok(None) };
-        let Some(column) = prepared.compiled.columns.get(matching.target) else { return Ok(None) };
+    /// What people may call a link's source object: the source's values to match by, rule by rule.
+    pub(crate) fn match_names(&self, prepared: &Prepared, link: &LinkView) -> Result<Vec<String>, EngineError> {
+        let Some(packed) = &link.source else { return Ok(Vec::new()) };
         let source = unpack_row(&prepared.layout.source, packed)?;
         let sync = &prepared.compiled.rules.name;
         let now = self.clock.lifecycle();
         let subject = Subject { sync, anchor: &link.anchor, source: &source, enabled: true, now };
-        Ok(flow(&matching.input, &column.attribute, &subject, true).ok().and_then(|slot| slot.value().cloned()))
+        let rules = 0..prepared.compiled.matching.len();
+        let values = rules.filter_map(|rule| prepared.compiled.rule_values(rule, &subject).ok().flatten());
+        Ok(values.map(|matched| matched.text()).collect())
     }
 
     /// Links a source object to a target object, after a look at the target.

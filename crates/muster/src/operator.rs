@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use muster_engine::{Clock as _, Engine, HOLD_EXPIRES, SystemClock, Unobserved};
-use muster_expression::{Context, Flow, Program};
+use muster_expression::{Context, Expression, Flow, Program};
 use muster_model::pack::unpack_row;
 use muster_model::{AttributeId, Key};
-use muster_settings::{Settings, SyncSettings};
+use muster_settings::{MatchSettings, Settings, SyncSettings};
 use muster_store::{Decided, Decision, EventRecord, HoldRecord, LinkId, LinkView, SyncId};
 
 use crate::exit::Failure;
@@ -116,24 +116,27 @@ pub(crate) const OTHER_NAMES: [&str; 3] = ["displayName", "userPrincipalName", "
 
 /// Names objects by what people know them by: the value they are matched by, or what else says who it is.
 pub(crate) struct Names {
-    by: Option<(Program, Vec<AttributeId>)>,
+    /// What the match rules compare, rule by rule.
+    by: Vec<Vec<(Program, Vec<AttributeId>)>>,
     others: Vec<AttributeId>,
 }
 
 impl Names {
     pub(crate) async fn of(state: &State, sync: Option<&SyncSettings>) -> Result<Self, Failure> {
-        let Some(sync) = sync else { return Ok(Self { by: None, others: Vec::new() }) };
+        let Some(sync) = sync else { return Ok(Self { by: Vec::new(), others: Vec::new() }) };
         let connection = state.store.connection(&sync.from.connection).await?;
         let standing = state.store.source_type(connection.id, &sync.from.object_type).await?;
         let specs = state.store.attribute_specs(&standing.attributes).await?;
         let known = |name: &str| {
             standing.attributes.iter().copied().find(|id| specs.get(id).is_some_and(|spec| spec.name == name))
         };
-        let by = sync.matching.as_ref().and_then(|matching| {
-            let names = matching.source.attributes();
+        let part = |source: &Expression| {
+            let names = source.attributes();
             let ids: Option<Vec<AttributeId>> = names.iter().map(|name| known(name)).collect();
-            matching.source.resolve(&names).ok().zip(ids)
-        });
+            source.resolve(&names).ok().zip(ids)
+        };
+        let rule = |rule: &MatchSettings| rule.all.iter().map(|compared| part(&compared.source)).collect();
+        let by = sync.matching.iter().filter_map(rule).collect();
         Ok(Self { by, others: OTHER_NAMES.into_iter().filter_map(known).collect() })
     }
 
@@ -147,13 +150,18 @@ impl Names {
     }
 
     fn matched_by(&self, packed: &[u8]) -> Option<String> {
-        let (program, ids) = self.by.as_ref()?;
-        let row = unpack_row(ids, packed).ok()?;
         let context = Context { now: DateTime::default(), seed: [0; 16], default_domain: None, is_taken: None };
-        match program.evaluate(&row, &context) {
-            Ok(Flow::Value(slot)) => slot.value().map(ToString::to_string),
-            _ => None,
-        }
+        let value = |(program, ids): &(Program, Vec<AttributeId>)| {
+            let row = unpack_row(ids, packed).ok()?;
+            match program.evaluate(&row, &context) {
+                Ok(Flow::Value(slot)) => slot.value().map(ToString::to_string),
+                _ => None,
+            }
+        };
+        self.by
+            .iter()
+            .find_map(|rule| rule.iter().map(value).collect::<Option<Vec<_>>>())
+            .map(|values| values.join(" "))
     }
 }
 

@@ -189,6 +189,9 @@ fn takeover_lines(takeover: &Takeover) {
     for (number, words) in counts.into_iter().filter(|(number, _)| *number > 0) {
         line(format!("  {number} {words}"));
     }
+    for (rule, number) in &takeover.matched_by {
+        line(format!("    {number} of those that match by {rule}"));
+    }
     let Some((all, foreign)) = takeover.target_objects.zip(takeover.foreign) else {
         line("  the target cannot list its objects, so those that belong to nobody are not counted");
         return;

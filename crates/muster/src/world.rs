@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
-    Clock as _, EndDay, Engine, GuardRules, LifecycleClock, LifecycleRules, Limit, MappingRule, MatchRule, Mode,
-    Observer, Removal, RemovalRules, SyncRules, SystemClock, When,
+    Clock as _, EndDay, Engine, GuardRules, LifecycleClock, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule,
+    Mode, Observer, Removal, RemovalRules, SyncRules, SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};
@@ -220,13 +220,22 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
                     muster_settings::When::Always => When::Always,
                     muster_settings::When::Create => When::Create,
                 },
+                default: mapping.default.clone(),
+                keeps: mapping.null == muster_settings::WhenNull::Keep,
             })
             .collect(),
         also_read: sync.read.clone(),
         matching: sync
             .matching
-            .as_ref()
-            .map(|matching| MatchRule { source: matching.source.clone(), target: matching.target.clone() }),
+            .iter()
+            .map(|rule| MatchRule {
+                all: rule
+                    .all
+                    .iter()
+                    .map(|part| MatchPart { source: part.source.clone(), target: part.target.clone() })
+                    .collect(),
+            })
+            .collect(),
         removal: RemovalRules {
             soft: removal(sync.removal.soft),
             hard: removal(sync.removal.hard),
@@ -281,7 +290,7 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .map
                 .iter()
                 .map(|mapping| &mapping.value)
-                .chain(sync.matching.iter().map(|matching| &matching.source))
+                .chain(sync.matching.iter().flat_map(|rule| &rule.all).map(|part| &part.source))
                 .chain(sync.lifecycle.iter().flat_map(|dates| [&dates.starts, &dates.ends]).flatten());
             used.attributes.extend(expressions.flat_map(muster_expression::Expression::attributes).map(str::to_owned));
             used.attributes.extend(sync.scope.iter().flat_map(|condition| condition.attributes()).map(str::to_owned));
@@ -292,7 +301,7 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
             let used = types.entry(name).or_insert_with(|| fresh(name));
             used.as_target = true;
             used.attributes.extend(sync.map.iter().map(|mapping| mapping.target.clone()));
-            used.attributes.extend(sync.matching.iter().map(|matching| matching.target.clone()));
+            used.attributes.extend(sync.matching.iter().flat_map(|rule| &rule.all).map(|part| part.target.clone()));
         }
     }
     types

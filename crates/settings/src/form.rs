@@ -128,11 +128,11 @@ pub(crate) struct SyncForm {
     /// When `muster run` runs the sync, instead of `every`: the five fields of cron, such as `"*/15 6-20 * * 1-5"`, in
     /// this machine's time zone (the service's variable `TZ` names another).
     schedule: Option<String>,
-    /// How an existing target object is recognised: one rule, `[{ source = "[employeeId]", target = "employee_no" }]`.
-    /// Needed where the target assigns its own keys.
+    /// How an existing target object is recognised: rules such as `{ source = "[employeeId]", target = "employee_no" }`,
+    /// tried in this order until one finds something. Needed where the target assigns its own keys.
     r#match: Option<Vec<MatchForm>>,
     /// What flows into which target attribute: the attribute's name, and an expression such as `"[mail]"` or a table
-    /// with `value` and `when`.
+    /// with `value`, `when`, `default` and `null`.
     #[schemars(extend("minProperties" = 1))]
     map: BTreeMap<String, MappingForm>,
     /// Whether the target is written. With `"observe"` the sync reads and says what it would do, and writes nothing:
@@ -158,10 +158,25 @@ pub(crate) struct SyncForm {
     guard: Option<GuardSettings>,
 }
 
-/// How an existing target object is recognised.
+/// How an existing target object is recognised: by one attribute (`source` and `target`), or by several together (`all`).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename = "Match", deny_unknown_fields)]
 pub(crate) struct MatchForm {
+    /// The source's value: an expression such as `"[employeeId]"`. An object without the value is not looked for by
+    /// this rule.
+    #[schemars(with = "Option<ExpressionForm>")]
+    pub(crate) source: Option<String>,
+    /// The target attribute that equals it.
+    pub(crate) target: Option<String>,
+    /// Instead of `source` and `target`: several of them, which must all be equal, such as
+    /// `[{ source = "[givenName]", target = "first_name" }, { source = "[surname]", target = "last_name" }]`.
+    pub(crate) all: Option<Vec<MatchPartForm>>,
+}
+
+/// One attribute of several that must be equal.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "MatchPart", deny_unknown_fields)]
+pub(crate) struct MatchPartForm {
     /// The source's value: an expression such as `"[employeeId]"`.
     #[schemars(with = "ExpressionForm")]
     pub(crate) source: String,
@@ -197,6 +212,8 @@ impl JsonSchema for ExpressionForm {
 pub(crate) struct MappingForm {
     pub(crate) value: String,
     pub(crate) when: When,
+    pub(crate) default: Option<serde_json::Value>,
+    pub(crate) null: WhenNull,
 }
 
 /// A mapping with more to say than its expression.
@@ -209,16 +226,52 @@ struct MappingTable {
     /// When it flows.
     #[serde(default)]
     when: When,
+    /// What flows where the value is null: a text, a number or a truth value, such as `"Unknown"`.
+    #[schemars(with = "Option<ConstantForm>")]
+    default: Option<serde_json::Value>,
+    /// What a value that is null does to an object that is there already.
+    #[serde(default)]
+    null: WhenNull,
+}
+
+/// A constant of the configuration, which is no expression.
+struct ConstantForm;
+
+impl JsonSchema for ConstantForm {
+    fn schema_name() -> Cow<'static, str> {
+        "Constant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A text, a number or a truth value, as it is.",
+            "type": ["string", "number", "boolean"],
+            "x-muster-hint": "write a text such as \"Unknown\", a number, true or false"
+        })
+    }
+}
+
+/// What a value that is null does to an object that is there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenNull {
+    /// It flows like any other: the default, if there is one, or else the target's value becomes null.
+    #[default]
+    Clear,
+    /// The target keeps the value that it has.
+    Keep,
 }
 
 impl<'de> Deserialize<'de> for MappingForm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(value) => Ok(Self { value, when: When::default() }),
+            serde_json::Value::String(value) => {
+                Ok(Self { value, when: When::default(), default: None, null: WhenNull::default() })
+            }
             other => {
-                let MappingTable { value, when } =
+                let MappingTable { value, when, default, null } =
                     MappingTable::deserialize(other).map_err(serde::de::Error::custom)?;
-                Ok(Self { value, when })
+                Ok(Self { value, when, default, null })
             }
         }
     }
@@ -231,7 +284,7 @@ impl JsonSchema for MappingForm {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An expression, or a table with `value` and `when`.",
+            "description": "An expression, or a table with `value`, `when`, `default` and `null`.",
             "anyOf": [generator.subschema_for::<ExpressionForm>(), generator.subschema_for::<MappingTable>()],
             "x-muster-hint": EXPRESSION_HINT
         })

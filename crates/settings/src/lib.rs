@@ -17,6 +17,7 @@ mod form;
 mod layers;
 mod lifecycle;
 mod load;
+mod matching;
 mod place;
 mod schedule;
 mod schema;
@@ -32,7 +33,9 @@ mod words;
 mod tests;
 
 pub use environment::{Environment, RESERVED_VARIABLES};
-pub use form::{GuardSettings, LimitSettings, LogFormat, LogLevel, LogSettings, Mode, Removal, RemovalSettings, When};
+pub use form::{
+    GuardSettings, LimitSettings, LogFormat, LogLevel, LogSettings, Mode, Removal, RemovalSettings, When, WhenNull,
+};
 pub use lifecycle::{EndDay, LifecycleSettings};
 pub use load::load;
 pub use place::{Place, Problem, Problems};
@@ -40,6 +43,7 @@ pub use schedule::Schedule;
 pub use schema::{ConnectorSchema, schema};
 pub use secrets::{SecretReference, SecretSource};
 pub use settings::{
-    ConnectionSettings, Endpoint, MappingSettings, MatchSettings, ServiceSettings, Settings, SyncSettings,
+    ConnectionSettings, Endpoint, MappingSettings, MatchPartSettings, MatchSettings, ServiceSettings, Settings,
+    SyncSettings,
 };
 pub use span::TimeSpan;

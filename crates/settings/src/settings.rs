@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use muster_expression::{Condition, Expression};
+use muster_model::Value;
 use secrecy::SecretString;
 
 use crate::environment::Environment;
-use crate::form::{GuardSettings, LogSettings, Mode, RemovalSettings, When};
+use crate::form::{GuardSettings, LogSettings, Mode, RemovalSettings, When, WhenNull};
 use crate::lifecycle::LifecycleSettings;
 use crate::place::{Place, Problems};
 use crate::schedule::Schedule;
@@ -113,8 +114,8 @@ pub struct SyncSettings {
     pub every: Option<TimeSpan>,
     /// When the service runs it, instead of `every`. With neither it runs on command only.
     pub schedule: Option<Schedule>,
-    /// How an existing target object is recognised.
-    pub matching: Option<MatchSettings>,
+    /// How an existing target object is recognised: rules in the order in which they are tried.
+    pub matching: Vec<MatchSettings>,
     /// What flows where, in the order of the file. Never empty.
     pub map: Vec<MappingSettings>,
     /// Further source attributes to keep in the state.
@@ -150,9 +151,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A match by one attribute.
+/// A match by attributes that must all be equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchSettings {
+    /// What is compared. Never empty.
+    pub all: Vec<MatchPartSettings>,
+}
+
+/// One comparison of a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchPartSettings {
     /// The source's value.
     pub source: Expression,
     /// The target attribute that equals it.
@@ -168,6 +176,10 @@ pub struct MappingSettings {
     pub value: Expression,
     /// When it flows.
     pub when: When,
+    /// What flows where the value is null.
+    pub default: Option<Value>,
+    /// What a null does to an object that is there already.
+    pub null: WhenNull,
     /// Where it stands.
     pub place: Place,
 }

@@ -3,14 +3,14 @@
 //! Read piece by piece, so that a mistake in one line hides none in another.
 
 use muster_expression::{Condition, Expression};
-use muster_model::nearest;
+use muster_model::{Decimal, Value, nearest};
 use serde::de::DeserializeOwned;
 
-use crate::form::{GuardSettings, LimitSettings, MappingForm, MatchForm, RemovalSettings};
+use crate::form::{GuardSettings, LimitSettings, MappingForm, RemovalSettings};
 use crate::load::check_name;
 use crate::place::{Place, Problem, child};
 use crate::schedule::{SCHEDULE_FORM, Schedule};
-use crate::settings::{Endpoint, MappingSettings, MatchSettings, SyncSettings};
+use crate::settings::{Endpoint, MappingSettings, SyncSettings};
 use crate::span::{TIME_SPAN_FORM, TimeSpan};
 use crate::tree::{Entry, Node, Table};
 use crate::words::quoted;
@@ -189,40 +189,6 @@ impl Reader<'_> {
         span
     }
 
-    fn matching(&mut self) -> Option<MatchSettings> {
-        let table = self.table;
-        let node = table.get("match")?;
-        let list = node.list()?;
-        let path = child(&self.path, "match");
-        match list {
-            [] => self.add(
-                &node.place,
-                &path,
-                "no rule stands here",
-                "add { source = \"[…]\", target = \"…\" }, or remove it",
-            ),
-            [_] => {}
-            [_, second, ..] => {
-                let problem = format!("{} rules stand here, and this version accepts one", list.len());
-                self.add(&second.place, &path, problem, "keep the rule whose values are unique in the target");
-            }
-        }
-        let mut rules = Vec::new();
-        for (position, element) in list.iter().enumerate() {
-            let path = format!("{path}[{position}]");
-            let Some(MatchForm { source, target }) = self.parse(element, &path) else { continue };
-            let place =
-                element.table().and_then(|table| table.get("source")).map_or(&element.place, |node| &node.place);
-            let source = self.expression(&source, place, &child(&path, "source"));
-            if target.trim().is_empty() {
-                let path = child(&path, "target");
-                self.add(&element.place, &path, "no attribute is named here", "name the target attribute");
-            }
-            rules.extend(source.map(|source| MatchSettings { source, target }));
-        }
-        rules.into_iter().next()
-    }
-
     fn mappings(&mut self) -> Vec<MappingSettings> {
         let table = self.table;
         let map = table.get("map").and_then(Node::table);
@@ -232,16 +198,48 @@ impl Reader<'_> {
             if entry.key.trim().is_empty() {
                 self.add(&entry.place, &path, "no attribute is named here", "name the target attribute");
             }
-            let Some(MappingForm { value, when }) = self.parse(&entry.node, &path) else { continue };
+            let Some(MappingForm { value, when, default, null }) = self.parse(&entry.node, &path) else { continue };
             let inner = entry.node.table().and_then(|table| table.get("value"));
             let (place, path) = match inner {
                 Some(inner) => (&inner.place, child(&path, "value")),
                 None => (&entry.node.place, path),
             };
-            let Some(value) = self.expression(&value, place, &path) else { continue };
-            mappings.push(MappingSettings { target: entry.key.clone(), value, when, place: entry.place.clone() });
+            let value = self.expression(&value, place, &path);
+            let default = default.and_then(|given| self.constant(entry, &given));
+            let Some(value) = value else { continue };
+            let (target, place) = (entry.key.clone(), entry.place.clone());
+            mappings.push(MappingSettings { target, value, when, default, null, place });
         }
         mappings
+    }
+
+    /// A mapping's default. What looks like an expression is none here.
+    fn constant(&mut self, entry: &Entry, given: &serde_json::Value) -> Option<Value> {
+        let node = entry.node.table().and_then(|table| table.get("default"));
+        let place = node.map_or(&entry.place, |node| &node.place);
+        let path = child(&child(&child(&self.path, "map"), &entry.key), "default");
+        match given {
+            serde_json::Value::String(text) => {
+                let is_in = |open: char, close: char| text.len() > 1 && text.starts_with(open) && text.ends_with(close);
+                if is_in('[', ']') || is_in('"', '"') {
+                    let problem = format!("{text} looks like an expression, and a default flows as it is");
+                    let fix = match text.starts_with('[') {
+                        true => "to fall back on another attribute, write value = 'Coalesce([one], [other])'",
+                        false => "write it without the inner quotes",
+                    };
+                    self.add(place, &path, problem, fix);
+                    return None;
+                }
+                Some(Value::text(text))
+            }
+            serde_json::Value::Bool(truth) => Some(Value::Boolean(*truth)),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => Some(Value::Integer(number)),
+                None => Decimal::parse(&number.to_string()).map(Value::Decimal),
+            },
+            // Refused by the schema.
+            _ => None,
+        }
     }
 
     fn conditions(&mut self, name: &str) -> Vec<Condition> {

@@ -21,6 +21,11 @@ async fn by_key_and_by_value(world: World) {
     let pair = |name: &str, mail: &str| vec![Value::text(name), Value::text(mail)];
     let found = connection.find("person", &[], &["name", "mail"], vec![pair("twin", "a@x"), pair("twin", "z@x")]).await;
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+    // A null equals nothing, and the other half of the tuple does not make up for it.
+    world.run("INSERT INTO person (no, name) VALUES ('4', 'alone')").await;
+    let found =
+        connection.find("person", &[], &["mail", "name"], vec![pair("a@x", "alone"), pair("a@x", "twin")]).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
     assert!(connection.find("person", &[], &["name"], Vec::new()).await.is_empty());
 }
 
@@ -71,6 +76,10 @@ async fn as_the_column_compares_texts(world: World) {
     assert_eq!((case("login"), case("name")), (muster_model::CaseRule::Insensitive, muster_model::CaseRule::Sensitive));
     let texts = |texts: [&str; 2]| texts.map(|text| vec![Value::text(text)]).to_vec();
     let found = connection.find("account", &[], &["login"], texts(["EVA", "ev"])).await;
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+    // Each attribute of a combination by its own rule.
+    let pairs = [["EVA", "x"], ["EVA", "X"]].map(|pair| pair.map(Value::text).to_vec()).to_vec();
+    let found = connection.find("account", &[], &["login", "name"], pairs).await;
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
     let found = connection.find("account", &[], &["name"], texts(["X", "x"])).await;
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);

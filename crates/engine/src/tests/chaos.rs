@@ -12,7 +12,7 @@ use muster_model::{Key, Slot, Value};
 use muster_store::Store as _;
 
 use super::world::{DAY, Fault, KILLED, World};
-use crate::rules::{EndDay, LifecycleRules, Limit};
+use crate::rules::{EndDay, LifecycleRules, Limit, MatchRule};
 use crate::{Clock as _, CommitPoint, CycleOptions, EngineError, Report};
 
 /// Histories in an ordinary test run; `cargo xtask chaos` tries more.
@@ -20,6 +20,9 @@ const SEEDS: u64 = 40;
 
 /// The name in a row that is there before its person.
 const BEFORE: &str = "Was there before";
+
+/// What the login begins with in a row that is there before its person and has only the name in common.
+const OLD: &str = "old";
 
 /// Cycles after which everything must have come to rest.
 const REST: usize = 16;
@@ -88,6 +91,8 @@ fn date(time: Option<i64>) -> Slot {
 struct History {
     seed: u64,
     dice: Dice,
+    /// A second rule matches by name.
+    by_name: bool,
     world: World,
     people: BTreeMap<String, Person>,
     /// Rows that are nobody's: (key, name).
@@ -117,7 +122,13 @@ impl History {
             time_zone: chrono_tz::Tz::UTC,
             end_day: EndDay::Included,
         });
-        Self { seed, dice, world, people: BTreeMap::new(), foreign: Vec::new(), story: Vec::new(), next: 0 }
+        // Who is not found by the mail may be found by name.
+        let by_name = dice.one_in(3);
+        if by_name {
+            let name = Expression::parse("[name]").unwrap();
+            world.rules.matching.push(MatchRule::one(name, "name"));
+        }
+        Self { seed, dice, by_name, world, people: BTreeMap::new(), foreign: Vec::new(), story: Vec::new(), next: 0 }
     }
 
     fn tell(&mut self, what: String) {
@@ -256,8 +267,13 @@ impl History {
             self.tell(format!("row {key} belongs to nobody"));
         } else {
             let mail = format!("m{number}@x");
-            let key = self.world.target.insert(&mail, BEFORE);
-            self.tell(format!("row {key} with {mail} is there before its person"));
+            // The person's own number is the next one.
+            let (login, name) = match self.by_name && self.dice.one_in(2) {
+                true => (format!("{OLD}{number}@x"), format!("N{}", number + 1)),
+                false => (mail.clone(), BEFORE.to_owned()),
+            };
+            let key = self.world.target.insert(&login, &name);
+            self.tell(format!("row {key} with {login}, {name} is there before its person"));
             self.join(Some(mail));
         }
     }
@@ -404,7 +420,7 @@ impl History {
         }
         for (login, (name, on)) in rows.iter().filter(|(login, _)| !expected.contains(*login)) {
             // Whose person went before anybody was linked to it is nobody's, as before.
-            let untouched = name == BEFORE;
+            let untouched = name == BEFORE || login.starts_with(OLD);
             self.check(!on || untouched, &format!("{login} is nobody's any more, so it is disabled"));
         }
     }

@@ -41,8 +41,7 @@ async fn functions_compute_what_flows_and_a_second_run_changes_nothing() {
         mapping("level", "InStr([mail], \"@\")"),
     ]);
     world.rules.mappings[0] = mapping("login", "ToLower([mail])");
-    world.rules.matching =
-        Some(MatchRule { source: Expression::parse("ToLower([mail])").unwrap(), target: "login".to_owned() });
+    world.rules.matching = vec![MatchRule::one(Expression::parse("ToLower([mail])").unwrap(), "login")];
     world.target.insert("bo@x", "Bo");
     world.source.set("b", "mail", Slot::text("BO@x"));
     let report = world.cycle().await.unwrap();
@@ -151,8 +150,7 @@ async fn expressions_that_cannot_work_are_refused_with_what_to_change() {
         mapping("extra", "Join(\" \", [nmae], [IsSoftDeleted], [manager])"),
         mapping("extra", "IIF(IsNullOrEmpty([name]), \"x\", [name])"),
     ]);
-    world.rules.matching =
-        Some(MatchRule { source: Expression::parse("Append([mail], Now())").unwrap(), target: "login".to_owned() });
+    world.rules.matching = vec![MatchRule::one(Expression::parse("Append([mail], Now())").unwrap(), "login")];
     let Err(EngineError::Rules { findings, .. }) = world.cycle().await else { panic!("ran with wrong rules") };
     let found: Vec<String> =
         findings.iter().map(|finding| format!("{}: {}; {}", finding.setting, finding.problem, finding.fix)).collect();

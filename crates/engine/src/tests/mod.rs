@@ -10,6 +10,8 @@ mod guard;
 mod identity;
 mod kills;
 mod leavers;
+mod matching;
+mod nulls;
 mod operator;
 mod quarantine;
 mod references;

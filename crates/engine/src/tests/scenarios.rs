@@ -549,7 +549,7 @@ async fn rules_that_do_not_fit_are_refused_before_anything_is_touched() {
     assert_eq!(messages, expected);
     assert_eq!(world.source.state.lock().unwrap().calls, 0);
     world.rules.mappings = vec![mapping("login", "[mail]")];
-    world.rules.matching = None;
+    world.rules.matching = Vec::new();
     let Err(EngineError::Rules { findings, .. }) = world.cycle().await else { panic!("ran without identity") };
     assert!(findings[0].problem.contains("could not be recognised again"), "{findings:?}");
 }

@@ -10,7 +10,7 @@ use muster_connector::{
     Outcome, ReadRequest, RetryScope, Target, UsedType, ValueDelta,
 };
 use muster_model::{
-    Anchor, AssignedBy, Attribute, Enabling, Key, Multiplicity, ObjectType, Once, Row, Schema, Slot,
+    Anchor, AssignedBy, Attribute, CaseRule, Enabling, Key, Multiplicity, ObjectType, Once, Row, Schema, Slot,
     TargetCapabilities, Value, ValueType,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct MemoryTarget {
     pub(super) identity: Mutex<String>,
     pub(super) can_disable: bool,
     pub(super) boss_is_required: std::sync::atomic::AtomicBool,
+    /// Names are the same in any case.
+    pub(super) names_ignore_case: std::sync::atomic::AtomicBool,
     pub(super) max_batch: std::sync::atomic::AtomicU32,
 }
 
@@ -58,6 +60,7 @@ impl MemoryTarget {
             identity: Mutex::new("memory target".to_owned()),
             can_disable,
             boss_is_required: false.into(),
+            names_ignore_case: false.into(),
             max_batch: 4.into(),
         }
     }
@@ -98,6 +101,10 @@ impl Connector for MemoryTarget {
 
     async fn schema(&self) -> Result<Schema, Error> {
         let person = || vec!["person".to_owned()];
+        let case = match self.names_ignore_case.load(std::sync::atomic::Ordering::Relaxed) {
+            true => CaseRule::Insensitive,
+            false => CaseRule::Sensitive,
+        };
         let login = Attribute { required: true, unique: true, ..Attribute::new("login", ValueType::Text) };
         Ok(Schema {
             identity: self.identity.lock().unwrap().clone(),
@@ -108,7 +115,7 @@ impl Connector for MemoryTarget {
                 attributes: vec![
                     Attribute::new("key", ValueType::Integer),
                     login,
-                    Attribute { max_length: Some(20), ..Attribute::new("name", ValueType::Text) },
+                    Attribute { max_length: Some(20), case, ..Attribute::new("name", ValueType::Text) },
                     Attribute::new("enabled", ValueType::Boolean),
                     Attribute::new("extra", ValueType::Text),
                     Attribute { unique: true, ..Attribute::new("level", ValueType::Integer) },
@@ -204,8 +211,14 @@ impl Target for MemoryTarget {
         values: &[Vec<Value>],
     ) -> Result<Vec<Vec<FoundObject>>, Error> {
         let state = self.state.lock().unwrap();
+        let ignore_case = self.names_ignore_case.load(std::sync::atomic::Ordering::Relaxed);
         let matches = |row: &BTreeMap<String, Slot>, tuple: &[Value]| {
-            by.iter().zip(tuple).all(|(name, value)| row.get(name).and_then(Slot::value) == Some(value))
+            let equal = |name: &str, here: &Value, value: &Value| match name == "name" && ignore_case {
+                true => here.to_string().to_lowercase() == value.to_string().to_lowercase(),
+                false => here == value,
+            };
+            let here = |name: &String| row.get(name).and_then(Slot::value);
+            by.iter().zip(tuple).all(|(name, value)| here(name).is_some_and(|here| equal(name, here, value)))
         };
         let of = |tuple: &Vec<Value>| {
             let rows = state.rows.iter().filter(|(_, row)| matches(row, tuple));

@@ -292,7 +292,8 @@ pub(super) struct World {
 }
 
 pub(super) fn mapping(target: &str, value: &str) -> MappingRule {
-    MappingRule { target: target.to_owned(), value: Expression::parse(value).unwrap(), when: When::Always }
+    let value = Expression::parse(value).unwrap();
+    MappingRule { target: target.to_owned(), value, when: When::Always, default: None, keeps: false }
 }
 
 impl World {
@@ -309,7 +310,7 @@ impl World {
             target_type: "person".to_owned(),
             mappings: vec![mapping("login", "[mail]"), mapping("name", "[name]")],
             also_read: Vec::new(),
-            matching: Some(MatchRule { source: Expression::parse("[mail]").unwrap(), target: "login".to_owned() }),
+            matching: vec![MatchRule::one(Expression::parse("[mail]").unwrap(), "login")],
             removal: RemovalRules::default(),
             lifecycle: None,
             guard: GuardRules {

@@ -70,6 +70,13 @@ fn print(explained: &Explanation) {
         say(format!("  {} ← {}{inputs}", date.name, date.expression));
         say(format!("      {at}"));
     }
+    if !explained.matching.is_empty() {
+        say("match, in this order:");
+    }
+    for rule in &explained.matching {
+        let value = rule.value.as_deref().map(|value| format!(", for {value}")).unwrap_or_default();
+        say(format!("  {}{value}: {}", rule.rule, rule.found));
+    }
     say("mappings:");
     for mapping in &explained.mappings {
         let inputs: Vec<String> = mapping.inputs.iter().map(|(name, value)| format!("[{name}] = {value}")).collect();

@@ -322,6 +322,32 @@ fn expressions() {
             "muster.toml:21: syncs.staff.match[0].source: the expression is empty; expected a function, [attribute], or a constant in double quotes; look at character 1 of the expression",
         ],
     );
+    let wrong = [
+        (
+            "\"[mail]\"",
+            "default: [mail] looks like an expression, and a default flows as it is; to fall back on another attribute, write value = 'Coalesce([one], [other])'",
+        ),
+        (
+            "'\"none\"'",
+            "default: \"none\" looks like an expression, and a default flows as it is; write it without the inner quotes",
+        ),
+    ];
+    for (default, expected) in wrong {
+        let mapping = format!("{{ value = \"True\", default = {default} }}");
+        check("\"True\"", &mapping, &[&format!("muster.toml:27: syncs.staff.map.active.{expected}")]);
+    }
+    check(
+        "\"True\"",
+        "{ value = \"True\", null = \"leave\" }",
+        &["muster.toml:27: syncs.staff.map.active.null: this value is not known; possible are \"clear\" and \"keep\""],
+    );
+    check(
+        "\"True\"",
+        "{ value = \"True\", default = [] }",
+        &[
+            "muster.toml:27: syncs.staff.map.active.default: expected text, a number or true or false, found a list; write a text such as \"Unknown\", a number, true or false",
+        ],
+    );
     check(
         "\"True\"",
         "true",
@@ -367,11 +393,32 @@ fn syncs() {
     );
     check(
         "}]",
-        "},\n{ source = \"[mail]\", target = \"mail\" }]",
-        &[
-            "muster.toml:22: syncs.staff.match: 2 rules stand here, and this version accepts one; keep the rule whose values are unique in the target",
-        ],
+        "},\n{ source = \"[employeeId]\", target = \"employee_no\" }]",
+        &["muster.toml:22: syncs.staff.match[1]: this rule stands at [0] already; remove one of them"],
     );
+    let form =
+        "write { source = \"[employeeId]\", target = \"employee_no\" }, or { all = [ … ] } with several of these";
+    let wrong = [
+        ("{ source = \"[mail]\" }", format!("[1]: \"target\" is missing; {form}")),
+        ("{}", format!("[1]: \"source\" is missing; {form}")),
+        ("{ all = [] }", format!("[1].all: nothing is compared here; {form}")),
+        (
+            "{ all = [{ source = \"[a]\", target = \"a\" }], target = \"b\" }",
+            "[1]: `all` stands beside `source` or `target`; put that comparison into `all` as well".to_owned(),
+        ),
+        (
+            "{ all = [{ source = \"[a]\", target = \"a\" }, { source = \"[b]\", target = \"a\" }] }",
+            "[1].all[1].target: \"a\" is compared twice; remove one of the comparisons".to_owned(),
+        ),
+        (
+            "{ all = [{ source = \"[a\", target = \"a\" }] }",
+            "[1].all[0].source: the attribute's closing ] is missing; look at character 1 of the expression".to_owned(),
+        ),
+        ("{ every = [] }", "[1].every: unknown setting; known here are \"all\", \"source\" and \"target\"".to_owned()),
+    ];
+    for (rule, expected) in wrong {
+        check("}]", &format!("}},\n{rule}]"), &[&format!("muster.toml:22: syncs.staff.match{expected}")]);
+    }
     check(
         "[{ source = \"[employeeId]\", target = \"employee_no\" }]",
         "[]",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{SAMPLE, connectors, settings};
-use crate::{LimitSettings, Removal, When, schema};
+use crate::{LimitSettings, Removal, When, WhenNull, schema};
 
 #[test]
 fn everything_that_a_sync_says() {
@@ -24,7 +24,7 @@ fn everything_that_a_sync_says() {
         ("login", "[userPrincipalName]", When::Create),
     ];
     assert_eq!(map, expected.map(|(target, value, when)| (target.to_owned(), value.to_owned(), when)));
-    let matching = staff.matching.as_ref().unwrap();
+    let matching = &staff.matching[0].all[0];
     assert_eq!((matching.source.to_string().as_str(), matching.target.as_str()), ("[employeeId]", "employee_no"));
     assert_eq!(staff.read, ["department", "jobTitle"]);
     let removal = &staff.removal;
@@ -40,7 +40,7 @@ fn everything_that_a_sync_says() {
 
     let again = settings.sync("again").unwrap();
     assert_eq!(
-        (again.every, again.matching.is_none(), &again.removal),
+        (again.every, again.matching.is_empty(), &again.removal),
         (None, true, &crate::RemovalSettings::default())
     );
     assert!(settings.sync("none").is_none());
@@ -63,6 +63,50 @@ fn dates_have_defaults() {
     assert_eq!((dates.create_before, dates.delete_after), (None, None));
     assert_eq!((dates.time_zone.name(), dates.end_day), ("Europe/Berlin", crate::EndDay::Included));
     assert!(settings.sync("again").unwrap().lifecycle.is_none());
+}
+
+#[test]
+fn match_rules_keep_their_order_and_may_compare_several_attributes() {
+    let text = SAMPLE.replace(
+        "match = [{ source = \"[employeeId]\", target = \"employee_no\" }]",
+        "match = [\n\
+         { source = \"[employeeId]\", target = \"employee_no\" },\n\
+         { all = [{ source = \"[givenName]\", target = \"first\" }, { source = 'ToLower([surname])', target = \"last\" }] },\n\
+         ]",
+    );
+    let settings = settings(&[("muster.toml", &text)], &[]);
+    let rules = &settings.sync("staff").unwrap().matching;
+    let shown: Vec<Vec<String>> = rules
+        .iter()
+        .map(|rule| rule.all.iter().map(|part| format!("{} = {}", part.target, part.source)).collect())
+        .collect();
+    let expected = [vec!["employee_no = [employeeId]"], vec!["first = [givenName]", "last = ToLower([surname])"]];
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_mapping_says_what_a_null_does() {
+    let text = SAMPLE.replace(
+        "active = \"True\"",
+        "active = { value = \"[accountEnabled]\", default = false }\n\
+         a = { value = \"[a]\", default = \"Unknown\", null = \"keep\" }\n\
+         b = { value = \"[b]\", default = 7, null = \"clear\" }\nc = { value = \"[c]\", default = 1.5 }",
+    );
+    let settings = settings(&[("muster.toml", &text)], &[]);
+    let map = &settings.sync("staff").unwrap().map;
+    let shown: Vec<(&str, Option<String>, WhenNull)> = map
+        .iter()
+        .filter(|mapping| mapping.default.is_some())
+        .map(|mapping| (mapping.target.as_str(), mapping.default.as_ref().map(ToString::to_string), mapping.null))
+        .collect();
+    let some = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("active", some("false"), WhenNull::Clear),
+        ("a", some("Unknown"), WhenNull::Keep),
+        ("b", some("7"), WhenNull::Clear),
+        ("c", some("1.5"), WhenNull::Clear),
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[test]
