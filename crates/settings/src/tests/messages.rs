@@ -345,7 +345,7 @@ fn expressions() {
         "\"True\"",
         "{ value = \"True\", default = [] }",
         &[
-            "muster.toml:27: syncs.staff.map.active.default: expected text, a number or true or false, found a list; write a text such as \"Unknown\", a number, true or false",
+            "muster.toml:27: syncs.staff.map.active.default: expected text or a number or true or false, found a list; write a text such as \"Unknown\", a number, true or false",
         ],
     );
     check(
