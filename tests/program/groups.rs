@@ -240,3 +240,86 @@ async fn groups_and_managers_reach_postgresql() {
     let identity = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY";
     story(World::new(program, target, "url = { env = \"APP_URL\" }", [identity, "true"]).await).await;
 }
+
+const SCOPED: &str = r#"
+[connections.app.types.user]
+table = "app_user"
+enabled = "is_active"
+[syncs.staff]
+from = "entra:user"
+to = "app:user"
+scope = ['[transitiveMemberOf] EQUALS "{group}"']
+match = [{ source = "[id]", target = "entra_id" }]
+guard = { disable = { percent = 100 } }
+[syncs.staff.map]
+entra_id = "[id]"
+login = "[userPrincipalName]"
+"#;
+
+/// Who is in a group, through its groups as well.
+fn everybody_in(world: &World<'_>, group: &str, seen: &mut BTreeSet<String>) -> BTreeSet<String> {
+    let directory = world.sandbox.directory();
+    let mut people = BTreeSet::new();
+    if !seen.insert(group.to_owned()) {
+        return people;
+    }
+    for member in directory.members(group).unwrap_or_default() {
+        match directory.user(&member) {
+            Some(user) if user["accountEnabled"] == json!(true) => drop(people.insert(member)),
+            Some(_) => {}
+            None => people.extend(everybody_in(world, &member, seen)),
+        }
+    }
+    people
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_follows_a_group_and_the_groups_in_it() {
+    let program = Program::new();
+    let target = Target::Sqlite(program.path("app.db"));
+    let world = World::new(program, target, "url = \"sqlite:app.db\"", ["INTEGER PRIMARY KEY", "1"]).await;
+    let directory = world.sandbox.directory();
+    let people = directory.user_ids();
+    let group = |name: &str| {
+        let body = json!({ "displayName": name, "mailEnabled": false, "mailNickname": name, "securityEnabled": true });
+        directory.create_group(&body).unwrap()
+    };
+    let (outer, inner) = (group("application-users"), group("office"));
+    for (to, member) in [(&outer, &inner), (&outer, &people[0]), (&inner, &people[1]), (&inner, &people[2])] {
+        directory.add_member(to, member).unwrap();
+    }
+    let head = std::fs::read_to_string(world.program.path("muster.toml")).unwrap();
+    let head = head.split("[connections.app.types.user]").next().unwrap();
+    let configure =
+        |group: &str| world.program.write("muster.toml", &format!("{head}{}", SCOPED.replace("{group}", group)));
+    let run = |arguments: &[&str]| tokio::task::block_in_place(|| world.program.run(arguments));
+    configure("application-users");
+    assert_eq!(run(&["check"]).code, Some(0));
+    let assert_right = async |context: &str| {
+        let active = world.target.rows("SELECT entra_id FROM app_user WHERE is_active").await;
+        let active: BTreeSet<String> = active.into_iter().map(|mut row| row.remove(0)).collect();
+        assert_eq!(active, everybody_in(&world, &outer, &mut BTreeSet::new()), "{context}");
+    };
+    world.sync(&["staff"]);
+    assert_right("at first").await;
+    assert!(counts(&world.sync(&["staff"])).is_empty());
+    // Somebody leaves the inner group, somebody comes, and the inner group leaves and comes back.
+    directory.remove_member(&inner, &people[1]).unwrap();
+    directory.add_member(&inner, &people[3]).unwrap();
+    world.sync(&["staff"]);
+    assert_right("movers").await;
+    directory.remove_member(&outer, &inner).unwrap();
+    world.sync(&["staff"]);
+    assert_right("without the inner group").await;
+    directory.add_member(&outer, &inner).unwrap();
+    world.sync(&["staff", "--full"]);
+    assert_right("with it again").await;
+    let explained = tokio::task::block_in_place(|| world.program.ok(&["explain", "staff", &people[3]]));
+    assert!(explained.contains("[transitiveMemberOf] EQUALS \"application-users\": holds"), "{explained}");
+    // A group that nobody knows disables nobody.
+    configure("aplication-users");
+    let ran = run(&["sync", "staff"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("syncs.staff.scope") && ran.err.contains("no group is called"), "{}", ran.err);
+    assert_right("a wrong name").await;
+}

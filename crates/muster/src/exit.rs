@@ -43,6 +43,18 @@ impl Failure {
                     findings.iter().map(|finding| crate::output::rule_finding(finding, settings)).collect();
                 Self::configuration(lines.join("\n"))
             }
+            EngineError::ScopeGroup { sync, many, .. } => {
+                let fix = match many {
+                    0 => "correct the name, or name the group by its id",
+                    _ => "name the group by its id",
+                };
+                Self::configuration(crate::output::placed(
+                    settings,
+                    &format!("syncs.{sync}.scope"),
+                    &error.to_string(),
+                    fix,
+                ))
+            }
             EngineError::Store(StoreError::OtherTypes { .. })
             | EngineError::NoObject { .. }
             | EngineError::NoConnection(_)

@@ -272,6 +272,11 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
     }
 }
 
+/// Whether a scope's attribute asks for groups, as Microsoft Graph calls it: `memberOf`, `transitiveMemberOf`.
+pub(crate) fn asks_for_groups(attribute: &str) -> bool {
+    matches!(attribute, "memberOf" | "transitiveMemberOf")
+}
+
 /// What the syncs use of a connection.
 pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
     let mut types: BTreeMap<&str, UsedType> = BTreeMap::new();
@@ -293,8 +298,15 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .chain(sync.matching.iter().flat_map(|rule| &rule.all).map(|part| &part.source))
                 .chain(sync.lifecycle.iter().flat_map(|dates| [&dates.starts, &dates.ends]).flatten());
             used.attributes.extend(expressions.flat_map(muster_expression::Expression::attributes).map(str::to_owned));
-            used.attributes.extend(sync.scope.iter().flat_map(|condition| condition.attributes()).map(str::to_owned));
+            let asked = sync.scope.iter().flat_map(|condition| condition.attributes());
+            let (groups, own): (Vec<&str>, Vec<&str>) = asked.partition(|name| asks_for_groups(name));
+            used.attributes.extend(own.into_iter().map(str::to_owned));
             used.attributes.extend(sync.read.iter().cloned());
+            if !groups.is_empty() {
+                let used = types.entry("group").or_insert_with(|| fresh("group"));
+                used.as_source = true;
+                used.attributes.extend(["displayName", "members"].map(str::to_owned));
+            }
         }
         if sync.to.connection == connection {
             let name = sync.to.object_type.as_str();

@@ -89,6 +89,10 @@ impl Sync {
 
     fn claims(&self, mode: Mode) -> Vec<String> {
         let mut claims = vec![format!("source {}", self.settings.from)];
+        let mut asked = self.settings.scope.iter().flat_map(|condition| condition.attributes());
+        if asked.any(world::asks_for_groups) {
+            claims.push(format!("source {}:group", self.settings.from.connection));
+        }
         if mode == Mode::Whole {
             claims.push(format!("target {}", self.settings.to));
         }
