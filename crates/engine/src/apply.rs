@@ -101,7 +101,8 @@ impl Sent {
     pub(crate) fn create(compiled: &Compiled, candidate: Candidate) -> Self {
         let key = creators_key(compiled, &candidate.row);
         // Evaluated, so its source state has said all that it has to say; a batch is in memory for a while.
-        let link = LinkView { source: None, ..candidate.link };
+        let source = candidate.link.source.filter(|_| !compiled.unique_choices.is_empty());
+        let link = LinkView { source, ..candidate.link };
         let sent = Self::new(link, OperationKind::Create, Kind::Create, key, candidate.row);
         // What holds several values follows once the object is there.
         let rest = !compiled.many.is_empty();

@@ -45,6 +45,8 @@ pub struct Compiled {
     pub columns: Vec<Column>,
     /// Those of several values, which are written one by one.
     pub many: Vec<ManyColumn>,
+    /// Positions of those for whose new objects `SelectUniqueValue` chooses.
+    pub unique_choices: Vec<usize>,
     /// Position of the target's enabling attribute.
     pub enabling: Option<usize>,
     /// Position of the source's enabling attribute.
@@ -166,6 +168,12 @@ pub fn compile(
         target: target.clone(),
         source_attributes,
         target_attributes: columns.iter().map(|column| column.attribute.name.clone()).collect(),
+        unique_choices: columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| rules.chooses(&column.attribute.name))
+            .map(|(position, _)| position)
+            .collect(),
         columns,
         many,
         enabling,

@@ -33,6 +33,29 @@ pub(crate) struct Subject<'a> {
 /// # Errors
 /// The value does not fit, or the expression cannot use the object's values.
 pub(crate) fn flow(input: &Input, to: &Attribute, subject: &Subject<'_>, linked: bool) -> Result<Slot, Misfit> {
+    run(input, to, subject, linked, None)
+}
+
+/// The same, with values that `SelectUniqueValue` passes over.
+///
+/// # Errors
+/// As for [`flow`]; all its values are taken.
+pub(crate) fn flow_unique(
+    input: &Input,
+    to: &Attribute,
+    subject: &Subject<'_>,
+    is_taken: &dyn Fn(&str) -> bool,
+) -> Result<Slot, Misfit> {
+    run(input, to, subject, false, Some(is_taken))
+}
+
+fn run(
+    input: &Input,
+    to: &Attribute,
+    subject: &Subject<'_>,
+    linked: bool,
+    is_taken: Option<&dyn Fn(&str) -> bool>,
+) -> Result<Slot, Misfit> {
     let program = match input {
         Input::Source(position) => return fit(subject.source.slot(*position), to),
         Input::Constant(slot) => return fit(slot, to),
@@ -49,7 +72,7 @@ pub(crate) fn flow(input: &Input, to: &Attribute, subject: &Subject<'_>, linked:
         now: DateTime::from_timestamp_millis(subject.now).unwrap_or_default(),
         seed: if program.is_volatile() { seed(subject, to) } else { [0; 16] },
         default_domain: None,
-        is_taken: None,
+        is_taken,
     };
     match program.evaluate(subject.source, &context) {
         Ok(Flow::Value(slot)) => fit_computed(slot, to).map_err(hidden),
@@ -110,17 +133,26 @@ impl Compiler<'_> {
     }
 
     fn may_flow(&mut self, setting: &str, value: &Expression, to: &Attribute, when: Option<When>) -> bool {
-        let mut may = true;
-        let mut refuse = |problem: String, fix: String| {
-            self.findings.error(setting, &problem, &fix);
-            may = false;
-        };
+        let mut found = Vec::new();
+        let mut refuse = |problem: String, fix: String| found.push((problem, fix));
         for function in value.functions() {
             let name = function.name;
             match (name, when) {
-                ("SelectUniqueValue", _) => refuse(
-                    "SelectUniqueValue is not available in mappings yet".to_owned(),
-                    "map one of its rules by itself; where the target keeps the values unique, whoever comes second is parked".to_owned(),
+                ("SelectUniqueValue", None) => refuse(
+                    "SelectUniqueValue makes new values, by which nothing that is there could be found".to_owned(),
+                    "match by an attribute that stays".to_owned(),
+                ),
+                ("SelectUniqueValue", Some(_)) if self.is_matched_by(&to.name) => refuse(
+                    format!("{:?} is what objects are matched by, so no other value may be chosen for it", to.name),
+                    "match by another attribute, or map one value".to_owned(),
+                ),
+                ("SelectUniqueValue", Some(When::Always)) => refuse(
+                    format!("SelectUniqueValue would choose again whenever {:?} is looked at", to.name),
+                    "write { value = '…', when = \"create\" }".to_owned(),
+                ),
+                ("SelectUniqueValue", Some(_)) if !to.readable => refuse(
+                    format!("{:?} cannot be read, so that nobody knows which values are taken", to.name),
+                    "map one value".to_owned(),
                 ),
                 ("DefaultDomain", _) => refuse(
                     "DefaultDomain is not available in mappings".to_owned(),
@@ -142,6 +174,13 @@ impl Compiler<'_> {
                 format!("{:?} is {} ({}), and an expression makes text", to.name, to.value_type, to.native_type);
             refuse(problem, "map an attribute by itself, or change the target's type to text".to_owned());
         }
-        may
+        for (problem, fix) in &found {
+            self.findings.error(setting, problem, fix);
+        }
+        found.is_empty()
+    }
+
+    fn is_matched_by(&self, name: &str) -> bool {
+        self.rules.matching.iter().flat_map(|rule| &rule.all).any(|part| part.target == name)
     }
 }

@@ -45,6 +45,7 @@ mod soundness;
 mod sweep;
 mod takeover;
 mod ties;
+mod unique;
 mod values;
 mod verbs;
 

@@ -79,6 +79,8 @@ pub(crate) struct Progress {
     pub(crate) creating: HashSet<MatchValues>,
     /// How many objects each rule found.
     pub(crate) matched_by: BTreeMap<usize, u64>,
+    /// What `SelectUniqueValue` chose in this cycle: by attribute and value, for whom.
+    pub(crate) chosen: HashMap<(usize, String), LinkId>,
     /// What is remembered of single values.
     pub(crate) values: ValueProgress,
     /// Whether creates may go out without a look for what matches.
@@ -422,6 +424,7 @@ impl Engine {
         }
         self.matched(prepared, candidates, progress, &mut settled, &mut sending, report).await?;
         let sending = self.hold_back(prepared, sending, progress, &mut settled, report);
+        let sending = self.choose_unique(prepared, sending, progress, &mut settled, report).await?;
         let sending = self.spare_protected(prepared, sending, &mut settled, report).await?;
         for update in &settled {
             progress.note_parked(update);

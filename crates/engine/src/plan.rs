@@ -128,6 +128,7 @@ impl Engine {
             claimed: HashSet::new(),
             matched_by: BTreeMap::new(),
             lacks: HashMap::new(),
+            chosen: HashMap::new(),
         };
         let mut after = LinkId(0);
         let mut creating = HashSet::new();
@@ -184,7 +185,8 @@ impl Engine {
             }
         }
         // Matching as in a cycle, into lists that go nowhere.
-        let mut progress = Progress { creating: std::mem::take(creating), ..Progress::default() };
+        let chosen = std::mem::take(&mut planner.chosen);
+        let mut progress = Progress { creating: std::mem::take(creating), chosen, ..Progress::default() };
         let mut settled = Vec::new();
         let mut sending = Vec::new();
         let mut report = Report::default();
@@ -201,8 +203,10 @@ impl Engine {
         }
         sending.extend(changing);
         let sending = self.hold_back(prepared, sending, &mut progress, &mut settled, &mut report);
+        let sending = self.choose_unique(prepared, sending, &mut progress, &mut settled, &mut report).await?;
         let sending = self.spare_protected(prepared, sending, &mut settled, &mut report).await?;
         *creating = progress.creating;
+        planner.chosen = progress.chosen;
         for update in settled {
             let Some(view) = views.get(&update.link) else { continue };
             if let Some(takeover) = &mut planner.takeover {
@@ -299,6 +303,8 @@ struct Planner<'a> {
     matched_by: BTreeMap<usize, u64>,
     /// Values that listed objects gain and lose.
     lacks: HashMap<LinkId, Vec<Lack>>,
+    /// What `SelectUniqueValue` chose.
+    chosen: HashMap<(usize, String), LinkId>,
 }
 
 impl Planner<'_> {

@@ -238,6 +238,10 @@ impl Engine {
             // Somebody removed it at the target; whoever should have one gets it again, by match or create.
             Outcome::Missing => lost(LinkUpdate { evaluated: 0, origin: Origin::None, ..unchanged(link) }),
             // The match rule may find it now; if it did not the first time around, it never will.
+            // Somebody took the chosen key meanwhile, so another one is chosen.
+            Outcome::Exists { .. } if !prepared.compiled.unique_choices.is_empty() && link.attempts == 0 => {
+                second_chance
+            }
             Outcome::Exists { .. } if !prepared.compiled.matching.is_empty() && link.attempts == 0 => second_chance,
             Outcome::Exists { key } => {
                 report.parked += 1;

@@ -47,6 +47,16 @@ pub enum Mode {
     Observe,
 }
 
+impl SyncRules {
+    /// Whether the mapping of a target attribute chooses a value that no other object has.
+    pub(crate) fn chooses(&self, target: &str) -> bool {
+        let chooses = |mapping: &MappingRule| {
+            mapping.value.functions().iter().any(|function| function.name == "SelectUniqueValue")
+        };
+        self.mappings.iter().any(|mapping| mapping.target == target && chooses(mapping))
+    }
+}
+
 /// One mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingRule {

@@ -145,7 +145,7 @@ async fn an_explanation_shows_inputs_and_result() {
 async fn expressions_that_cannot_work_are_refused_with_what_to_change() {
     let mut world = with(&[
         mapping("extra", "Guid()"),
-        on_create("extra", "SelectUniqueValue([mail], [name])"),
+        mapping("extra", "SelectUniqueValue([mail], [name])"),
         mapping("extra", "Append([mail], DefaultDomain())"),
         mapping("extra", "Join(\" \", [nmae], [IsSoftDeleted], [manager])"),
         mapping("extra", "IIF(IsNullOrEmpty([name]), \"x\", [name])"),
@@ -156,7 +156,7 @@ async fn expressions_that_cannot_work_are_refused_with_what_to_change() {
         findings.iter().map(|finding| format!("{}: {}; {}", finding.setting, finding.problem, finding.fix)).collect();
     let expected = [
         "map.extra: Guid has another value each time, so that \"extra\" would change with every cycle; write { value = '…', when = \"create\" }",
-        "map.extra: SelectUniqueValue is not available in mappings yet;",
+        "map.extra: SelectUniqueValue would choose again whenever \"extra\" is looked at; write { value = '…', when = \"create\" }",
         "map.extra: DefaultDomain is not available in mappings; write the domain as a text",
         "map.extra: hr:user has no attribute \"nmae\"; did you mean \"name\"?",
         "map.extra: hr:user has no attribute \"IsSoftDeleted\"; remove the mapping: Muster enables and disables by itself",

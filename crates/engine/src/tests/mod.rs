@@ -19,4 +19,5 @@ mod scenarios;
 mod scope;
 mod service;
 mod target;
+mod unique;
 mod world;
