@@ -71,7 +71,7 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     assert_eq!(keys(&world.dirty(sync).await), ["b", "c"]);
     settle().await;
     // Another choice of groups.
-    assert_eq!(store.compare_members(sync, world.manager, &[direct.clone()]).await.unwrap(), 2);
+    assert_eq!(store.compare_members(sync, world.manager, std::slice::from_ref(&direct)).await.unwrap(), 2);
     assert_eq!(store.members_of(sync, &ids).await.unwrap(), [(ids[0], direct.number())]);
     // The inner group goes for good, and its members with it.
     assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 2);
