@@ -217,6 +217,13 @@ async fn story(world: World<'_>) {
     assert_eq!(world.target.number("SELECT count(*) FROM team_member").await, before);
     let held = tokio::task::block_in_place(|| world.program.ok(&["--output", "json", "held", "teams"]));
     let held: Value = serde_json::from_str(held.lines().next().unwrap()).unwrap();
+    let changes: Vec<u64> = held["held"][0]["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| object["changes"].as_u64().unwrap())
+        .collect();
+    assert_eq!(Some(changes.iter().sum()), held["held"][0]["wanted"].as_u64(), "{held}");
     let digest = held["held"][0]["digest"].as_str().unwrap_or_else(|| panic!("{held}"));
     tokio::task::block_in_place(|| world.program.ok(&["approve", "teams", digest]));
     world.until_quiet();

@@ -1,5 +1,6 @@
 //! `muster held`: what the guard holds, and what lets it go.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use muster_engine::{Clock as _, SystemClock, short_digest};
@@ -38,32 +39,45 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &HeldArgumen
     }
 }
 
-/// The first objects of a hold: name, source key, target key.
+/// An object of a hold.
+pub(crate) struct HeldObject {
+    name: Option<String>,
+    source: String,
+    target: Option<String>,
+    /// How many changes of it wait: members of a group are one each.
+    changes: usize,
+}
+
+/// The first objects of a hold.
 pub(crate) async fn objects(
     state: &State,
     names: &Names,
     hold: &HoldRecord,
     limit: usize,
-) -> Result<Vec<(Option<String>, String, Option<String>)>, Failure> {
-    let links: Vec<LinkId> = hold.items.iter().take(limit).map(|item| item.link).collect();
+) -> Result<Vec<HeldObject>, Failure> {
+    let mut changes: BTreeMap<LinkId, usize> = BTreeMap::new();
+    for item in &hold.items {
+        *changes.entry(item.link).or_default() += 1;
+    }
+    let links: Vec<LinkId> = changes.keys().copied().take(limit).collect();
     let views = state.store.links(&links).await?;
     Ok(views
         .iter()
         .map(|view| {
             let (name, source) = titled(names, view);
-            (name, source, view.target_key.as_deref().map(key))
+            let changes = changes.get(&view.id).copied().unwrap_or(1);
+            HeldObject { name, source, target: view.target_key.as_deref().map(key), changes }
         })
         .collect())
 }
 
-pub(crate) fn document(
-    sync: &str,
-    hold: &HoldRecord,
-    objects: &[(Option<String>, String, Option<String>)],
-) -> serde_json::Value {
+pub(crate) fn document(sync: &str, hold: &HoldRecord, objects: &[HeldObject]) -> serde_json::Value {
     let objects: Vec<_> = objects
         .iter()
-        .map(|(name, source, target)| json!({ "name": name, "source": source, "target": target }))
+        .map(|object| {
+            let HeldObject { name, source, target, changes } = object;
+            json!({ "name": name, "source": source, "target": target, "changes": changes })
+        })
         .collect();
     json!({
         "sync": sync,
@@ -91,19 +105,21 @@ pub(crate) fn headline(sync: &str, hold: &HoldRecord) -> String {
     format!("{sync}: {} × {} held, {} of {} may go: {standing}", hold.wanted, kind(hold), hold.allowed, hold.base)
 }
 
-pub(crate) fn print(sync: &str, hold: &HoldRecord, objects: &[(Option<String>, String, Option<String>)]) {
+pub(crate) fn print(sync: &str, hold: &HoldRecord, objects: &[HeldObject]) {
     output::line(headline(sync, hold));
     output::line(format!("  since {}, expires {}", time(hold.created_at), time(hold.expires_at)));
     list(hold, objects);
 }
 
-pub(crate) fn list(hold: &HoldRecord, objects: &[(Option<String>, String, Option<String>)]) {
-    for (name, source, target) in objects {
+pub(crate) fn list(hold: &HoldRecord, objects: &[HeldObject]) {
+    for HeldObject { name, source, target, changes } in objects {
         let name = name.as_deref().map(|name| format!("{name}  ")).unwrap_or_default();
         let target = target.as_deref().map(|key| format!(" (target {key})")).unwrap_or_default();
-        output::line(output::visible(&format!("  {name}{source}{target}")));
+        let times = if *changes > 1 { format!(": {changes}") } else { String::new() };
+        output::line(output::visible(&format!("  {name}{source}{target}{times}")));
     }
-    let rest = hold.items.len().saturating_sub(objects.len());
+    let shown: usize = objects.iter().map(|object| object.changes).sum();
+    let rest = hold.items.len().saturating_sub(shown);
     if rest > 0 {
         output::line(format!("  … and {rest} more (--limit lists more)"));
     }
