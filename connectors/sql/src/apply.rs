@@ -267,7 +267,7 @@ impl<'a> Writing<'a> {
     }
 
     /// The staged values of the new key of a rename.
-    fn new_key(&self) -> impl Iterator<Item = Name> + '_ {
+    pub(crate) fn new_key(&self) -> impl Iterator<Item = Name> + '_ {
         let first = self.key_width() + self.batch.attributes.len();
         (first..first + self.key_width()).map(|position| self.stage.column(position))
     }
@@ -355,6 +355,9 @@ impl<'a> Writing<'a> {
                 .execute(sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same} AND s.g = {number}"))
                 .await?
         };
+        if group.verb == Verb::Rename {
+            self.move_values(session, group).await?;
+        }
         let missing = match before {
             Some(missing) => missing,
             None if changed == members.len() as u64 => BTreeSet::new(),

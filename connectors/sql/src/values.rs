@@ -76,6 +76,21 @@ impl Writing<'_> {
         session.execute(statement).await.map(drop)
     }
 
+    /// Lets the values of renamed rows follow their new keys, where no foreign key does that already.
+    pub(crate) async fn move_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
+        let (stage, number) = (&self.stage, group.number);
+        for child in self.table.children.values() {
+            let keys = || child.key.iter().map(|key| Name::new(key));
+            let changes = joined(keys().zip(self.new_key()).map(|(key, staged)| format!("{key} = s.{staged}")), ", ");
+            let same = keys().enumerate().map(|(position, key)| format!("c.{key} = s.{}", stage.column(position)));
+            let (name, same) = (&child.table.name, joined(same, " AND "));
+            session
+                .execute(sql!("UPDATE {name} AS c SET {changes} FROM {stage} AS s WHERE s.g = {number} AND {same}"))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Removes all values of rows that are to be deleted.
     pub(crate) async fn clear_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         let (stage, number) = (&self.stage, group.number);

@@ -47,7 +47,7 @@ impl Engine {
             let spec = specs.get(id).ok_or(StoreError::Record { what: "attribute" })?;
             wanted.extend(object_type.attribute(&spec.name).cloned());
         }
-        let references = self.reference_types(connection, &wanted).await?;
+        let references = self.reference_types(connection, &object_type.attributes).await?;
         Ok(Some(SourceSide {
             name: rules.source_connection.clone(),
             connector,

@@ -59,9 +59,9 @@ pub enum EngineError {
     },
     /// A group that a scope names is not there, or not the only one of that name.
     #[error(
-        "sync {sync:?}: {} {kind} is called {named:?}, which its scope asks for; nothing was evaluated, so that nobody \
-         falls out of scope by it",
-        if *many == 0 { "no".to_owned() } else { many.to_string() }
+        "sync {sync:?}: {} called {named:?}, which its scope asks for; nothing was evaluated, so that nobody falls out of \
+         scope by it",
+        if *many == 0 { format!("no {kind} is") } else { format!("{many} {kind}s are") }
     )]
     ScopeGroup {
         /// The sync.

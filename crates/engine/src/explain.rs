@@ -1,7 +1,7 @@
 //! Why an object looks as it does: everything the state knows of one link, and what a cycle would do with it next.
 
 use muster_model::pack::unpack_row;
-use muster_model::{Key, Slot};
+use muster_model::{Key, Slot, ValueType};
 use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
 use serde::Serialize;
 
@@ -179,6 +179,7 @@ impl Engine {
         let mut shown = Vec::new();
         for (position, id) in standing.attributes.iter().enumerate() {
             if let Some(spec) = specs.get(id)
+                && spec.value_type != ValueType::Reference
                 && !row.slot(position).is_unknown()
             {
                 shown.push((spec.name.clone(), shown_slot(row.slot(position))));

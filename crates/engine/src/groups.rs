@@ -188,7 +188,7 @@ impl Engine {
         };
         let standing = self.store.source_type(connection, &object_type.name).await?;
         let wanted = self.wanted_of(&schema, rules, object_type, Vec::new());
-        let references = self.reference_types(connection, &wanted).await?;
+        let references = self.reference_types(connection, &object_type.attributes).await?;
         Ok(Arc::new(SourceSide {
             name: rules.source_connection.clone(),
             connector,
@@ -228,7 +228,8 @@ impl Engine {
                 let row = unpack_row(&[name], &state)?;
                 let called = row.slot(0).value().and_then(|value| value.as_text());
                 for (named, _) in &groups.named {
-                    if *named == anchor || called == Some(named) {
+                    // Ids are pasted in either case.
+                    if named.eq_ignore_ascii_case(&anchor) || called == Some(named) {
                         let ids = found.entry(named.as_str()).or_default();
                         if !ids.contains(&id) {
                             ids.push(id);

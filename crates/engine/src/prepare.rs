@@ -99,7 +99,8 @@ impl Engine {
         };
         let counter = if takes_lease { self.store.next_epoch(target_type.id).await? } else { target_type.epoch };
         let StoreFacts { created_at, .. } = self.store.facts().await?;
-        let references = self.reference_types(source_connection, &wanted).await?;
+        // Also of what no rule names any more, as long as it is read: it must not be missing when it is named again.
+        let references = self.reference_types(source_connection, &compiled.source.attributes).await?;
         let mut referenced_types = HashMap::new();
         for name in compiled.columns.iter().flat_map(|column| &column.attribute.references) {
             let referenced = self.store.target_type(target_connection, name).await?;

@@ -361,8 +361,7 @@ pub struct GuardSettings {
     /// Values that become empty, for each attribute in percent of the linked objects that have one: 10 by default, and
     /// 10 at least.
     pub clear: Option<LimitSettings>,
-    /// Members removed from groups, in percent of the members written: 20 by default, and 10 at least. Not used yet:
-    /// this version writes no memberships.
+    /// Members removed from groups, in percent of the members written: 20 by default, and 10 at least.
     pub member_removal: Option<LimitSettings>,
     /// Objects missing from a complete read, in percent of those of the read before: 20 by default, and 10 at least.
     pub missing: Option<LimitSettings>,

@@ -347,6 +347,23 @@ pub(crate) async fn a_key_given_anew_leaves_its_former_link(store: &dyn Store) {
     assert_eq!(keys(&world.dirty(sync).await), ["a"]);
 }
 
+pub(crate) async fn a_key_that_one_link_gives_up_is_another_ones_in_the_same_transaction(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    world.joiners(&["a", "b"]).await;
+    let views = world.dirty(sync).await;
+    let natural = |view: &LinkView, key: &str, origin| LinkUpdate { fresh_key: false, origin, ..linked(view, key) };
+    store.settle(sync, &[natural(&views[0], "aa", Origin::Created)], NOW).await.unwrap();
+    // The one that takes the key is written before the one that gives it up, and after it.
+    let moved = [natural(&views[0], "yy", Origin::Adopted), natural(&views[1], "aa", Origin::Created)];
+    store.settle(sync, &moved, NOW).await.unwrap();
+    let back = [natural(&views[0], "aa", Origin::Created), natural(&views[1], "yy", Origin::Adopted)];
+    store.settle(sync, &back, NOW).await.unwrap();
+    let owners = store.owners(world.target, &["aa", "yy"].map(|key| Key::text(key).encode())).await.unwrap();
+    assert_eq!(owners[&Key::text("aa").encode()].link, views[0].id);
+    assert_eq!(owners[&Key::text("yy").encode()].link, views[1].id);
+}
+
 pub(crate) async fn parked_objects_heal_with_their_next_success(store: &dyn Store) {
     let world = World::new(store).await;
     let sync = world.sync("staff", 1).await.id;
@@ -445,6 +462,7 @@ macro_rules! contract_tests {
             a_complete_generation_sweeps_what_it_did_not_see
             a_batch_is_open_until_its_outcomes_are_recorded
             a_key_given_anew_leaves_its_former_link
+            a_key_that_one_link_gives_up_is_another_ones_in_the_same_transaction
             parked_objects_heal_with_their_next_success
             pauses_and_due_dates_hide_and_wake_links
             a_hold_keeps_its_times_until_it_expires

@@ -198,6 +198,22 @@ async fn go_with_their_row(world: World) {
     assert_eq!(world.rows("SELECT word FROM tag").await, [["y"]]);
 }
 
+async fn follow_a_renamed_row(world: World) {
+    world
+        .run(
+            "CREATE TABLE crew (name varchar(20) PRIMARY KEY); INSERT INTO crew VALUES ('G'), ('X'); \
+               CREATE TABLE in_crew (crew varchar(20), who varchar(9)); \
+               INSERT INTO in_crew VALUES ('G', 'a'), ('G', 'b'), ('X', 'c')",
+        )
+        .await;
+    let connection = world.connect_with(json!({ "types": { "crew": { "table": "crew", "multi": {
+        "members": { "table": "in_crew", "key": "crew", "value": "who" } } } } }));
+    let rename = crate::world::rename(Key::text("G"), Key::text("H"), vec![Slot::Unknown]);
+    assert!(is_applied(&connection.send("crew", &["name"], vec![rename]).await[0]));
+    let rows = world.rows("SELECT crew, who FROM in_crew ORDER BY who").await;
+    assert_eq!(rows, [["H", "a"], ["H", "b"], ["X", "c"]]);
+}
+
 async fn previews_have_the_same_effect(world: World) {
     let connection = teams(&world).await;
     let changes = of_teams(vec![members(10, &[2, 3], &[1]), delete(id(20))]);
@@ -218,5 +234,6 @@ on_both!(
     are_asked_for_one_by_one,
     what_is_refused_names_the_attribute,
     go_with_their_row,
+    follow_a_renamed_row,
     previews_have_the_same_effect,
 );

@@ -404,6 +404,27 @@ async fn what_others_took_away_is_found_when_the_target_is_read_again() {
 }
 
 #[tokio::test]
+async fn what_changed_while_nothing_mapped_it_is_there_when_it_is_mapped_again() {
+    let mut world = world();
+    for id in ["a", "b", "c"] {
+        person(&world, id);
+    }
+    world.source.refer("a", "friends", "b");
+    world.source.refer("c", "manager", "a");
+    world.cycle().await.unwrap();
+    let mapped = world.rules.mappings.clone();
+    world.rules.mappings.truncate(2);
+    world.cycle().await.unwrap();
+    world.source.refer_no_more("a", "friends", "b");
+    world.source.refer("a", "friends", "c");
+    world.source.refer("c", "manager", "b");
+    world.cycle().await.unwrap();
+    world.rules.mappings = mapped;
+    settle(&world).await;
+    assert_alike(&world);
+}
+
+#[tokio::test]
 async fn a_reference_that_nobody_writes_is_told() {
     let mut world = world();
     let report = world.cycle().await.unwrap();

@@ -270,8 +270,20 @@ async fn write_updates(
     for update in updates {
         alike.entry(Ending::of(update)).or_default().push(update);
     }
-    for (ending, updates) in alike {
-        write_alike(transaction, &ending, &updates).await?;
+    let mut cleared = false;
+    'again: loop {
+        for (ending, updates) in &alike {
+            match write_alike(transaction, ending, updates).await {
+                // A key that one of these gives up is another one's now, whichever is written first.
+                Err(StoreError::Database { source, .. }) if is_taken(&source) && !cleared => {
+                    cleared = true;
+                    clear_keys(transaction, updates_of(&alike)).await?;
+                    continue 'again;
+                }
+                done => done?,
+            }
+        }
+        break;
     }
     holds::spend(transaction, sync, updates).await?;
     write_parked(transaction, sync, updates, now).await
@@ -279,6 +291,24 @@ async fn write_updates(
 
 fn key_of(update: &LinkUpdate) -> Option<&[u8]> {
     update.target_key.as_deref()
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+fn updates_of(alike: &BTreeMap<Ending, Vec<&LinkUpdate>>) -> String {
+    pack::numbers(alike.values().flatten().map(|update| update.link.0))
+}
+
+/// Takes the keys of links that get theirs anew.
+async fn clear_keys(transaction: &mut Transaction<'_, Sqlite>, links: String) -> Result<(), StoreError> {
+    sqlx::query("UPDATE link SET target_key = NULL WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(links)
+        .execute(&mut **transaction)
+        .await
+        .doing("given link states")?;
+    Ok(())
 }
 
 /// What an update writes, apart from the target key, the values and the due date, which most people have of their own.

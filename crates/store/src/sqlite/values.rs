@@ -27,6 +27,7 @@ impl ValueStore for SqliteStore {
             "SELECT edge.object, \
                  (SELECT link.target_key FROM link WHERE link.object = edge.referenced AND link.owner = 0 \
                   AND link.target_key IS NOT NULL AND link.target_type IN (SELECT value FROM json_each(?3)) \
+                  AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id AND parked.rule = 'other_object') \
                   ORDER BY link.id LIMIT 1), \
                  source_object.removed, \
                  source_object.state IS NULL OR EXISTS \
@@ -68,6 +69,7 @@ impl ValueStore for SqliteStore {
              CROSS JOIN source_object ON source_object.id = edge.referenced AND source_object.removed = 0 \
              CROSS JOIN link AS member ON member.object = edge.referenced AND member.owner = 0 \
                  AND member.target_key IS NOT NULL AND member.target_type IN (SELECT value FROM json_each(?5)) \
+                 AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.link = member.id AND parked.rule = 'other_object') \
              WHERE edge.object = ?1 AND edge.attribute = ?2 AND edge.referenced > ?6 AND NOT EXISTS \
                  (SELECT 1 FROM written_value AS written WHERE written.link = ?3 AND written.attribute = ?4 \
                   AND written.value = member.target_key AND written.state = 1) \
@@ -99,7 +101,8 @@ impl ValueStore for SqliteStore {
              WHERE written.link = ?3 AND written.attribute = ?4 AND written.value > ?6 AND NOT EXISTS \
                  (SELECT 1 FROM json_each(?5) AS kind \
                   CROSS JOIN link AS member ON member.target_type = kind.value AND member.target_key = written.value \
-                      AND member.owner = 0 \
+                      AND member.owner = 0 AND NOT EXISTS \
+                      (SELECT 1 FROM parked WHERE parked.link = member.id AND parked.rule = 'other_object') \
                   CROSS JOIN edge ON edge.object = ?1 AND edge.attribute = ?2 AND edge.referenced = member.object \
                   CROSS JOIN source_object ON source_object.id = member.object AND source_object.removed = 0 \
                   WHERE member.target_key IS NOT NULL) \
@@ -171,6 +174,9 @@ impl ValueStore for SqliteStore {
 }
 
 const ACTION: &str = "given values";
+
+/// The rule of a link whose key names somebody else's object by now, so that nobody refers to it.
+const OTHER_OBJECT: &str = "other_object";
 
 async fn is_empty(transaction: &mut Transaction<'_, Sqlite>, query: &'static str) -> Result<bool, StoreError> {
     let row = sqlx::query(query).fetch_one(&mut **transaction).await.doing(ACTION)?;
@@ -270,7 +276,9 @@ pub(super) async fn mark_referring(
     }
     let mut rows = pack::Rows::new();
     for update in updates {
-        rows.row().number(update.link.0).number(i64::from(update.evaluated > 0)).bytes(update.target_key.as_deref());
+        let row = rows.row().number(update.link.0).number(i64::from(update.evaluated > 0));
+        let is_other = update.parked.as_ref().is_some_and(|reason| reason.rule == OTHER_OBJECT);
+        row.bytes(update.target_key.as_deref()).number(i64::from(is_other));
     }
     let (blob, json) = rows.finish();
     sqlx::query(
@@ -279,7 +287,8 @@ pub(super) async fn mark_referring(
          (SELECT edge.object FROM json_each(?2) AS new CROSS JOIN link AS moved ON moved.id = new.value ->> 0 \
           CROSS JOIN edge ON edge.referenced = moved.object \
           WHERE moved.target_key IS NOT substr(?1, new.value ->> 2, new.value ->> 3) \
-             OR (moved.target_key IS NULL AND moved.evaluated = 0 AND new.value ->> 1))",
+             OR (moved.target_key IS NULL AND moved.evaluated = 0 AND new.value ->> 1) \
+             OR new.value ->> 4)",
     )
     .bind(blob)
     .bind(json)
