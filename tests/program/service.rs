@@ -73,9 +73,13 @@ async fn joiners_movers_and_leavers_arrive_by_themselves() {
                 && number(&program, "app.db", off).await == gone
         })
         .await;
-    service.until("it is measured", async |service| service.measured("muster_linked{sync=\"app\"}") > 0.0).await;
-    assert_eq!(service.measured("muster_operations_total{sync=\"app\",kind=\"create\"}"), (all + 1) as f64);
-    assert!(service.measured("muster_source_objects_total{connection=\"entra\"}") >= (all + 3) as f64);
+    // A cycle is counted when it is over, so a moment after its rows can be read.
+    let created = "muster_operations_total{sync=\"app\",kind=\"create\"}";
+    service.until("it is measured", async |service| service.measured(created) >= (all + 1) as f64).await;
+    assert_eq!(service.measured(created), (all + 1) as f64);
+    assert!(service.measured("muster_linked{sync=\"app\"}") > 0.0);
+    let read = "muster_source_objects_total{connection=\"entra\"}";
+    service.until("what was read is counted", async |service| service.measured(read) >= (all + 3) as f64).await;
     assert!(service.measured("process_resident_memory_bytes") > 1e6);
     let (code, health) = service.health();
     assert_eq!((code, &health["status"], &health["syncs"]["app"]["failing"]), (200, &json!("ok"), &Value::Null));
