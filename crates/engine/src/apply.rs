@@ -202,7 +202,7 @@ impl Sent {
     /// By what the object is found if the answer is lost: its source may say something else by then.
     pub(crate) fn sought(&self, compiled: &Compiled) -> Vec<u8> {
         match (&self.operation.kind, &self.operation.key, compiled.recognised_by(&self.matches)) {
-            (Kind::Rename { to }, ..) => Sought::Key(to.clone()).encode(),
+            (Kind::Rename { to }, ..) => Sought::Renamed(to.clone(), self.after.clone()).encode(),
             (Kind::Create, Some(key), _) => Sought::Key(key.clone()).encode(),
             (Kind::Create, None, Some(matched)) => Sought::matched(compiled, matched).encode(),
             _ => match (known_by(compiled), &self.becomes) {

@@ -136,7 +136,7 @@ fn is_the_same(prepared: &Prepared, position: usize, doubtful: &Doubtful, found:
     }))
 }
 
-fn spelled_alike(one: &Value, other: &Value) -> bool {
+pub(crate) fn spelled_alike(one: &Value, other: &Value) -> bool {
     let plain = |value: &Value| value.to_string().trim().to_lowercase();
     plain(one) == plain(other)
 }

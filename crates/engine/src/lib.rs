@@ -39,6 +39,7 @@ mod recognition;
 mod reconcile;
 mod record;
 mod references;
+mod renamed;
 mod resolve;
 pub mod scope;
 mod soundness;

@@ -14,10 +14,11 @@ use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
-use crate::identity::known_by;
+use crate::identity::{known_by, lost};
 use crate::pass::{linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::recognition::MatchValues;
+use crate::renamed::{BothKeys, wanted};
 use crate::report::Report;
 use crate::rules::GuardKind;
 
@@ -27,11 +28,24 @@ pub(crate) enum Sought {
     Key(Key),
     /// Attributes and the values that they have.
     Match(Vec<(String, Value)>),
+    /// The key that a rename was to bring about, and the object's values after it, packed.
+    Renamed(Key, Vec<u8>),
     /// Nothing identifies it: it cannot have been created, since creates without identity are refused.
     Nowhere,
 }
 
 impl Sought {
+    /// What a rename was to bring about: the new key, and the values as they are after it, packed, where they were
+    /// noted.
+    fn renamed(&self, member: &BatchMember) -> Option<(&Key, &[u8])> {
+        match self {
+            _ if member.kind != OperationKind::Rename => None,
+            Self::Renamed(key, after) => Some((key, after)),
+            Self::Key(key) => Some((key, &[])),
+            _ => None,
+        }
+    }
+
     pub(crate) fn matched(compiled: &Compiled, matched: &MatchValues) -> Self {
         let names = compiled.compared(matched.rule).map(|(_, attribute)| attribute.name.clone());
         Self::Match(names.zip(matched.values.iter().cloned()).collect())
@@ -50,6 +64,11 @@ impl Sought {
                 let pairs = values.iter().flat_map(|(name, value)| [Value::text(name), value.clone()]);
                 (2, Key(pairs.collect()).encode())
             }
+            Self::Renamed(key, after) => {
+                let key = key.encode();
+                let length = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
+                (3, [&length, key.as_slice(), after].concat())
+            }
             Self::Nowhere => return Vec::new(),
         };
         let mut bytes = vec![tag];
@@ -59,6 +78,13 @@ impl Sought {
 
     pub(crate) fn decode(compiled: &Compiled, bytes: &[u8]) -> Result<Self, EngineError> {
         let Some((tag, key)) = bytes.split_first() else { return Ok(Self::Nowhere) };
+        if *tag == 3 {
+            let Some((length, rest)) = key.split_first_chunk::<4>() else { return Ok(Self::Nowhere) };
+            let Some((key, after)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else {
+                return Ok(Self::Nowhere);
+            };
+            return Ok(Self::Renamed(Key::decode(key)?, after.to_vec()));
+        }
         let key = Key::decode(key)?;
         Ok(match (tag, key.0.as_slice()) {
             // As noted by versions that knew one match rule.
@@ -125,23 +151,16 @@ impl Engine {
                 Some(Resolution::Known(_) | Resolution::NotRecorded) | None => looking.push((member, view)),
             }
         }
-        let mut probes = Vec::with_capacity(looking.len());
-        for (member, view) in &looking {
-            probes.push(self.probe(prepared, member, view)?);
-        }
-        let mut seen = look(prepared, target, &probes).await.map_err(failed)?;
-        // What is no longer under its former key may have been renamed.
-        for (((member, _), probe), found) in looking.iter().zip(&mut probes).zip(&seen) {
-            let renamed = member.kind == OperationKind::Rename && found.is_none();
-            *probe = if renamed { Sought::decode(&prepared.compiled, &member.sought)? } else { Sought::Nowhere };
-        }
-        for (found, renamed) in seen.iter_mut().zip(look(prepared, target, &probes).await.map_err(failed)?) {
-            *found = found.take().or(renamed);
-        }
-        for ((member, view), found) in looking.into_iter().zip(seen) {
+        let found = self.what_became(prepared, target, &looking).await?;
+        let mut owners = self.owners_besides(prepared, &looking, &found).await?;
+        for ((member, view), found) in looking.into_iter().zip(found) {
             let idle = |name: &&String| !took_effect(prepared, name, found.as_ref());
             without_effect.extend(counted(member.link).filter(idle).cloned());
-            updates.extend(self.seen(prepared, member, view, found, report).await?);
+            let update = seen(prepared, member, view, found, &owners, report)?;
+            if let Some(key) = update.as_ref().and_then(|update| update.target_key.clone()) {
+                owners.insert(key, member.link);
+            }
+            updates.extend(update);
         }
         let mut returned: BTreeMap<String, u64> = BTreeMap::new();
         for name in without_effect {
@@ -168,6 +187,73 @@ impl Engine {
         })
     }
 
+    /// The object that each operation is about, as it is now.
+    async fn what_became(
+        &self,
+        prepared: &Prepared,
+        target: &dyn Target,
+        looking: &[(&BatchMember, &LinkView)],
+    ) -> Result<Vec<Option<FoundObject>>, EngineError> {
+        let failed = |error: ConnectorError| EngineError::connection(&prepared.target.name, error);
+        let mut probes = Vec::with_capacity(looking.len());
+        let mut sought = Vec::with_capacity(looking.len());
+        for (member, view) in looking {
+            probes.push(self.probe(prepared, member, view)?);
+            sought.push(Sought::decode(&prepared.compiled, &member.sought)?);
+        }
+        let mut found = look(prepared, target, &probes).await.map_err(failed)?;
+        if !looking.iter().any(|(member, _)| member.kind == OperationKind::Rename) {
+            return Ok(found);
+        }
+        let wanted = wanted(looking.iter().zip(&sought).filter_map(|((member, _), sought)| match sought {
+            Sought::Key(key) if member.kind == OperationKind::Create => Some(key.clone()),
+            sought => sought.renamed(member).map(|(key, _)| key.clone()),
+        }));
+        for ((member, _), (probe, sought)) in looking.iter().zip(probes.iter_mut().zip(&sought)) {
+            let to = sought.renamed(member);
+            *probe = to.map_or(Sought::Nowhere, |(key, _)| Sought::Key(key.clone()));
+        }
+        let renamed = look(prepared, target, &probes).await.map_err(failed)?;
+        for (((member, view), sought), (found, renamed)) in
+            looking.iter().zip(&sought).zip(found.iter_mut().zip(renamed))
+        {
+            let Some((_, after)) = sought.renamed(member) else { continue };
+            let former_is_wanted = view.target_key.as_ref().is_some_and(|key| wanted.contains(key));
+            let both = BothKeys { former: found.take(), renamed, former_is_wanted };
+            *found = both.linked(prepared, view, after)?;
+        }
+        Ok(found)
+    }
+
+    /// The keys among those found that other links own, apart from links that these operations moved elsewhere.
+    async fn owners_besides(
+        &self,
+        prepared: &Prepared,
+        looking: &[(&BatchMember, &LinkView)],
+        found: &[Option<FoundObject>],
+    ) -> Result<HashMap<Vec<u8>, LinkId>, EngineError> {
+        let keys: Vec<Option<Vec<u8>>> =
+            found.iter().map(|found| found.as_ref().map(|object| object.key.encode())).collect();
+        let asked: Vec<Vec<u8>> = keys.iter().flatten().cloned().collect();
+        let owners = self.store.owners(prepared.target.id, &asked).await?;
+        let mut owners: HashMap<Vec<u8>, LinkId> = owners.into_iter().map(|(key, owner)| (key, owner.link)).collect();
+        // Whoever is found under another key gives up its own, unless that other key is somebody's who stays.
+        loop {
+            let moved = looking.iter().zip(&keys).filter_map(|((member, view), key)| {
+                let (key, own) = (key.as_ref()?, view.target_key.as_ref()?);
+                let is_free = owners.get(key).is_none_or(|owner| *owner == member.link);
+                (key != own && is_free && owners.get(own) == Some(&member.link)).then(|| own.clone())
+            });
+            let moved: Vec<Vec<u8>> = moved.collect();
+            if moved.is_empty() {
+                return Ok(owners);
+            }
+            for key in moved {
+                owners.remove(&key);
+            }
+        }
+    }
+
     /// As [`Self::probe`], for a source object that was removed after its create was sent.
     fn probe_gone(&self, prepared: &Prepared, view: &LinkView) -> Result<Sought, EngineError> {
         let present = LinkView { removed: muster_store::Removed::No, ..view.clone() };
@@ -177,65 +263,64 @@ impl Engine {
             _ => Sought::Nowhere,
         })
     }
+}
 
-    /// Records what the target holds for one unknown operation.
-    async fn seen(
-        &self,
-        prepared: &Prepared,
-        member: &BatchMember,
-        view: &LinkView,
-        found: Option<FoundObject>,
-        report: &mut Report,
-    ) -> Result<Option<LinkUpdate>, EngineError> {
-        // Dirty stays: evaluation compares with what was seen and decides what is left.
-        let base = LinkUpdate { evaluated: 0, ..unchanged(view) };
-        let Some(object) = found else {
-            if member.kind == OperationKind::Delete {
-                report.deleted += 1;
-            }
-            let gone = view.target_key.is_some();
-            let state = match (gone, member.kind) {
-                (true, OperationKind::Delete) => LinkState::Gone,
-                (true, _) => LinkState::Candidate,
-                (false, _) => view.state,
-            };
-            return Ok(Some(LinkUpdate { state, target_key: None, written: Some(Vec::new()), ..base }));
+/// Records what the target holds for one unknown operation.
+fn seen(
+    prepared: &Prepared,
+    member: &BatchMember,
+    view: &LinkView,
+    found: Option<FoundObject>,
+    owners: &HashMap<Vec<u8>, LinkId>,
+    report: &mut Report,
+) -> Result<Option<LinkUpdate>, EngineError> {
+    // Dirty stays: evaluation compares with what was seen and decides what is left.
+    let base = LinkUpdate { evaluated: 0, ..unchanged(view) };
+    let Some(object) = found else {
+        if member.kind == OperationKind::Delete {
+            report.deleted += 1;
+        }
+        let gone = view.target_key.is_some();
+        let state = match (gone, member.kind) {
+            (true, OperationKind::Delete) => LinkState::Gone,
+            (true, _) => LinkState::Candidate,
+            (false, _) => view.state,
         };
-        let key = object.key.encode();
-        let owner = self.store.owners(prepared.target.id, std::slice::from_ref(&key)).await?;
-        if owner.get(&key).is_some_and(|owner| owner.link != view.id) {
-            // Somebody else's object: the match rules park this one.
-            return Ok(None);
-        }
-        if stranger(prepared, member, view, &object.row)? {
-            // What the key names may be somebody else's: whatever is sent next finds that out.
-            return Ok(Some(base));
-        }
-        let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
-        // Without a match rule an object that is not ours is a foreign row, never to be touched.
-        if !ours && prepared.compiled.matching.is_empty() {
-            return Ok(None);
-        }
-        let off = Slot::One(Value::Boolean(false));
-        let disabled = prepared.compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
-        let origin = match (member.kind, ours) {
-            (OperationKind::Create, true) => Origin::Created,
-            // The match rules decide over it in evaluation.
-            (OperationKind::Create, false) => return Ok(None),
-            _ => view.origin,
-        };
-        if member.kind == OperationKind::Create {
-            report.created += 1;
-        }
-        Ok(Some(LinkUpdate {
-            state: linked_state(disabled),
-            origin,
-            target_key: Some(key),
-            fresh_key: false,
-            written: Some(pack_row(&prepared.layout.target, &object.row)),
-            ..base
-        }))
+        return Ok(Some(LinkUpdate { state, target_key: None, written: Some(Vec::new()), ..base }));
+    };
+    let key = object.key.encode();
+    if owners.get(&key).is_some_and(|owner| *owner != view.id) {
+        // Somebody else's object: the match rules park this one, or find its own.
+        return Ok((member.kind == OperationKind::Rename).then(|| lost(base)));
     }
+    if stranger(prepared, member, view, &object.row)? {
+        // What the key names may be somebody else's: whatever is sent next finds that out.
+        return Ok(Some(base));
+    }
+    let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
+    // Without a match rule an object that is not ours is a foreign row, never to be touched.
+    if !ours && prepared.compiled.matching.is_empty() {
+        return Ok(None);
+    }
+    let off = Slot::One(Value::Boolean(false));
+    let disabled = prepared.compiled.enabling.is_some_and(|position| *object.row.slot(position) == off);
+    let origin = match (member.kind, ours) {
+        (OperationKind::Create, true) => Origin::Created,
+        // The match rules decide over it in evaluation.
+        (OperationKind::Create, false) => return Ok(None),
+        _ => view.origin,
+    };
+    if member.kind == OperationKind::Create {
+        report.created += 1;
+    }
+    Ok(Some(LinkUpdate {
+        state: linked_state(disabled),
+        origin,
+        target_key: Some(key),
+        fresh_key: false,
+        written: Some(pack_row(&prepared.layout.target, &object.row)),
+        ..base
+    }))
 }
 
 /// Whether an object has neither the value that it was known by nor the one that the operation gave it.
@@ -249,7 +334,7 @@ fn stranger(prepared: &Prepared, member: &BatchMember, view: &LinkView, found: &
     let name = prepared.compiled.target_attributes.get(position);
     let given = match Sought::decode(&prepared.compiled, &member.sought)? {
         Sought::Match(values) => values.into_iter().find(|(of, _)| Some(of) == name).map(|(_, value)| value),
-        Sought::Key(_) | Sought::Nowhere => None,
+        Sought::Key(_) | Sought::Renamed(..) | Sought::Nowhere => None,
     };
     Ok(now != Some(known) && (given.is_none() || now != given.as_ref()))
 }
@@ -293,7 +378,7 @@ async fn look(
     let mut values: BTreeMap<Vec<String>, Vec<Vec<Value>>> = BTreeMap::new();
     for probe in probes {
         match probe {
-            Sought::Key(key) => keys.push(key.clone()),
+            Sought::Key(key) | Sought::Renamed(key, _) => keys.push(key.clone()),
             Sought::Match(pairs) => {
                 let (by, tuple) = pairs.iter().cloned().unzip();
                 values.entry(by).or_default().push(tuple);
@@ -310,7 +395,7 @@ async fn look(
     Ok(probes
         .iter()
         .map(|probe| match probe {
-            Sought::Key(_) => by_key.next().flatten(),
+            Sought::Key(_) | Sought::Renamed(..) => by_key.next().flatten(),
             Sought::Match(pairs) => {
                 let by: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
                 let mut objects = by_value.get_mut(&by)?.next()?;

@@ -124,6 +124,9 @@ impl History {
         });
         // Who is not found by the mail may be found by name.
         let by_name = dice.one_in(3);
+        if dice.one_in(3) {
+            world.target.login_is_key.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
         if by_name {
             let name = Expression::parse("[name]").unwrap();
             world.rules.matching.push(MatchRule::one(name, "name"));
@@ -160,7 +163,7 @@ impl History {
         let Some(id) = self.dice.pick(&live).cloned() else { return self.join(None) };
         let number = self.number();
         let person = self.people.get_mut(&id).unwrap();
-        let told = match self.dice.below(9) {
+        let told = match self.dice.below(10) {
             0 | 1 => {
                 person.name = format!("N{number}");
                 self.world.source.set(&id, "name", Slot::text(&person.name));
@@ -171,23 +174,24 @@ impl History {
                 self.world.source.set(&id, "mail", Slot::text(&person.mail));
                 format!("{id} gets {}", person.mail)
             }
-            3 => {
+            3 => return self.hand_on(&id),
+            4 => {
                 person.active = !person.active;
                 self.world.source.set(&id, "active", Slot::One(Value::Boolean(person.active)));
                 format!("{id} is active: {}", person.active)
             }
-            4 => {
+            5 => {
                 // Refused at the target, and healed by the next change.
                 self.world.source.set(&id, "name", Slot::text("a name of more than twenty letters"));
                 self.world.source.set(&id, "mail", Slot::Null);
                 format!("{id} has a name that does not fit and no mail")
             }
-            5 | 6 => {
+            6 | 7 => {
                 person.removed = Some(Removal::Soft);
                 self.world.source.remove(&id, Removal::Soft);
                 format!("{id} is removed softly")
             }
-            7 => {
+            8 => {
                 person.removed = Some(Removal::Hard);
                 self.world.source.remove(&id, Removal::Hard);
                 format!("{id} is gone for good")
@@ -199,6 +203,18 @@ impl History {
             }
         };
         self.tell(told);
+    }
+
+    /// Somebody gets another mail, and another person the former one.
+    fn hand_on(&mut self, id: &str) {
+        let others = self.ids(|person| person.removed.is_none() && !person.is_former);
+        let Some(other) = self.dice.pick(&others).filter(|other| *other != id).cloned() else { return };
+        let number = self.number();
+        let former = std::mem::replace(&mut self.people.get_mut(id).unwrap().mail, format!("m{number}@x"));
+        self.world.source.set(id, "mail", Slot::text(&format!("m{number}@x")));
+        self.world.source.set(&other, "mail", Slot::text(&former));
+        self.tell(format!("{id} gets m{number}@x, and {other} gets {former}"));
+        self.people.get_mut(&other).unwrap().mail = former;
     }
 
     /// A start or an end is set, moved or taken away.

@@ -15,6 +15,7 @@ mod nulls;
 mod operator;
 mod quarantine;
 mod references;
+mod renamed;
 mod scenarios;
 mod scope;
 mod service;

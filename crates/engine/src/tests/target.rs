@@ -50,6 +50,8 @@ pub(super) struct MemoryTarget {
     /// Names are the same in any case.
     pub(super) names_ignore_case: std::sync::atomic::AtomicBool,
     pub(super) max_batch: std::sync::atomic::AtomicU32,
+    /// The login is the anchor, and may be changed.
+    pub(super) login_is_key: std::sync::atomic::AtomicBool,
 }
 
 impl MemoryTarget {
@@ -62,7 +64,12 @@ impl MemoryTarget {
             boss_is_required: false.into(),
             names_ignore_case: false.into(),
             max_batch: 4.into(),
+            login_is_key: false.into(),
         }
+    }
+
+    fn login_is_key(&self) -> bool {
+        self.login_is_key.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub(super) fn insert(&self, login: &str, name: &str) -> i64 {
@@ -105,13 +112,17 @@ impl Connector for MemoryTarget {
             true => CaseRule::Insensitive,
             false => CaseRule::Sensitive,
         };
+        let login_is_key = self.login_is_key();
         let login = Attribute { required: true, unique: true, ..Attribute::new("login", ValueType::Text) };
         Ok(Schema {
             identity: self.identity.lock().unwrap().clone(),
             types: vec![ObjectType {
                 name: "person".to_owned(),
-                anchor: Anchor { attributes: vec!["key".to_owned()], assigned_by: AssignedBy::System },
-                alternate_keys: vec![vec!["login".to_owned()]],
+                anchor: match login_is_key {
+                    true => Anchor { attributes: vec!["login".to_owned()], assigned_by: AssignedBy::Creator },
+                    false => Anchor { attributes: vec!["key".to_owned()], assigned_by: AssignedBy::System },
+                },
+                alternate_keys: if login_is_key { Vec::new() } else { vec![vec!["login".to_owned()]] },
                 attributes: vec![
                     Attribute::new("key", ValueType::Integer),
                     login,
@@ -137,7 +148,7 @@ impl Connector for MemoryTarget {
                     once: Once::Natural,
                     readable: true,
                     can_delete: true,
-                    can_rename: false,
+                    can_rename: login_is_key,
                     ordered: false,
                     max_batch: self.max_batch.load(std::sync::atomic::Ordering::Relaxed),
                     max_in_flight: 2,
@@ -154,16 +165,21 @@ impl Connector for MemoryTarget {
 /// What holds several values, which are never read with their rows.
 const MANY: [&str; 2] = ["friends", "roles"];
 
-fn number(key: &Key) -> i64 {
+/// The number of the row that a key names; -1 where none has that login.
+fn number(state: &TargetState, key: &Key) -> i64 {
     match key.0.as_slice() {
         [Value::Integer(number)] => *number,
+        [login @ Value::Text(_)] => {
+            let mut rows = state.rows.iter();
+            rows.find(|(_, row)| row.get("login").and_then(Slot::value) == Some(login)).map_or(-1, |(id, _)| *id)
+        }
         _ => panic!("not a key of this target: {key}"),
     }
 }
 
 /// Whether another row has the login.
 fn taken(state: &TargetState, key: Option<&Key>, values: &BTreeMap<String, Slot>) -> bool {
-    let own = key.map(number);
+    let own = key.map(|key| number(state, key));
     let login = values.get("login");
     login.is_some() && state.rows.iter().any(|(id, row)| Some(*id) != own && row.get("login") == login)
 }
@@ -188,20 +204,31 @@ fn change_values(row: &mut BTreeMap<String, Slot>, name: &str, delta: &ValueDelt
     row.insert(name.to_owned(), Slot::many(values));
 }
 
-fn found(request: &ReadRequest, id: i64, row: &BTreeMap<String, Slot>) -> FoundObject {
+fn key_of(login_is_key: bool, id: i64, row: &BTreeMap<String, Slot>) -> Key {
+    match row.get("login").and_then(Slot::value).filter(|_| login_is_key) {
+        Some(login) => Key::one(login.clone()),
+        None => Key::one(Value::Integer(id)),
+    }
+}
+
+fn found(login_is_key: bool, request: &ReadRequest, id: i64, row: &BTreeMap<String, Slot>) -> FoundObject {
     let read = |name: &String| match MANY.contains(&name.as_str()) {
         true => Slot::Unknown,
         false => row.get(name).cloned().unwrap_or(Slot::Null),
     };
     let slots = request.attributes.iter().map(read).collect();
-    FoundObject { key: Key::one(Value::Integer(id)), row: Row(slots), version: None }
+    FoundObject { key: key_of(login_is_key, id, row), row: Row(slots), version: None }
 }
 
 #[async_trait]
 impl Target for MemoryTarget {
     async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<FoundObject>>, Error> {
         let state = self.state.lock().unwrap();
-        Ok(keys.iter().map(|key| state.rows.get(&number(key)).map(|row| found(request, number(key), row))).collect())
+        let of = |key: &Key| {
+            let id = number(&state, key);
+            state.rows.get(&id).map(|row| found(self.login_is_key(), request, id, row))
+        };
+        Ok(keys.iter().map(of).collect())
     }
 
     async fn find(
@@ -222,18 +249,20 @@ impl Target for MemoryTarget {
         };
         let of = |tuple: &Vec<Value>| {
             let rows = state.rows.iter().filter(|(_, row)| matches(row, tuple));
-            rows.take(2).map(|(id, row)| found(request, *id, row)).collect()
+            rows.take(2).map(|(id, row)| found(self.login_is_key(), request, *id, row)).collect()
         };
         Ok(values.iter().map(of).collect())
     }
 
     async fn holds(&self, _request: &ReadRequest, attribute: &str, pairs: &[(Key, Value)]) -> Result<Vec<bool>, Error> {
         let state = self.state.lock().unwrap();
-        let has = |(key, value): &(Key, Value)| match state.rows.get(&number(key)).and_then(|row| row.get(attribute)) {
-            Some(Slot::Many(values)) => values.contains(value),
-            Some(Slot::One(one)) => one == value,
-            _ => false,
-        };
+        let has =
+            |(key, value): &(Key, Value)| match state.rows.get(&number(&state, key)).and_then(|row| row.get(attribute))
+            {
+                Some(Slot::Many(values)) => values.contains(value),
+                Some(Slot::One(one)) => one == value,
+                _ => false,
+            };
         Ok(pairs.iter().map(has).collect())
     }
 
@@ -242,7 +271,10 @@ impl Target for MemoryTarget {
         let after = cursor.map_or(0, |Cursor(at)| String::from_utf8_lossy(at).parse::<i64>().unwrap());
         let rows: Vec<_> = state.rows.range(after + 1..).take(2).collect();
         let next = (rows.len() == 2).then(|| Cursor(rows[1].0.to_string().into_bytes()));
-        Ok(FoundPage { objects: rows.into_iter().map(|(id, row)| found(request, *id, row)).collect(), next })
+        Ok(FoundPage {
+            objects: rows.into_iter().map(|(id, row)| found(self.login_is_key(), request, *id, row)).collect(),
+            next,
+        })
     }
 
     async fn preview(&self, batch: &Batch) -> Result<Vec<String>, Error> {
@@ -323,9 +355,10 @@ impl Target for MemoryTarget {
             }
             let is_other = operation.expected.as_ref().is_some_and(|(position, value)| {
                 let name = &batch.attributes[*position];
-                let row = operation.key.as_ref().and_then(|key| state.rows.get(&number(key)));
+                let row = operation.key.as_ref().and_then(|key| state.rows.get(&number(&state, key)));
                 row.is_some_and(|row| row.get(name).and_then(Slot::value) != Some(value))
             });
+            let id = operation.key.as_ref().map_or(-1, |key| number(&state, key));
             let outcome = match &operation.kind {
                 _ if is_other => Outcome::OtherObject,
                 Kind::Create => {
@@ -333,27 +366,29 @@ impl Target for MemoryTarget {
                     let login = values.get("login").cloned();
                     let twin = state.rows.iter().find(|(_, row)| row.get("login") == login.as_ref()).map(|(id, _)| *id);
                     match twin {
-                        Some(id) => Outcome::Exists { key: Key::one(Value::Integer(id)) },
+                        Some(id) => Outcome::Exists { key: key_of(self.login_is_key(), id, &state.rows[&id]) },
                         None => {
                             let id = state.next;
                             state.next += 1;
+                            let key = Some(key_of(self.login_is_key(), id, &values));
                             state.rows.insert(id, values);
-                            let key = Some(Key::one(Value::Integer(id)));
                             Outcome::Applied(Effect { key, ..Effect::default() })
                         }
                     }
                 }
-                Kind::Update if taken(&state, operation.key.as_ref(), &values()) => Outcome::Rejected {
-                    attribute: Some("login".to_owned()),
-                    rule: "unique".to_owned(),
-                    message: "taken".to_owned(),
-                },
+                Kind::Update | Kind::Rename { .. } if taken(&state, operation.key.as_ref(), &values()) => {
+                    Outcome::Rejected {
+                        attribute: Some("login".to_owned()),
+                        rule: "unique".to_owned(),
+                        message: "taken".to_owned(),
+                    }
+                }
                 Kind::Update if names_nobody(&state, batch, operation) => Outcome::Rejected {
                     attribute: Some("friends".to_owned()),
                     rule: "foreign_key".to_owned(),
                     message: "no such person".to_owned(),
                 },
-                Kind::Update => match state.rows.get_mut(&number(operation.key.as_ref().unwrap())) {
+                Kind::Update => match state.rows.get_mut(&id) {
                     Some(row) => {
                         row.extend(values());
                         for delta in &operation.deltas {
@@ -363,8 +398,16 @@ impl Target for MemoryTarget {
                     }
                     None => Outcome::Missing,
                 },
-                Kind::Delete => match state.rows.remove(&number(operation.key.as_ref().unwrap())) {
+                Kind::Delete => match state.rows.remove(&id) {
                     Some(_) => Outcome::Applied(Effect::default()),
+                    None => Outcome::Missing,
+                },
+                Kind::Rename { to } => match state.rows.get_mut(&id) {
+                    Some(row) => {
+                        row.extend(values());
+                        row.insert("login".to_owned(), Slot::One(to.0[0].clone()));
+                        Outcome::Applied(Effect { key: Some(to.clone()), ..Effect::default() })
+                    }
                     None => Outcome::Missing,
                 },
                 other => Outcome::Unsupported { what: format!("{other:?}") },
