@@ -67,7 +67,11 @@ fn known_part(entra: &Entra, used: &UsedType, report: &mut CheckReport) -> Optio
             None => report.findings.push(finding(&unknown_attribute(&used.object_type, name, &entra.extensions))),
         }
     }
-    used.as_source.then(|| ReadRequest { object_type: used.object_type.as_str().into(), attributes: attributes.into() })
+    used.as_source.then(|| ReadRequest {
+        object_type: used.object_type.as_str().into(),
+        attributes: attributes.into(),
+        named: Default::default(),
+    })
 }
 
 /// Asks for a delta from now on, which costs no data and takes the same permissions as the real one.
@@ -112,7 +116,7 @@ async fn denied(entra: &Entra, request: &ReadRequest, roles: Option<&[String]>) 
         return missing;
     }
     let attributes = request.attributes.iter().filter(|name| *name != LEAVE_DATE).cloned().collect();
-    let smaller = ReadRequest { object_type: request.object_type.clone(), attributes };
+    let smaller = ReadRequest { object_type: request.object_type.clone(), attributes, named: Default::default() };
     match ask(entra, &smaller).await {
         Ok(()) => missing.into_iter().skip(1).collect(),
         Err(_) => missing,

@@ -38,7 +38,11 @@ pub fn examine_page(object_type: &str, body: &[u8]) -> Result<usize, String> {
     let extensions = std::collections::BTreeMap::new();
     let specs = crate::schema::attributes_of(object_type).ok_or("there is no such type")?;
     let attributes: Vec<String> = specs.iter().map(|spec| spec.name.to_owned()).collect();
-    let request = muster_connector::ReadRequest { object_type: object_type.into(), attributes: attributes.into() };
+    let request = muster_connector::ReadRequest {
+        object_type: object_type.into(),
+        attributes: attributes.into(),
+        named: Default::default(),
+    };
     let layout = Layout::new(&request, &extensions).map_err(|error| error.to_string())?;
     page(body, &layout).map(|page| page.entries.len()).map_err(|error| error.to_string())
 }

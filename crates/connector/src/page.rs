@@ -15,6 +15,10 @@ pub struct ReadRequest {
     /// The attributes wanted; rows answer in this order. References are answered as edges and leave
     /// their slot unknown.
     pub attributes: Arc<[String]>,
+    /// Where not empty, only objects with these ids or names are needed of the type, and a source that finds objects
+    /// by them may leave out all others. Names are those by which [`muster_model::Inverse::called_by`] has objects
+    /// called.
+    pub named: Arc<[String]>,
 }
 
 /// The source's own token for "from here on", opaque to the host.

@@ -55,6 +55,7 @@ impl Engine {
             object_type: object_type.clone(),
             id: standing.id,
             wanted,
+            named: Arc::default(),
             references,
         }))
     }

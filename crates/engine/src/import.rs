@@ -98,7 +98,8 @@ impl Importer {
             standing.cursor = None;
         }
         standing.attributes = ids;
-        if standing.round == Round::Full && standing.cursor.is_none() {
+        // What is always read in full begins anew with every cycle.
+        if standing.round == Round::Full && standing.cursor.is_none() && has_changes {
             tracing::info!(generation = standing.generation, "a full read begins");
         }
         let references = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();

@@ -46,6 +46,8 @@ pub(crate) struct SourceSide {
     pub(crate) id: SourceTypeId,
     /// All attributes that any sync of this type needs.
     pub(crate) wanted: Vec<Attribute>,
+    /// See [`ReadRequest::named`].
+    pub(crate) named: Arc<[String]>,
     pub(crate) references: HashMap<String, ReferenceAttribute>,
 }
 
@@ -118,6 +120,7 @@ impl Engine {
                 object_type: compiled.source.clone(),
                 id: source_type.id,
                 wanted,
+                named: Arc::default(),
                 references,
             }),
             target: TargetSide {
@@ -128,6 +131,7 @@ impl Engine {
                 request: ReadRequest {
                     object_type: compiled.target.name.as_str().into(),
                     attributes: compiled.target_attributes.clone(),
+                    named: Arc::default(),
                 },
             },
             notes: findings
@@ -237,7 +241,11 @@ impl SourceSide {
             names = known.ok_or(muster_store::StoreError::Record { what: "attribute" })?;
             ids = standing.attributes.clone();
         }
-        let request = ReadRequest { object_type: self.object_type.name.as_str().into(), attributes: names.into() };
+        let request = ReadRequest {
+            object_type: self.object_type.name.as_str().into(),
+            attributes: names.into(),
+            named: self.named.clone(),
+        };
         Ok((request, ids, grown))
     }
 

@@ -9,6 +9,8 @@ use crate::records::{ObjectId, SourceTypeId, SyncId};
 /// A group that a scope names, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeGroup {
+    /// What the scope asks for: the name under which the kind's members know it.
+    pub asked: String,
     /// As the configuration says it.
     pub named: String,
     /// Whether members of its member groups count.
@@ -42,13 +44,14 @@ pub trait MemberStore {
     /// The groups that a sync's scope named when its members were last compared.
     async fn scope_groups(&self, sync: SyncId) -> Result<Vec<ScopeGroup>, StoreError>;
 
-    /// Compares who is in these groups with who was, and marks the links of those who came or went. `members` is the
-    /// groups' reference attribute. Does nothing where neither groups nor references changed. Returns how many links
-    /// are marked.
+    /// Compares who is in these groups with who was, and marks the links of those who came or went. `members` are the
+    /// reference attributes of the types that have members: a member of another such type stands for its own members,
+    /// one of the same type only where the group is `transitive`. Does nothing where neither groups nor references
+    /// changed. Returns how many links are marked.
     async fn compare_members(
         &self,
         sync: SyncId,
-        members: AttributeId,
+        members: &[(SourceTypeId, AttributeId)],
         groups: &[ScopeGroup],
     ) -> Result<u64, StoreError>;
 

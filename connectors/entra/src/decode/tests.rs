@@ -10,7 +10,8 @@ fn layout(object_type: &str, attributes: &[&str]) -> Layout {
     let extensions =
         BTreeMap::from([("extension_0123456789abcdef0123456789abcdef_badge".to_owned(), ExtensionType::Integer)]);
     let attributes: Vec<String> = attributes.iter().map(|name| (*name).to_owned()).collect();
-    let request = ReadRequest { object_type: object_type.into(), attributes: attributes.into() };
+    let request =
+        ReadRequest { object_type: object_type.into(), attributes: attributes.into(), named: Default::default() };
     Layout::new(&request, &extensions).unwrap()
 }
 

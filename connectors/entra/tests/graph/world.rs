@@ -124,7 +124,7 @@ async fn start_with(more: Value) -> (Arc<World>, Peer, Arc<dyn Connector>) {
 
 pub(crate) fn request(object_type: &str, attributes: &[&str]) -> ReadRequest {
     let attributes: Vec<String> = attributes.iter().map(|name| (*name).to_owned()).collect();
-    ReadRequest { object_type: object_type.into(), attributes: attributes.into() }
+    ReadRequest { object_type: object_type.into(), attributes: attributes.into(), named: Default::default() }
 }
 
 /// Asks for a page of users' display names.

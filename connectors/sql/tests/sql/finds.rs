@@ -100,8 +100,11 @@ async fn all_of_them_page_by_page(world: World) {
         ))
         .await;
     let connection = world.connect();
-    let request =
-        muster_connector::ReadRequest { object_type: "badge".into(), attributes: vec!["site".to_owned()].into() };
+    let request = muster_connector::ReadRequest {
+        object_type: "badge".into(),
+        attributes: vec!["site".to_owned()].into(),
+        named: Default::default(),
+    };
     let target = connection.0.target().unwrap();
     let mut keys = std::collections::BTreeSet::new();
     let mut cursor = None;
@@ -119,7 +122,11 @@ async fn all_of_them_page_by_page(world: World) {
         }
     }
     assert_eq!((keys.len(), pages), (12_000, 3));
-    let request = muster_connector::ReadRequest { object_type: "person".into(), attributes: Vec::new().into() };
+    let request = muster_connector::ReadRequest {
+        object_type: "person".into(),
+        attributes: Vec::new().into(),
+        named: Default::default(),
+    };
     assert!(target.list(&request, None).await.unwrap().objects.is_empty());
 }
 

@@ -188,6 +188,7 @@ pub(crate) fn request(object_type: &str, attributes: &[&str]) -> ReadRequest {
     ReadRequest {
         object_type: object_type.into(),
         attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+        named: Default::default(),
     }
 }
 

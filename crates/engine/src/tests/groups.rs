@@ -98,7 +98,7 @@ async fn what_cannot_be_asked_of_groups_is_refused() {
     let mut world = world(&[]);
     let (source, target) = (world.source.schema().await.unwrap(), world.target.schema().await.unwrap());
     let cases = [
-        ("[friendOf] STARTS_WITH \"T\"", "[friendOf] can only be asked for a group", "[friendOf] EQUALS \"GROUP\""),
+        ("[friendOf] STARTS_WITH \"T\"", "[friendOf] can only be asked for one user", "[friendOf] EQUALS \"USER\""),
         ("[friendOff] EQUALS \"T\"", "has no attribute \"friendOff\"", "did you mean \"friendOf\"?"),
     ];
     for (condition, problem, fix) in cases {

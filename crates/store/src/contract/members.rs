@@ -34,7 +34,8 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     let of = |name: &str, transitive| {
         let anchor = Key::text(name).encode();
         let (object, ..) = present.iter().find(|(_, known, _)| *known == anchor).unwrap();
-        ScopeGroup { named: name.to_owned(), transitive, object: *object }
+        let asked = if transitive { "transitiveMemberOf" } else { "memberOf" };
+        ScopeGroup { asked: asked.to_owned(), named: name.to_owned(), transitive, object: *object }
     };
     let settle = || async {
         let settled: Vec<_> = world
@@ -49,7 +50,7 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     settle().await;
     let (direct, nested) = (of("outer", false), of("outer", true));
     let both = [direct.clone(), nested.clone()];
-    assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 2);
+    assert_eq!(store.compare_members(sync, &[(groups, world.manager)], &both).await.unwrap(), 2);
     assert_eq!(keys(&world.dirty(sync).await), ["a", "b"]);
     let ids: Vec<ObjectId> = people.iter().map(|view| view.object).collect();
     let mut found = store.members_of(sync, &ids).await.unwrap();
@@ -58,7 +59,7 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     assert_eq!(store.scope_groups(sync).await.unwrap().len(), 2);
     settle().await;
     // Nothing moved, nothing is compared; then one leaves the inner group, and another one joins it.
-    assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 0);
+    assert_eq!(store.compare_members(sync, &[(groups, world.manager)], &both).await.unwrap(), 0);
     let inner = ObjectWrite {
         known: Some(of("inner", false).object),
         state: None,
@@ -67,14 +68,17 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     };
     let edges = vec![edge("inner", "b", world.source, true), edge("inner", "c", world.source, false)];
     store.commit_page(&page(vec![inner], edges)).await.unwrap();
-    assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 2);
+    assert_eq!(store.compare_members(sync, &[(groups, world.manager)], &both).await.unwrap(), 2);
     assert_eq!(keys(&world.dirty(sync).await), ["b", "c"]);
     settle().await;
     // Another choice of groups.
-    assert_eq!(store.compare_members(sync, world.manager, std::slice::from_ref(&direct)).await.unwrap(), 2);
+    assert_eq!(
+        store.compare_members(sync, &[(groups, world.manager)], std::slice::from_ref(&direct)).await.unwrap(),
+        2
+    );
     assert_eq!(store.members_of(sync, &ids).await.unwrap(), [(ids[0], direct.number())]);
     // The inner group goes for good, and its members with it.
-    assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 2);
+    assert_eq!(store.compare_members(sync, &[(groups, world.manager)], &both).await.unwrap(), 2);
     let gone = ObjectWrite {
         known: Some(of("inner", false).object),
         removed: Removed::Hard,
@@ -84,6 +88,6 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
     };
     store.commit_page(&page(vec![gone], vec![])).await.unwrap();
     settle().await;
-    assert_eq!(store.compare_members(sync, world.manager, &both).await.unwrap(), 1);
+    assert_eq!(store.compare_members(sync, &[(groups, world.manager)], &both).await.unwrap(), 1);
     assert_eq!(keys(&world.dirty(sync).await), ["c"]);
 }

@@ -21,17 +21,19 @@ pub(super) async fn references_moved(transaction: &mut Transaction<'_, Sqlite>) 
     Ok(())
 }
 
-/// The groups nested in each of the groups named, themselves included, and their members that are no groups.
-const MEMBERS: &str = "WITH RECURSIVE inside (number, object) AS ( \
-        SELECT value ->> 0, value ->> 1 FROM json_each(?2) \
+/// What stands for its members in each of the groups named, themselves included, and their members.
+const MEMBERS: &str = "WITH RECURSIVE inside (number, object, source_type, attribute) AS ( \
+        SELECT one.value ->> 0, root.id, root.source_type, kind.value ->> 1 FROM json_each(?2) AS one \
+        CROSS JOIN source_object AS root ON root.id = one.value ->> 1 \
+        CROSS JOIN json_each(?3) AS kind ON kind.value ->> 0 = root.source_type \
         UNION \
-        SELECT inside.number, edge.referenced FROM inside \
-        CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = ?3 \
-        CROSS JOIN source_object ON source_object.id = edge.referenced AND source_object.removed = 0 \
-        WHERE inside.number % 2 = 1 AND source_object.source_type = \
-            (SELECT source_type FROM source_object AS this WHERE this.id = inside.object)) \
+        SELECT inside.number, member.id, member.source_type, kind.value ->> 1 FROM inside \
+        CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = inside.attribute \
+        CROSS JOIN source_object AS member ON member.id = edge.referenced AND member.removed = 0 \
+        CROSS JOIN json_each(?3) AS kind ON kind.value ->> 0 = member.source_type \
+        WHERE inside.number % 2 = 1 OR member.source_type != inside.source_type) \
     SELECT DISTINCT edge.referenced AS object, inside.number AS number FROM inside \
-    CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = ?3 \
+    CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = inside.attribute \
     CROSS JOIN source_object ON source_object.id = edge.referenced \
     WHERE source_object.source_type = (SELECT source_type FROM sync WHERE id = ?1)";
 
@@ -62,7 +64,7 @@ impl MemberStore for SqliteStore {
     }
 
     async fn scope_groups(&self, sync: SyncId) -> Result<Vec<ScopeGroup>, StoreError> {
-        let rows = sqlx::query("SELECT named, transitive, object FROM scope_group WHERE sync = ?")
+        let rows = sqlx::query("SELECT asked, named, transitive, object FROM scope_group WHERE sync = ?")
             .bind(sync.0)
             .fetch_all(&self.readers)
             .await
@@ -70,9 +72,10 @@ impl MemberStore for SqliteStore {
         rows.into_iter()
             .map(|row| {
                 Ok(ScopeGroup {
-                    named: row.try_get(0).doing("read")?,
-                    transitive: row.try_get(1).doing("read")?,
-                    object: ObjectId(row.try_get(2).doing("read")?),
+                    asked: row.try_get(0).doing("read")?,
+                    named: row.try_get(1).doing("read")?,
+                    transitive: row.try_get(2).doing("read")?,
+                    object: ObjectId(row.try_get(3).doing("read")?),
                 })
             })
             .collect()
@@ -81,7 +84,7 @@ impl MemberStore for SqliteStore {
     async fn compare_members(
         &self,
         sync: SyncId,
-        members: AttributeId,
+        members: &[(SourceTypeId, AttributeId)],
         groups: &[ScopeGroup],
     ) -> Result<u64, StoreError> {
         let mut writer = self.writer().await;
@@ -98,16 +101,21 @@ impl MemberStore for SqliteStore {
         let mut names = pack::Rows::new();
         let mut numbers = pack::Rows::new();
         for group in groups {
-            names.row().text(Some(&group.named)).number(i64::from(group.transitive)).number(group.object.0);
+            let row = names.row().text(Some(&group.asked)).text(Some(&group.named)).number(group.object.0);
+            row.number(i64::from(group.transitive));
             numbers.row().number(group.number()).number(group.object.0);
         }
-        let (names, numbers) = (names.finish().1, numbers.finish().1);
+        let mut kinds = pack::Rows::new();
+        for (source_type, attribute) in members {
+            kinds.row().number(source_type.0).number(i64::from(attribute.0));
+        }
+        let (names, numbers, kinds) = (names.finish().1, numbers.finish().1, kinds.finish().1);
         let mut changed = 0;
         for statement in [
-            "DELETE FROM scope_group WHERE sync = ?1 AND (named, transitive, object) NOT IN \
+            "DELETE FROM scope_group WHERE sync = ?1 AND (asked, named, object) NOT IN \
              (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
-            "INSERT OR IGNORE INTO scope_group (sync, named, transitive, object) \
-             SELECT ?1, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)",
+            "INSERT OR IGNORE INTO scope_group (sync, asked, named, object, transitive) \
+             SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
         ] {
             let done =
                 sqlx::query(statement).bind(sync.0).bind(&names).execute(&mut *transaction).await.doing(ACTION)?;
@@ -127,7 +135,7 @@ impl MemberStore for SqliteStore {
             let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
                 .bind(sync.0)
                 .bind(&numbers)
-                .bind(i64::from(members.0))
+                .bind(&kinds)
                 .fetch_all(&mut *transaction)
                 .await
                 .doing(ACTION)?;
