@@ -14,6 +14,7 @@ mod kills;
 mod messages;
 mod operator;
 mod oracle;
+mod passwords;
 mod postgresql;
 mod running;
 mod scope;

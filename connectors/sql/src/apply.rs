@@ -3,10 +3,11 @@
 //! Any refusal of a row that is not foreseen undoes the whole batch, and the host splits it. Creates are in
 //! [`crate::create`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_connector::{Batch, Effect, Error, Kind, Operation, OperationId, Outcome};
+use muster_connector::{Batch, Effect, Error, ExposeSecret as _, Kind, Operation, OperationId, Outcome};
 use muster_model::{Key, Slot};
 use tokio::time::Instant;
 
@@ -61,6 +62,8 @@ pub(crate) struct Writing<'a> {
 
 impl SqlConnector {
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
+        let revealed = revealed(batch);
+        let batch = &revealed;
         let table = self.table_type(&batch.object_type).await?;
         let started = Instant::now();
         let mut attempt = 0;
@@ -87,6 +90,25 @@ impl SqlConnector {
             }
         }
     }
+}
+
+/// A batch whose rows hold its secrets as well, for as long as it is written.
+pub(crate) fn revealed(batch: &Batch) -> Cow<'_, Batch> {
+    if batch.operations.iter().all(|operation| operation.secrets.is_empty()) {
+        return Cow::Borrowed(batch);
+    }
+    let mut revealed = batch.clone();
+    for operation in &mut revealed.operations {
+        for (position, secret) in std::mem::take(&mut operation.secrets) {
+            if operation.row.0.len() <= position {
+                operation.row.0.resize(position + 1, Slot::Unknown);
+            }
+            if let Some(slot) = operation.row.0.get_mut(position) {
+                *slot = Slot::text(secret.0.expose_secret());
+            }
+        }
+    }
+    Cow::Owned(revealed)
 }
 
 /// Why a transaction ended.

@@ -137,6 +137,7 @@ fn build(
             readable: true,
             can_delete: true,
             can_rename: true,
+            writes_secrets: true,
             ordered: false,
             max_batch: MAX_BATCH,
             max_in_flight: database.max_in_flight(),

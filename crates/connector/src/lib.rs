@@ -17,10 +17,10 @@ pub use connector::{Connector, ConnectorKind, Source, Target};
 pub use description::Description;
 pub use error::{Error, Expired};
 pub use finding::{CheckReport, Finding, Severity, UsedType};
-pub use operation::{Batch, Epoch, Kind, Operation, OperationId, ValueDelta};
+pub use operation::{Batch, Epoch, Kind, Operation, OperationId, SecretValue, ValueDelta};
 pub use outcome::{Effect, Outcome, Resolution, RetryScope};
 pub use page::{
     Change, ChangePage, Cursor, EdgeChange, Entry, FoundObject, FoundPage, Next, Position, ReadPage, ReadRequest,
     Removal, SourceObject, Watermark,
 };
-pub use settings::{ConnectorSettings, Secret, SecretString};
+pub use settings::{ConnectorSettings, ExposeSecret, Secret, SecretString};

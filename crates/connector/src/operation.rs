@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_model::{Key, Row, Value};
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Names one operation for ever: the same id means the same content, and no id is sent again after `unknown`.
@@ -59,6 +60,41 @@ pub struct Operation {
     pub expected: Option<(usize, Value)>,
     /// Operations of the same batch that must come first.
     pub depends_on: Vec<OperationId>,
+    /// Of a create: values that nobody may see, such as an initial password, each for a position in
+    /// [`Batch::attributes`] at which the row is unknown. Sent only to types that have `writes_secrets`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<(usize, SecretValue)>,
+}
+
+/// A value to write that nobody may see: it stands in no log, error, plan or state.
+#[derive(Clone)]
+pub struct SecretValue(pub SecretString);
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretValue(…)")
+    }
+}
+
+impl PartialEq for SecretValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Eq for SecretValue {}
+
+/// An operation is written down only to be sent to a connector in another process, which needs the value.
+impl Serialize for SecretValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(SecretString::from(text)))
+    }
 }
 
 /// Values added to and removed from one multi-valued attribute.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_connector::{
-    Batch, Connector, Epoch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, ReadRequest, RetryScope,
+    Batch, Connector, Epoch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, RetryScope, SecretString,
     ValueDelta,
 };
 use muster_model::pack::{pack_row, unpack_row};
@@ -23,6 +23,7 @@ use crate::evaluate::{ChangeWanted, Layout};
 use crate::guard::{Group, counter};
 use crate::identity::known_by;
 use crate::matching::Candidate;
+use crate::passwords::{hide, without_secrets};
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
 use crate::recognition::MatchValues;
@@ -64,6 +65,8 @@ pub(crate) struct Sent {
     pub(crate) rest: bool,
     /// The single values that it adds or removes, and nothing else.
     pub(crate) values: Option<ValuesSent>,
+    /// The initial password that it gives, where a receiver is to have it.
+    pub(crate) password: Option<SecretString>,
 }
 
 impl Sent {
@@ -78,6 +81,7 @@ impl Sent {
             expected_version: None,
             expected: None,
             depends_on: Vec::new(),
+            secrets: Vec::new(),
         };
         Self {
             link,
@@ -95,6 +99,7 @@ impl Sent {
             charge: Vec::new(),
             rest: false,
             values: None,
+            password: None,
         }
     }
 
@@ -272,7 +277,9 @@ impl Shipment {
 /// What is needed to send, apart from the state: a flight must never hold the state's writer while nobody polls it.
 struct Carrier {
     connector: Arc<dyn Connector>,
-    request: ReadRequest,
+    object_type: Arc<str>,
+    /// The attributes of the rows that are sent.
+    attributes: Arc<[String]>,
     epoch: Epoch,
     observer: Arc<dyn Observer>,
 }
@@ -289,7 +296,10 @@ impl Engine {
         let mut operations = Vec::with_capacity(shipment.sent.len());
         let mut members = Vec::with_capacity(shipment.sent.len());
         for sent in &mut shipment.sent {
-            let (operation, member) = sent.depart(prepared)?;
+            let (mut operation, member) = sent.depart(prepared)?;
+            if sent.kind == OperationKind::Create {
+                self.give_password(prepared, sent, &mut operation).await?;
+            }
             operations.push(operation);
             members.push(member);
         }
@@ -316,7 +326,8 @@ impl Engine {
         }
         let carrier = Carrier {
             connector: Arc::clone(&side.connector),
-            request: side.request.clone(),
+            object_type: Arc::clone(&side.request.object_type),
+            attributes: prepared.compiled.sent_attributes(),
             epoch: side.epoch,
             observer: Arc::clone(&self.observer),
         };
@@ -370,8 +381,8 @@ impl Carrier {
         let mut split = false;
         while let Some(operations) = waiting.pop() {
             let batch = Batch {
-                object_type: self.request.object_type.clone(),
-                attributes: self.request.attributes.clone(),
+                object_type: Arc::clone(&self.object_type),
+                attributes: Arc::clone(&self.attributes),
                 operations,
                 epoch: self.epoch,
                 deadline: DEADLINE,
@@ -390,6 +401,7 @@ impl Carrier {
                     }
                     // An answer for an id that was not asked about is nobody's outcome.
                     for (id, outcome) in answers {
+                        let outcome = without_secrets(outcome, &batch.operations);
                         if let Outcome::Rejected { attribute, rule, .. } = &outcome
                             && split
                             && batch.operations.len() == 1
@@ -401,22 +413,24 @@ impl Carrier {
                         }
                     }
                 }
-                Err(ConnectorError::Refused { problem }) => match batch.operations.as_slice() {
-                    [one] => {
-                        refusals.push(("refused".to_owned(), None));
-                        let rejected =
-                            Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
-                        outcomes.insert(one.id, rejected);
+                Err(ConnectorError::Refused { problem }) => {
+                    match (batch.operations.as_slice(), hide(problem, &batch.operations)) {
+                        ([one], problem) => {
+                            refusals.push(("refused".to_owned(), None));
+                            let rejected =
+                                Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
+                            outcomes.insert(one.id, rejected);
+                        }
+                        (_, problem) if refusals.len() >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
+                        (..) => {
+                            split = true;
+                            let mut operations = batch.operations;
+                            let second = operations.split_off(operations.len() / 2);
+                            waiting.push(second);
+                            waiting.push(operations);
+                        }
                     }
-                    _ if refusals.len() >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
-                    _ => {
-                        split = true;
-                        let mut operations = batch.operations;
-                        let second = operations.split_off(operations.len() / 2);
-                        waiting.push(second);
-                        waiting.push(operations);
-                    }
-                },
+                }
                 Err(error) => {
                     let nothing_sent = nothing_sent(&error);
                     let fate = if nothing_sent { None } else { Some(Outcome::Unknown) };

@@ -155,6 +155,7 @@ pub fn compile(
     compiler.protection();
     let scope = compiler.scope();
     let lifecycle = compiler.lifecycle(&capabilities);
+    compiler.password(&capabilities);
     compiler.required();
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));

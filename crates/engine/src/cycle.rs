@@ -17,6 +17,7 @@ use crate::error::EngineError;
 use crate::import::{Handing, MERGED_TOGETHER};
 use crate::matching::LOOKED_FOR;
 use crate::pass::{Pass, Progress, joined};
+use crate::passwords::{NoReceivers, PasswordReceivers};
 use crate::plan::PlanOptions;
 use crate::prepare::Prepared;
 use crate::quarantine::Window;
@@ -40,6 +41,8 @@ pub struct Engine {
     pub stop: Stop,
     /// This host's name, for records.
     pub host: String,
+    /// Who brings new passwords to their receivers.
+    pub passwords: Arc<dyn PasswordReceivers>,
     /// Rung by the import after each page.
     pub(crate) imported: Arc<Notify>,
     /// Entries merged in one transaction.
@@ -107,6 +110,7 @@ impl Engine {
             observer,
             stop,
             host,
+            passwords: Arc::new(NoReceivers),
             imported,
             merged_together: MERGED_TOGETHER,
             blind_after: LOOKED_FOR,
@@ -266,6 +270,7 @@ impl Engine {
             self.importer(&prepared.source, None).run(options.full).await?;
         }
         let open = self.resolve_open_batches(prepared, report).await?;
+        self.receiver_is_ready(prepared).await?;
         self.read_groups(prepared, options.full, report).await?;
         while self.store.fill_candidates(prepared.sync, FILL).await? {
             self.observer.passed(CommitPoint::CandidatesFilled);

@@ -73,6 +73,22 @@ pub enum EngineError {
         /// How many are called so.
         many: usize,
     },
+    /// Whoever is to have new passwords cannot take them.
+    #[error("sync {sync}: the receiver of new passwords cannot take them, so nobody is created: {problem}")]
+    PasswordReceiver {
+        /// The sync.
+        sync: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// No password can be made.
+    #[error("sync {sync}: no password can be made: {problem}")]
+    Password {
+        /// The sync.
+        sync: String,
+        /// Why.
+        problem: String,
+    },
     /// The process is ending.
     #[error("stopped before the end; the next run goes on from here")]
     Stopped,
@@ -129,6 +145,7 @@ impl EngineError {
             | Self::OtherSystem { .. }
             | Self::NoObject { .. }
             | Self::ScopeGroup { .. }
+            | Self::PasswordReceiver { .. }
             | Self::Store(StoreError::OtherTypes { .. })
             | Self::Connection { source: ConnectorError::Configuration { .. }, .. } => ErrorClass::Configuration,
             Self::Connection { source: ConnectorError::Credentials { .. }, .. } => ErrorClass::Credentials,
@@ -140,6 +157,7 @@ impl EngineError {
             Self::Connection { .. } => ErrorClass::Unexpected,
             Self::Paused { .. } => ErrorClass::Paused,
             Self::Stopped => ErrorClass::Stopped,
+            Self::Password { .. } => ErrorClass::Unexpected,
             Self::Store(_) | Self::Damaged(_) => ErrorClass::State,
         }
     }

@@ -32,6 +32,7 @@ mod lifecycle;
 mod matching;
 mod nulls;
 mod pass;
+pub mod passwords;
 mod prepare;
 mod protect;
 mod quarantine;
@@ -67,8 +68,8 @@ pub use recognition::MatchValues;
 pub use references::unwritten_references;
 pub use report::Report;
 pub use rules::{
-    EndDay, GuardKind, GuardRules, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule, Mode, Removal,
-    RemovalRules, SyncRules, When,
+    EndDay, GuardKind, GuardRules, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule, Mode, PasswordHash,
+    PasswordReceiver, PasswordRules, Removal, RemovalRules, SyncRules, When,
 };
 pub use stop::Stop;
 pub use takeover::Takeover;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use muster_connector::{Batch, Operation};
+use muster_connector::{Batch, Operation, SecretString, SecretValue};
 use muster_model::pack::unpack_row;
 use muster_model::{Key, Row, Slot};
 use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind};
@@ -17,6 +17,7 @@ use crate::explain::REDACTED;
 use crate::guard::{GuardedChange, counter, guarded_changes};
 use crate::matching::Candidate;
 use crate::pass::{Progress, SLICE};
+use crate::passwords::NEW_PASSWORD;
 use crate::prepare::Prepared;
 use crate::recognition::MatchValues;
 use crate::report::Report;
@@ -281,7 +282,7 @@ impl Engine {
         let Some(target) = side.connector.target() else { return Ok(Vec::new()) };
         let batch = Batch {
             object_type: Arc::clone(&side.request.object_type),
-            attributes: Arc::clone(&side.request.attributes),
+            attributes: prepared.compiled.sent_attributes(),
             operations: operations.to_vec(),
             epoch: side.epoch,
             deadline: std::time::Duration::from_secs(60),
@@ -342,6 +343,10 @@ impl Planner<'_> {
         }
         let listed = self.add(kind, &sent.link, Some(&sent.operation.row), None)?;
         if listed {
+            if kind == PlannedKind::Create && self.prepared.compiled.rules.password.is_some() {
+                let position = self.prepared.compiled.target_attributes.len();
+                sent.operation.secrets.push((position, SecretValue(SecretString::from(REDACTED))));
+            }
             let lacks = self.lacks.remove(&sent.link.id).unwrap_or_default();
             sent.operation.deltas = lacks.into_iter().map(|lack| lack.delta).collect();
             self.listed.push(sent.operation);
@@ -396,6 +401,9 @@ impl Planner<'_> {
             let many = prepared.compiled.many.iter().find(|many| many.position == position);
             let is_redacted = many.is_some_and(|many| many.input.is_redacted());
             values.push((name.clone(), None, lack.text(is_redacted)));
+        }
+        if let Some(password) = prepared.compiled.rules.password.as_ref().filter(|_| kind == PlannedKind::Create) {
+            values.push((password.attribute.clone(), None, NEW_PASSWORD.to_owned()));
         }
         let target = link.target_key.as_deref().map(Key::decode).transpose()?.map(|key| key.to_string());
         let source = Key::decode(&link.anchor)?.to_string();

@@ -40,7 +40,10 @@ impl Engine {
         let mut others = Vec::new();
         let mut refused = false;
         let mut error = landed.error;
-        for sent in landed.sent {
+        let mut landed_sent = landed.sent;
+        let outcome = |sent: &Sent| landed.outcomes.get(&sent.operation.id).cloned();
+        self.hand_over(prepared, &mut landed_sent, outcome, report).await?;
+        for sent in landed_sent {
             progress.release(&prepared.compiled, &sent.matches);
             let Some(outcome) = landed.outcomes.get(&sent.operation.id) else {
                 // Never sent, so nothing happened and the link is as dirty as before.

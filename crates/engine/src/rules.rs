@@ -27,6 +27,8 @@ pub struct SyncRules {
     pub removal: RemovalRules,
     /// From when until when a person has access.
     pub lifecycle: Option<LifecycleRules>,
+    /// What new objects get as their first password.
+    pub password: Option<PasswordRules>,
     /// The limits of bulk changes.
     pub guard: GuardRules,
     /// Whether the target is written.
@@ -55,6 +57,42 @@ impl SyncRules {
         };
         self.mappings.iter().any(|mapping| mapping.target == target && chooses(mapping))
     }
+}
+
+/// How new objects get their first password: made when they are created, and kept nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordRules {
+    /// The target attribute.
+    pub attribute: String,
+    /// How many characters it has.
+    pub length: usize,
+    /// Whether it has symbols, besides letters and digits.
+    pub symbols: bool,
+    /// What is written of it.
+    pub hash: PasswordHash,
+    /// Who gets to know it; nobody where there is none.
+    pub receiver: Option<PasswordReceiver>,
+}
+
+/// What is written of a password.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PasswordHash {
+    /// The password itself, for systems that hash it.
+    #[default]
+    None,
+    /// Its bcrypt hash, such as `$2b$12$…`.
+    Bcrypt,
+    /// Its Argon2id hash, such as `$argon2id$v=19$…`.
+    Argon2id,
+}
+
+/// Who gets to know new passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordReceiver {
+    /// A file, to which a line of JSON is added for each.
+    File(std::path::PathBuf),
+    /// A program with its arguments, which reads a line of JSON for each.
+    Command(Vec<String>),
 }
 
 /// One mapping.

@@ -91,6 +91,7 @@ impl Compiler<'_> {
             .attributes
             .iter()
             .filter(|attribute| attribute.required && !anchor.contains(&attribute.name))
+            .filter(|attribute| self.rules.password.as_ref().is_none_or(|rules| rules.attribute != attribute.name))
             .filter(|attribute| {
                 !self
                     .columns

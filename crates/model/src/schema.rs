@@ -217,6 +217,9 @@ pub struct TargetCapabilities {
     pub can_delete: bool,
     /// The anchor can be changed by a rename.
     pub can_rename: bool,
+    /// A create may bring values that nobody may see, such as an initial password.
+    #[serde(default)]
+    pub writes_secrets: bool,
     /// A newer complete operation may follow before an accepted one is confirmed.
     pub ordered: bool,
     /// The most operations in one batch.

@@ -55,6 +55,12 @@ impl Failure {
                     fix,
                 ))
             }
+            EngineError::PasswordReceiver { sync, problem } => Self::configuration(crate::output::placed(
+                settings,
+                &format!("syncs.{sync}.password.receiver"),
+                problem,
+                "new people are created once it can take their passwords",
+            )),
             EngineError::Store(StoreError::OtherTypes { .. })
             | EngineError::NoObject { .. }
             | EngineError::NoConnection(_)
@@ -72,7 +78,7 @@ impl Failure {
             }
             EngineError::Connection { .. } => Self::connection(with_causes(error)),
             EngineError::Store(_) | EngineError::Damaged(_) => Self::state(with_causes(error)),
-            EngineError::Stopped => Self::unexpected(error.to_string()),
+            EngineError::Stopped | EngineError::Password { .. } => Self::unexpected(error.to_string()),
         }
     }
 

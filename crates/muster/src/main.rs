@@ -12,6 +12,7 @@ mod exit;
 mod log;
 mod operator;
 mod output;
+mod passwords;
 mod progress;
 mod proposal;
 mod service;

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use muster_connector::{Connector, ConnectorSettings, Error as ConnectorError, UsedType};
 use muster_engine::{
     Clock as _, EndDay, Engine, GuardRules, LifecycleClock, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule,
-    Mode, Observer, Removal, RemovalRules, SyncRules, SystemClock, When,
+    Mode, Observer, PasswordHash, PasswordReceiver, PasswordRules, Removal, RemovalRules, SyncRules, SystemClock, When,
 };
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};
 
 use crate::exit::Failure;
+use crate::passwords::Receivers;
 use crate::{connectors, output};
 
 /// Reads the configuration.
@@ -182,6 +183,7 @@ pub(crate) async fn engine(
     let rules = settings.syncs.iter().map(rules).collect();
     let mut engine = Engine::new(Arc::clone(&state.store), connections, rules, clock(state).await?, observer);
     engine.host = host();
+    engine.passwords = Arc::new(Receivers);
     Ok(engine)
 }
 
@@ -255,6 +257,20 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
                 muster_settings::EndDay::Included => EndDay::Included,
                 muster_settings::EndDay::Excluded => EndDay::Excluded,
             },
+        }),
+        password: sync.password.as_ref().map(|given| PasswordRules {
+            attribute: given.attribute.clone(),
+            length: given.length as usize,
+            symbols: given.symbols,
+            hash: match given.hash {
+                muster_settings::PasswordHash::None => PasswordHash::None,
+                muster_settings::PasswordHash::Bcrypt => PasswordHash::Bcrypt,
+                muster_settings::PasswordHash::Argon2id => PasswordHash::Argon2id,
+            },
+            receiver: given.receiver.as_ref().map(|receiver| match receiver {
+                muster_settings::PasswordReceiver::File(file) => PasswordReceiver::File(file.clone()),
+                muster_settings::PasswordReceiver::Command(command) => PasswordReceiver::Command(command.clone()),
+            }),
         }),
         guard: GuardRules {
             delete: limit(&sync.guard.delete, guards.delete),

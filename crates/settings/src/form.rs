@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use crate::lifecycle::LifecycleForm;
+use crate::passwords::PasswordForm;
 use crate::span::TimeSpan;
 
 /// The configuration of Muster.
@@ -154,6 +155,8 @@ pub(crate) struct SyncForm {
     removal: Option<RemovalSettings>,
     /// From when until when a person has access, by dates that the source keeps.
     lifecycle: Option<LifecycleForm>,
+    /// What new target objects get as their first password.
+    password: Option<PasswordForm>,
     /// How many changes of a dangerous kind are let through without asking.
     guard: Option<GuardSettings>,
 }

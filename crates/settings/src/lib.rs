@@ -18,6 +18,7 @@ mod layers;
 mod lifecycle;
 mod load;
 mod matching;
+mod passwords;
 mod place;
 mod schedule;
 mod schema;
@@ -38,6 +39,7 @@ pub use form::{
 };
 pub use lifecycle::{EndDay, LifecycleSettings};
 pub use load::load;
+pub use passwords::{PasswordHash, PasswordReceiver, PasswordSettings};
 pub use place::{Place, Problem, Problems};
 pub use schedule::Schedule;
 pub use schema::{ConnectorSchema, schema};

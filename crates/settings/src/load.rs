@@ -44,7 +44,10 @@ pub fn load(path: &Path, environment: &Environment, connectors: &[ConnectorSchem
     problems.extend(check(view, &root));
     let folder = absolute_folder(path);
     let connections = connections(view, &root, &folder, &mut problems);
-    let syncs = syncs::read(&root, &mut problems);
+    let mut syncs = syncs::read(&root, &mut problems);
+    for password in syncs.iter_mut().filter_map(|sync| sync.password.as_mut()) {
+        password.start_in(&folder);
+    }
     let service = service(&root, &mut problems);
     let log = root.table().and_then(|table| table.get("log"));
     // What has not the right form has been reported.

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use crate::environment::Environment;
 use crate::form::{GuardSettings, LogSettings, Mode, RemovalSettings, When, WhenNull};
 use crate::lifecycle::LifecycleSettings;
+use crate::passwords::PasswordSettings;
 use crate::place::{Place, Problems};
 use crate::schedule::Schedule;
 use crate::secrets::{self, SecretReference};
@@ -124,6 +125,8 @@ pub struct SyncSettings {
     pub removal: RemovalSettings,
     /// From when until when a person has access.
     pub lifecycle: Option<LifecycleSettings>,
+    /// What new target objects get as their first password.
+    pub password: Option<PasswordSettings>,
     /// The limits of bulk changes.
     pub guard: GuardSettings,
     /// Whether the target is written.

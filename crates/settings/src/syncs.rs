@@ -62,6 +62,7 @@ impl Reader<'_> {
         let scope = self.conditions("scope");
         let protect = self.conditions("protect");
         let lifecycle = self.lifecycle();
+        let password = self.password();
         // Before the tables they stand in are read as a whole, so that the very setting is named.
         self.limits();
         let removal: Option<RemovalSettings> = self.setting("removal");
@@ -77,6 +78,7 @@ impl Reader<'_> {
             read: self.setting("read").unwrap_or_default(),
             removal: removal.unwrap_or_default(),
             lifecycle,
+            password,
             guard: guard.unwrap_or_default(),
             mode,
             scope,

@@ -13,6 +13,7 @@ mod names;
 mod previews;
 mod refusals;
 mod relations;
+mod secrets;
 mod updates;
 mod values;
 mod world;

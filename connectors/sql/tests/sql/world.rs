@@ -213,6 +213,7 @@ pub(crate) fn operation(kind: Kind, key: Option<Key>, row: Vec<Slot>) -> Operati
         expected_version: None,
         expected: None,
         depends_on: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

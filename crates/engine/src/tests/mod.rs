@@ -13,6 +13,7 @@ mod leavers;
 mod matching;
 mod nulls;
 mod operator;
+mod passwords;
 mod quarantine;
 mod references;
 mod renamed;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use muster_connector::ExposeSecret as _;
 use muster_connector::{
     Batch, CheckReport, Connector, Cursor, Effect, Error, FoundObject, FoundPage, Kind, Operation, OperationId,
     Outcome, ReadRequest, RetryScope, Target, UsedType, ValueDelta,
@@ -129,6 +130,7 @@ impl Connector for MemoryTarget {
                     Attribute { max_length: Some(20), case, ..Attribute::new("name", ValueType::Text) },
                     Attribute::new("enabled", ValueType::Boolean),
                     Attribute::new("extra", ValueType::Text),
+                    Attribute { readable: false, max_length: Some(60), ..Attribute::new("password", ValueType::Text) },
                     Attribute { unique: true, ..Attribute::new("level", ValueType::Integer) },
                     Attribute {
                         references: person(),
@@ -149,6 +151,7 @@ impl Connector for MemoryTarget {
                     readable: true,
                     can_delete: true,
                     can_rename: login_is_key,
+                    writes_secrets: true,
                     ordered: false,
                     max_batch: self.max_batch.load(std::sync::atomic::Ordering::Relaxed),
                     max_in_flight: 2,
@@ -340,7 +343,11 @@ impl Target for MemoryTarget {
             state.applied.push((operation.id, operation.kind.clone()));
             let values = || {
                 let known = batch.attributes.iter().zip(&operation.row.0).filter(|(_, slot)| !slot.is_unknown());
-                known.map(|(name, slot)| (name.clone(), slot.clone())).collect::<BTreeMap<_, _>>()
+                let secret = |(position, value): &(usize, muster_connector::SecretValue)| {
+                    (batch.attributes[*position].clone(), Slot::text(value.0.expose_secret()))
+                };
+                let secrets = operation.secrets.iter().map(secret);
+                known.map(|(name, slot)| (name.clone(), slot.clone())).chain(secrets).collect::<BTreeMap<_, _>>()
             };
             let spared = state.faults.contains(&Fault::RejectAll) && operation.enabling == Some(false);
             if !spared && (state.faults.contains(&Fault::RejectAll) || state.faults.contains(&Fault::RejectEverything))
@@ -348,7 +355,7 @@ impl Target for MemoryTarget {
                 let rejected = Outcome::Rejected {
                     attribute: Some("name".to_owned()),
                     rule: "forbidden".to_owned(),
-                    message: "not today".to_owned(),
+                    message: format!("not today: {:?}", values().get("password")),
                 };
                 outcomes.push((operation.id, rejected));
                 continue;

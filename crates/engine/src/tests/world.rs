@@ -313,6 +313,7 @@ impl World {
             matching: vec![MatchRule::one(Expression::parse("[mail]").unwrap(), "login")],
             removal: RemovalRules::default(),
             lifecycle: None,
+            password: None,
             guard: GuardRules {
                 delete: Limit { percent: 50.0, min: 2, max: None },
                 disable: Limit { percent: 50.0, min: 2, max: None },

@@ -168,6 +168,7 @@ impl Demo {
                 expected_version: None,
                 expected: None,
                 depends_on: Vec::new(),
+                secrets: Vec::new(),
             }],
             epoch: Epoch::default(),
             deadline: Duration::from_secs(30),

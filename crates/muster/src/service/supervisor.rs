@@ -21,6 +21,7 @@ use super::schedule::{Decision, Mode, Plan, Standing, decide};
 use super::told::Told;
 use super::upkeep::Upkeep;
 use crate::exit::Failure;
+use crate::passwords::Receivers;
 use crate::world::{self, State};
 
 /// Cycles at the same time.
@@ -351,6 +352,7 @@ impl Service {
         let mut engine = Engine::new(store, connections, rules, self.clock.clone(), Arc::new(follower));
         engine.stop = self.stop.clone();
         engine.host = world::host();
+        engine.passwords = Arc::new(Receivers);
         Ok(engine)
     }
 

@@ -205,7 +205,7 @@ fn types_and_bounds() {
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
         &[
-            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"lifecycle\", \"mode\", \"protect\", \"schedule\" and \"scope\"",
+            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"lifecycle\", \"mode\", \"password\", \"protect\", \"schedule\" and \"scope\"",
         ],
     );
 }
@@ -255,6 +255,26 @@ fn conditions_modes_and_limits() {
             .replace("delete = { percent = 2.5, min = 5, max = 100 }", &format!("{kind} = {{ min = 3, max = 2 }}"));
         let found = messages(&text);
         assert!(found.iter().any(|message| message.contains("min must not be above max")), "{kind}: {found:?}");
+    }
+}
+
+#[test]
+fn first_passwords() {
+    let with = |lines: &str| {
+        SAMPLE.replace("[syncs.staff.map]", &format!("[syncs.staff.password]\n{lines}\n[syncs.staff.map]"))
+    };
+    for (lines, problem) in [
+        ("length = 20", "password.attribute: this setting is missing"),
+        ("attribute = \"pw\"\nlength = 8", "password.length"),
+        ("attribute = \"pw\"\nhash = \"md5\"", "password.hash"),
+        ("attribute = \"pw\"\nreceiver = {}", "password.receiver: neither a file nor a program is named"),
+        (
+            "attribute = \"pw\"\nreceiver = { file = \"a\", command = [\"b\"] }",
+            "password.receiver: a file and a program are named",
+        ),
+    ] {
+        let found = messages(&with(lines));
+        assert!(found.len() == 1 && found[0].contains(problem), "{lines}: {found:?}");
     }
 }
 
