@@ -21,6 +21,9 @@ cargo xtask bench [USERS ...]
     measures a full sync, a delta of 1 % and an idle delta into PostgreSQL and SQLite, beside the raw
     best of the same rows in the same run; without numbers for 10000 and 100000 users
 
+cargo xtask bench groups [MEMBERS ...]
+    measures a group of many members, filled and changed; without a number for 100000
+
 cargo xtask expressions
     measures how long 15 typical mappings take for an object on one core; build it with --release
 
@@ -40,6 +43,10 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         ["generate"] => generate::write(&mut output),
         ["generate", "--check"] => generate::check(),
+        ["bench", "groups", members @ ..] => {
+            let members = members.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
+            bench::groups::run(if members.is_empty() { &[100_000] } else { &members }, &mut output)
+        }
         ["bench", users @ ..] => {
             let users = users.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
             bench::run(if users.is_empty() { &[10_000, 100_000] } else { &users }, &mut output)

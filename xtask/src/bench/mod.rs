@@ -2,6 +2,7 @@
 //!
 //! Ratios of one run are good to about 15 %: both sides share the machine with the tenant that is read.
 
+pub(crate) mod groups;
 mod measure;
 mod target;
 
@@ -60,7 +61,7 @@ async fn one(program: &Path, users: usize, target: Target, output: &mut dyn Writ
     place.make_table().await?;
     configure(folder.path(), &sandbox, &place.url())?;
     let secret = sandbox.facts().client_secret;
-    let full = sync(program, folder.path(), &secret)?;
+    let full = sync(program, folder.path(), &secret, "staff")?;
     if full.report["created"] != json!(people.len()) {
         bail!("not everybody was created: {}", full.report);
     }
@@ -109,16 +110,23 @@ fn change(sandbox: &Sandbox, people: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn configure(folder: &Path, sandbox: &Sandbox, url: &str) -> anyhow::Result<()> {
+/// The part of a configuration that says where the tenant and the target are.
+fn connections(sandbox: &Sandbox, url: &str) -> String {
     let facts = sandbox.facts();
-    let mut text = format!(
+    format!(
         "[service]\nlisten = \"off\"\n\
          [connections.entra]\nconnector = \"entra\"\ntenant = {:?}\nclient_id = {:?}\nclient_secret = {{ env = \"BENCH_SECRET\" }}\n\
-         authority = {:?}\ngraph_url = {:?}\n[connections.app]\nconnector = \"sql\"\nurl = {url:?}\n\
-         [connections.app.types.user]\ntable = \"app_user\"\nenabled = \"is_active\"\n\
-         [syncs.staff]\nfrom = \"entra:user\"\nto = \"app:user\"\n\
-         match = [{{ source = \"[userPrincipalName]\", target = \"login\" }}]\n[syncs.staff.map]\n",
+         authority = {:?}\ngraph_url = {:?}\n[connections.app]\nconnector = \"sql\"\nurl = {url:?}\n",
         facts.tenant, facts.client_id, facts.authority, facts.graph_url,
+    )
+}
+
+fn configure(folder: &Path, sandbox: &Sandbox, url: &str) -> anyhow::Result<()> {
+    let mut text = connections(sandbox, url);
+    text.push_str(
+        "[connections.app.types.user]\ntable = \"app_user\"\nenabled = \"is_active\"\n\
+         [syncs.staff]\nfrom = \"entra:user\"\nto = \"app:user\"\n\
+         match = [{ source = \"[userPrincipalName]\", target = \"login\" }]\n[syncs.staff.map]\n",
     );
     for (column, attribute) in MAPPINGS {
         writeln!(text, "{column} = \"[{attribute}]\"")?;

@@ -59,6 +59,14 @@ impl Target {
         }
     }
 
+    /// How its tables number their rows.
+    pub(super) fn identity(self) -> &'static str {
+        match self {
+            Self::Postgres | Self::PostgresNumbered => "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            Self::Sqlite => "integer PRIMARY KEY",
+        }
+    }
+
     pub(super) async fn open(self, folder: &Path) -> anyhow::Result<Place> {
         if self != Self::Sqlite {
             return Ok(Place { target: self, postgres: Some(Postgres::durable()), file: PathBuf::new() });
@@ -101,7 +109,7 @@ impl Place {
         self.execute(&self.table("app_user")).await
     }
 
-    async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+    pub(super) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         match &self.postgres {
             Some(postgres) => {
                 postgres.psql(sql);
@@ -129,6 +137,47 @@ impl Place {
         match &self.postgres {
             Some(postgres) => raw_postgres(postgres, people),
             None => self.raw_sqlite(people).await,
+        }
+    }
+
+    /// Seconds in which so many pairs are inserted by one statement.
+    pub(super) async fn raw_pairs(&self, pairs: usize) -> anyhow::Result<f64> {
+        self.execute("CREATE TABLE raw_pair (one bigint NOT NULL, other bigint NOT NULL, PRIMARY KEY (one, other))")
+            .await?;
+        let numbers: Vec<String> = (1..=pairs).map(|number| number.to_string()).collect();
+        let started = Instant::now();
+        match &self.postgres {
+            Some(postgres) => {
+                let mut script = "COPY raw_pair FROM STDIN;\n".to_owned();
+                for number in &numbers {
+                    writeln!(script, "1\t{number}")?;
+                }
+                script.push_str("\\.\n");
+                run_script(postgres, &script)?;
+            }
+            None => {
+                let mut connection = self.sqlite().await?;
+                sqlx::query("INSERT INTO raw_pair SELECT 1, value FROM json_each(?)")
+                    .bind(format!("[{}]", numbers.join(",")))
+                    .execute(&mut connection)
+                    .await?;
+                connection.close().await?;
+            }
+        }
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// How many rows a table has.
+    pub(super) async fn count(&self, table: &str) -> anyhow::Result<usize> {
+        let query = format!("SELECT count(*) FROM {table}");
+        match &self.postgres {
+            Some(postgres) => Ok(postgres.psql(&query)[0][0].parse()?),
+            None => {
+                let mut connection = self.sqlite().await?;
+                let number: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut connection).await?;
+                connection.close().await?;
+                Ok(usize::try_from(number)?)
+            }
         }
     }
 
@@ -197,6 +246,11 @@ fn raw_postgres(postgres: &Postgres, people: &[Value]) -> anyhow::Result<f64> {
     script.push_str("\\.\n");
     writeln!(script, "{}\nCOMMIT;", upsert_and_delete(""))?;
     let started = Instant::now();
+    run_script(postgres, &script)?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn run_script(postgres: &Postgres, script: &str) -> anyhow::Result<()> {
     let mut child = Command::new("psql")
         .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", &postgres.url()])
         .stdin(Stdio::piped())
@@ -207,5 +261,5 @@ fn raw_postgres(postgres: &Postgres, people: &[Value]) -> anyhow::Result<f64> {
     if !child.wait()?.success() {
         bail!("the raw load failed");
     }
-    Ok(started.elapsed().as_secs_f64())
+    Ok(())
 }
