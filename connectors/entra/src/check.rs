@@ -7,7 +7,7 @@ use crate::error::{Failure, Refusal};
 use crate::http::Answer;
 use crate::layout::{Layout, collection, unknown_attribute, untracked};
 use crate::permissions::{self, LEAVE_DATE, Need};
-use crate::schema::attributes_of;
+use crate::schema::{APPLICATION, attributes_of};
 use crate::session::{Ask, Doubt};
 
 /// Examines token, types, attributes and permissions.
@@ -78,7 +78,8 @@ fn known_part(entra: &Entra, used: &UsedType, report: &mut CheckReport) -> Optio
 async fn probe(entra: &Entra, request: &ReadRequest, roles: Option<&[String]>, report: &mut CheckReport) {
     match ask(entra, request).await {
         Ok(()) => {
-            report.features.push(format!("{} objects can be read by delta", request.object_type));
+            let how = if &*request.object_type == APPLICATION { "in full" } else { "by delta" };
+            report.features.push(format!("{} objects can be read {how}", request.object_type));
             // Without its own permission the leave date is left out silently in some tenants.
             let silent = permissions::needs(&request.object_type, &request.attributes);
             if let Some(roles) = roles.filter(|roles| !roles.is_empty()) {
@@ -124,6 +125,9 @@ async fn denied(entra: &Entra, request: &ReadRequest, roles: Option<&[String]>) 
 }
 
 async fn ask(entra: &Entra, request: &ReadRequest) -> Result<(), Failure> {
+    if &*request.object_type == APPLICATION {
+        return entra.probe_applications().await;
+    }
     let layout = Layout::new(request, &entra.extensions)?;
     let path = format!("{}/delta", collection(&request.object_type)?);
     let query = format!("$deltatoken=latest&$select={}", layout.select);

@@ -141,7 +141,7 @@ fn unknown_type(name: &str) -> Error {
     Error::Configuration {
         setting: None,
         problem: format!("Entra holds no object type {name:?}"),
-        fix: "use user or group".to_owned(),
+        fix: "use user, group or application".to_owned(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Microsoft Entra ID as a source: users and groups over Microsoft Graph delta query.
+//! Microsoft Entra ID as a source: users and groups over Microsoft Graph delta query, and who is assigned to enterprise
+//! applications.
 //!
 //! This crate speaks to two hosts only, the configured authority and the configured Graph host, and sends the
 //! bearer token to no other. It knows nothing of syncs, links or stores.
@@ -7,6 +8,7 @@
 //! asked again, when, and what is never sent where) and `decode`.
 
 mod aadsts;
+mod applications;
 mod batch;
 mod certificate;
 mod check;

@@ -3,7 +3,7 @@
 //! Sources: <https://learn.microsoft.com/graph/api/user-delta>, <https://learn.microsoft.com/graph/api/group-delta>,
 //! <https://learn.microsoft.com/graph/permissions-reference>.
 
-use crate::schema::{GROUP, USER};
+use crate::schema::{APPLICATION, GROUP, USER};
 
 /// The attribute that wants a permission of its own.
 pub(crate) const LEAVE_DATE: &str = "employeeLeaveDateTime";
@@ -37,6 +37,11 @@ const GROUPS: Need = Need {
     what_for: "to read groups and their members",
 };
 
+const APPLICATIONS: Need = Need {
+    any_of: &["Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"],
+    what_for: "to read enterprise applications and who is assigned to them",
+};
+
 impl Need {
     /// Whether one of `roles` satisfies it.
     pub(crate) fn is_met(&self, roles: &[String]) -> bool {
@@ -59,6 +64,7 @@ pub(crate) fn needs(object_type: &str, attributes: &[String]) -> Vec<Need> {
         USER if attributes.iter().any(|name| name == LEAVE_DATE) => vec![USERS, LIFECYCLE],
         USER => vec![USERS],
         GROUP => vec![GROUPS],
+        APPLICATION => vec![APPLICATIONS],
         _ => Vec::new(),
     }
 }
@@ -102,6 +108,7 @@ mod tests {
             (USER, leave.clone(), Some(roles(&["User.Read.All"])), "User-LifeCycleInfo.Read.All"),
             (USER, leave.clone(), Some(roles(&["User-LifeCycleInfo.ReadWrite.All"])), "User.Read.All"),
             (GROUP, roles(&["members"]), Some(Vec::new()), "GroupMember.Read.All"),
+            (APPLICATION, roles(&["assigned"]), Some(roles(&["User.Read.All"])), "Application.Read.All"),
         ];
         for (object_type, attributes, roles, least) in cases {
             let missing = missing(object_type, &attributes, roles.as_deref());

@@ -18,6 +18,9 @@ pub(crate) const USER: &str = "user";
 /// The object type of groups.
 pub(crate) const GROUP: &str = "group";
 
+/// The object type of enterprise applications and their app roles.
+pub(crate) const APPLICATION: &str = "application";
+
 /// One attribute and where it is found in Graph's JSON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
@@ -114,12 +117,16 @@ impl Spec {
         attribute.unsupported = self.unsupported.map(str::to_owned);
         if self.value_type == ValueType::Reference {
             attribute.references = match (object_type, self.name) {
-                (GROUP, "members") => vec![USER.to_owned(), GROUP.to_owned()],
+                (GROUP, "members") | (APPLICATION, _) => vec![USER.to_owned(), GROUP.to_owned()],
                 _ => vec![USER.to_owned()],
             };
             // As Graph calls it at users and groups.
-            attribute.inverse = ((object_type, self.name) == (GROUP, "members"))
-                .then(|| Inverse { attribute: "memberOf".to_owned(), called_by: "displayName".to_owned() });
+            let inverse = |name: &str| Inverse { attribute: name.to_owned(), called_by: "displayName".to_owned() };
+            attribute.inverse = match (object_type, self.name) {
+                (GROUP, "members") => Some(inverse("memberOf")),
+                (APPLICATION, _) => Some(inverse("assignedTo")),
+                _ => None,
+            };
         }
         attribute
     }
@@ -286,25 +293,34 @@ pub(crate) const GROUP_ATTRIBUTES: &[Spec] = &[
     spec("onPremisesProvisioningErrors", ValueType::Structure).many().not(NESTED),
 ];
 
+/// The properties of an enterprise application, and of an app role.
+pub(crate) const APPLICATION_ATTRIBUTES: &[Spec] =
+    &[text("id").unique(), text("displayName"), text("appId"), reference("assigned").many()];
+
 /// The attributes of a type, without configured extensions.
 pub(crate) fn attributes_of(object_type: &str) -> Option<&'static [Spec]> {
     match object_type {
         USER => Some(USER_ATTRIBUTES),
         GROUP => Some(GROUP_ATTRIBUTES),
+        APPLICATION => Some(APPLICATION_ATTRIBUTES),
         _ => None,
     }
 }
 
 /// The whole schema of the tenant `identity`.
 pub(crate) fn schema(identity: String, extensions: &BTreeMap<String, ExtensionType>) -> Schema {
-    Schema { identity, types: [USER, GROUP].into_iter().map(|name| object_type(name, extensions)).collect() }
+    Schema {
+        identity,
+        types: [USER, GROUP, APPLICATION].into_iter().map(|name| object_type(name, extensions)).collect(),
+    }
 }
 
 /// One object type, with the configured extensions as attributes.
 pub(crate) fn object_type(name: &str, extensions: &BTreeMap<String, ExtensionType>) -> ObjectType {
     let mut attributes: Vec<Attribute> =
         attributes_of(name).unwrap_or_default().iter().map(|spec| spec.attribute(name)).collect();
-    attributes.extend(extensions.iter().map(|(name, kind)| read_only(name, kind.value_type())));
+    let extensions = extensions.iter().filter(|_| name != APPLICATION);
+    attributes.extend(extensions.map(|(name, kind)| read_only(name, kind.value_type())));
     ObjectType {
         name: name.to_owned(),
         anchor: Anchor { attributes: vec!["id".to_owned()], assigned_by: AssignedBy::System },
@@ -312,8 +328,12 @@ pub(crate) fn object_type(name: &str, extensions: &BTreeMap<String, ExtensionTyp
         attributes,
         enabling: (name == USER).then(|| Enabling { attribute: "accountEnabled".to_owned() }),
         source: Some(SourceCapabilities {
-            changes: Some(Changes { starts_full: true, precision: Precision::Round, deletes_visible: true }),
-            recycle_bin: true,
+            changes: (name != APPLICATION).then_some(Changes {
+                starts_full: true,
+                precision: Precision::Round,
+                deletes_visible: true,
+            }),
+            recycle_bin: name != APPLICATION,
         }),
         target: None,
     }

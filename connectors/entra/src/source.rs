@@ -15,15 +15,22 @@ use crate::decode::{self, Page};
 use crate::error::{Failure, Refusal};
 use crate::http::Answer;
 use crate::layout::{Layout, collection};
+use crate::schema::APPLICATION;
 use crate::session::{Ask, Doubt};
 
 #[async_trait]
 impl Source for Entra {
-    async fn read(&self, _: &ReadRequest, _: Option<&Cursor>) -> Result<ReadPage, Error> {
+    async fn read(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<ReadPage, Error> {
+        if &*request.object_type == APPLICATION {
+            return self.read_applications(request, cursor).await;
+        }
         Err(Error::Unsupported("a separate full read (a round of changes without a watermark is one)".to_owned()))
     }
 
     async fn changes(&self, request: &ReadRequest, position: &Position) -> Result<ChangePage, Error> {
+        if &*request.object_type == APPLICATION {
+            return Err(Error::Unsupported("changes of applications, which are read in full".to_owned()));
+        }
         let layout = Layout::new(request, &self.extensions)?;
         let url = match position {
             Position::Start(None) => {
@@ -52,6 +59,9 @@ impl Source for Entra {
     }
 
     async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<SourceObject>>, Error> {
+        if &*request.object_type == APPLICATION {
+            return Err(Error::Unsupported("single applications, which are read in full".to_owned()));
+        }
         let layout = Layout::new(request, &self.extensions)?;
         match batch::get(&self.session, &layout, collection(&request.object_type)?, keys).await {
             Ok(objects) => Ok(objects),

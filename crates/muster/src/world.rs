@@ -288,9 +288,14 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
     }
 }
 
-/// Whether a scope's attribute asks for groups, as Microsoft Graph calls it: `memberOf`, `transitiveMemberOf`.
-pub(crate) fn asks_for_groups(attribute: &str) -> bool {
-    matches!(attribute, "memberOf" | "transitiveMemberOf")
+/// What a scope's attribute asks for besides the person, each type with the reference attribute that is read: groups, as
+/// Microsoft Graph calls it, or enterprise applications, to which groups may be assigned.
+pub(crate) fn asked_by_scope(attribute: &str) -> &'static [(&'static str, &'static str)] {
+    match attribute {
+        "memberOf" | "transitiveMemberOf" => &[("group", "members")],
+        "assignedTo" | "transitiveAssignedTo" => &[("application", "assigned"), ("group", "members")],
+        _ => &[],
+    }
 }
 
 /// What the syncs use of a connection.
@@ -315,13 +320,13 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 .chain(sync.lifecycle.iter().flat_map(|dates| [&dates.starts, &dates.ends]).flatten());
             used.attributes.extend(expressions.flat_map(muster_expression::Expression::attributes).map(str::to_owned));
             let asked = sync.scope.iter().flat_map(|condition| condition.attributes());
-            let (groups, own): (Vec<&str>, Vec<&str>) = asked.partition(|name| asks_for_groups(name));
+            let (others, own): (Vec<&str>, Vec<&str>) = asked.partition(|name| !asked_by_scope(name).is_empty());
             used.attributes.extend(own.into_iter().map(str::to_owned));
             used.attributes.extend(sync.read.iter().cloned());
-            if !groups.is_empty() {
-                let used = types.entry("group").or_insert_with(|| fresh("group"));
+            for (name, members) in others.into_iter().flat_map(asked_by_scope) {
+                let used = types.entry(name).or_insert_with(|| fresh(name));
                 used.as_source = true;
-                used.attributes.extend(["displayName", "members"].map(str::to_owned));
+                used.attributes.extend(["displayName", members].map(str::to_owned));
             }
         }
         if sync.to.connection == connection {

@@ -118,6 +118,7 @@ pub const ALL_PERMISSIONS: &[&str] = &[
     "Directory.Read.All",
     "Directory.ReadWrite.All",
     "Organization.Read.All",
+    "Application.Read.All",
     "User-LifeCycleInfo.Read.All",
     "User-LifeCycleInfo.ReadWrite.All",
 ];

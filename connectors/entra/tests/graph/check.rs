@@ -96,7 +96,7 @@ async fn unknown_names_get_the_nearest() {
     let texts: Vec<String> =
         report.findings.iter().map(|finding| format!("{} {}", finding.problem, finding.fix)).collect();
     assert_eq!(texts.len(), 4, "{texts:?}");
-    for wanted in ["did you mean mail?", "signInActivity", "businessPhones", "use user or group"] {
+    for wanted in ["did you mean mail?", "signInActivity", "businessPhones", "use user, group or application"] {
         assert!(texts.iter().any(|text| text.contains(wanted)), "{wanted}: {texts:?}");
     }
     assert!(peer.graph_calls()[0].target.ends_with("$select=id,mail"), "the rest is examined");

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "helpers of tests may fail, and take literals")]
 
+mod applications;
 mod check;
 mod damage;
 mod identity;

@@ -90,9 +90,9 @@ impl Sync {
 
     fn claims(&self, mode: Mode) -> Vec<String> {
         let mut claims = vec![format!("source {}", self.settings.from)];
-        let mut asked = self.settings.scope.iter().flat_map(|condition| condition.attributes());
-        if asked.any(world::asks_for_groups) {
-            claims.push(format!("source {}:group", self.settings.from.connection));
+        let asked = self.settings.scope.iter().flat_map(|condition| condition.attributes());
+        for (name, _) in asked.flat_map(world::asked_by_scope) {
+            claims.push(format!("source {}:{name}", self.settings.from.connection));
         }
         if mode == Mode::Whole {
             claims.push(format!("target {}", self.settings.to));

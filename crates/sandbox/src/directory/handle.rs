@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::groups::Member;
 use super::property::UserProperty;
 use super::tenant::Tenant;
 use super::{churn, entity, person};
@@ -141,6 +142,58 @@ impl Directory {
         self.write(|tenant| {
             let (group, member) = (tenant.live_group(group)?, tenant.live_member(member)?);
             tenant.remove_member(group, member)
+        })
+    }
+
+    /// Adds an enterprise application with app roles; returns its id.
+    pub fn add_application(&self, name: &str, roles: &[&str]) -> String {
+        self.write(|tenant| tenant.applications.add(name, roles).to_string())
+    }
+
+    /// Removes an enterprise application; false where there is none.
+    pub fn remove_application(&self, application: &str) -> bool {
+        let id = uuid::Uuid::try_parse(application);
+        id.is_ok_and(|id| self.write(|tenant| tenant.applications.remove(id)))
+    }
+
+    /// Assigns a user or group to an enterprise application, with one of its roles or without any.
+    ///
+    /// # Errors
+    /// One of them does not exist, or the assignment does already.
+    pub fn assign(&self, application: &str, role: Option<&str>, principal: &str) -> Result<(), Refusal> {
+        self.assignment(application, principal, |tenant, id, member| tenant.applications.assign(id, role, member))
+    }
+
+    /// Ends an assignment.
+    ///
+    /// # Errors
+    /// There is no such assignment.
+    pub fn unassign(&self, application: &str, role: Option<&str>, principal: &str) -> Result<(), Refusal> {
+        self.assignment(application, principal, |tenant, id, member| tenant.applications.unassign(id, role, member))
+    }
+
+    fn assignment(
+        &self,
+        application: &str,
+        principal: &str,
+        change: impl FnOnce(&mut Tenant, uuid::Uuid, Member) -> bool,
+    ) -> Result<(), Refusal> {
+        self.write(|tenant| {
+            let id = tenant.applications.find(application).map(|found| found.id);
+            let id = id.ok_or_else(|| Refusal::not_found(application))?;
+            let member = tenant.live_member(principal)?;
+            if change(tenant, id, member) {
+                return Ok(());
+            }
+            Err(Refusal::bad_request("Permission being assigned already exists on the object, or there is none."))
+        })
+    }
+
+    /// The enterprise applications: id and name.
+    pub fn applications(&self) -> Vec<(String, String)> {
+        self.read(|tenant| {
+            let all = tenant.applications.all().iter();
+            all.map(|application| (application.id.to_string(), application.name.clone())).collect()
         })
     }
 

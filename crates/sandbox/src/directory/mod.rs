@@ -3,6 +3,7 @@
 //! Start reading at `tenant`; `person` is where generated users come from, `users` and `groups` hold what was
 //! changed since and the logs from which delta rounds are made.
 
+pub(crate) mod applications;
 mod calendar;
 pub(crate) mod churn;
 pub(crate) mod entity;

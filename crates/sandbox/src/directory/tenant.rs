@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::applications::Applications;
 use super::groups::{Groups, Member};
 use super::property::{GroupProperty, UserProperty};
 use super::users::{Lifecycle, Users};
@@ -13,13 +14,20 @@ pub(crate) struct Tenant {
     pub(crate) seed: u64,
     pub(crate) users: Users,
     pub(crate) groups: Groups,
+    pub(crate) applications: Applications,
     /// How many changes churn has made; the next one is drawn with this number.
     pub(crate) churned: u64,
 }
 
 impl Tenant {
     pub(crate) fn new(seed: u64, users: u32, groups: u32) -> Self {
-        Self { seed, users: Users::new(seed, users), groups: Groups::new(seed, groups, users), churned: 0 }
+        Self {
+            seed,
+            users: Users::new(seed, users),
+            groups: Groups::new(seed, groups, users),
+            applications: Applications::new(seed, users, groups),
+            churned: 0,
+        }
     }
 
     pub(crate) fn live_user(&self, key: &str) -> Result<u32, Refusal> {
@@ -84,6 +92,7 @@ impl Tenant {
     pub(crate) fn purge_user(&mut self, slot: u32) {
         self.users.purge(slot);
         self.groups.forget(Member::User(slot));
+        self.applications.forget(Member::User(slot));
     }
 
     pub(crate) fn set_manager(&mut self, slot: u32, manager: Option<u32>) -> Result<(), Refusal> {
@@ -117,6 +126,7 @@ impl Tenant {
     pub(crate) fn purge_group(&mut self, slot: u32) {
         self.groups.set_lifecycle(slot, Lifecycle::Purged);
         self.groups.forget(Member::Group(slot));
+        self.applications.forget(Member::Group(slot));
     }
 
     pub(crate) fn add_member(&mut self, group: u32, member: Member) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 //!
 //! `delta` and its neighbours make delta rounds, `listing` the ordinary collections; `permissions` says who may.
 
+mod applications;
 mod batch;
 mod deleted_items;
 mod delta;
@@ -49,6 +50,7 @@ fn dispatch(shared: &Arc<Shared>, request: &Request, mood: DeltaMood) -> Result<
         (_, ["users", rest @ ..]) => users::answer(shared, request, rest),
         (_, ["groups", id, "members", rest @ ..]) => members::answer(shared, request, id, rest),
         (_, ["groups", rest @ ..]) => groups::answer(shared, request, rest),
+        (_, ["servicePrincipals", rest @ ..]) => applications::answer(shared, request, rest),
         (_, ["directory", "deletedItems", rest @ ..]) => deleted_items::answer(shared, request, rest),
         (_, [first, ..]) => Err(no_such_segment(first)),
         (_, []) => Err(Refusal::bad_request("Resource not found for the segment ''.")),

@@ -17,6 +17,8 @@ const WRITE_GROUPS: &[&str] = &["Group.ReadWrite.All", "Directory.ReadWrite.All"
 const WRITE_MEMBERS: &[&str] = &["GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"];
 const READ_ORGANIZATION: &[&str] =
     &["Organization.Read.All", "User.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"];
+const READ_APPLICATIONS: &[&str] =
+    &["Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"];
 const READ_LEAVE_DATES: &[&str] = &["User-LifeCycleInfo.Read.All", "User-LifeCycleInfo.ReadWrite.All"];
 const WRITE_LEAVE_DATES: &[&str] = &["User-LifeCycleInfo.ReadWrite.All"];
 
@@ -29,6 +31,7 @@ pub(crate) fn check(shared: &Shared, method: &str, path: &[&str]) -> Result<(), 
         ["users" | "directory", ..] if reads => READ_USERS,
         ["users" | "directory", ..] => WRITE_USERS,
         ["organization", ..] => READ_ORGANIZATION,
+        ["servicePrincipals", ..] => READ_APPLICATIONS,
         // What is inside a batch is checked request by request.
         _ => return Ok(()),
     };
