@@ -67,11 +67,13 @@ struct Person {
     leaves: Option<i64>,
     /// The former record of somebody who was hired again.
     is_former: bool,
+    /// Gave a mail to somebody else, who waits for it if the giver's row never lets go of it.
+    gave: bool,
 }
 
 impl Person {
     fn new(mail: String, name: String) -> Self {
-        Self { mail, name, active: true, removed: None, hired: None, leaves: None, is_former: false }
+        Self { mail, name, active: true, removed: None, hired: None, leaves: None, is_former: false, gave: false }
     }
 
     fn has_left(&self, now: i64) -> bool {
@@ -163,7 +165,8 @@ impl History {
         let Some(id) = self.dice.pick(&live).cloned() else { return self.join(None) };
         let number = self.number();
         let person = self.people.get_mut(&id).unwrap();
-        let told = match self.dice.below(10) {
+        let most = if person.gave { 6 } else { 10 };
+        let told = match self.dice.below(most) {
             0 | 1 => {
                 person.name = format!("N{number}");
                 self.world.source.set(&id, "name", Slot::text(&person.name));
@@ -210,7 +213,9 @@ impl History {
         let others = self.ids(|person| person.removed.is_none() && !person.is_former);
         let Some(other) = self.dice.pick(&others).filter(|other| *other != id).cloned() else { return };
         let number = self.number();
-        let former = std::mem::replace(&mut self.people.get_mut(id).unwrap().mail, format!("m{number}@x"));
+        let giver = self.people.get_mut(id).unwrap();
+        giver.gave = true;
+        let former = std::mem::replace(&mut giver.mail, format!("m{number}@x"));
         self.world.source.set(id, "mail", Slot::text(&format!("m{number}@x")));
         self.world.source.set(&other, "mail", Slot::text(&former));
         self.tell(format!("{id} gets m{number}@x, and {other} gets {former}"));
