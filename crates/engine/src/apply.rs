@@ -1,21 +1,16 @@
-//! Sending: operations in batches, each noted before it leaves; a batch refused as a whole is split until the
-//! object to blame stands alone.
+//! Operations as they leave: in batches, each noted before it is sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use muster_connector::{
-    Batch, Connector, Epoch, Error as ConnectorError, Kind, Operation, OperationId, Outcome, RetryScope, SecretString,
-    ValueDelta,
-};
+use muster_connector::{Error as ConnectorError, Kind, Operation, OperationId, Outcome, SecretString, ValueDelta};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind, ValueWrite};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::commit::{CommitPoint, Observer};
+use crate::commit::CommitPoint;
 use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -23,18 +18,12 @@ use crate::evaluate::{ChangeWanted, Layout};
 use crate::guard::{Group, counter};
 use crate::identity::known_by;
 use crate::matching::Candidate;
-use crate::passwords::{hide, without_secrets};
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, blamed_alone};
 use crate::recognition::MatchValues;
-use crate::resolve::Sought;
+use crate::send::Carrier;
+use crate::sought::Sought;
 use crate::values::ValuesSent;
-
-/// How long a target may take for one batch.
-const DEADLINE: Duration = Duration::from_secs(300);
-
-/// Objects blamed one by one within a batch before the rest is left for later: by then the fault is no object's.
-pub(crate) const MAX_BLAMED: usize = 20;
 
 /// One operation on its way, with what recording its outcome needs. Its row leaves with the batch.
 #[derive(Debug, Clone)]
@@ -274,16 +263,6 @@ impl Shipment {
     }
 }
 
-/// What is needed to send, apart from the state: a flight must never hold the state's writer while nobody polls it.
-struct Carrier {
-    connector: Arc<dyn Connector>,
-    object_type: Arc<str>,
-    /// The attributes of the rows that are sent.
-    attributes: Arc<[String]>,
-    epoch: Epoch,
-    observer: Arc<dyn Observer>,
-}
-
 impl Engine {
     /// Notes a batch and sends it on its way. Nothing of its outcomes is recorded before it lands.
     pub(crate) async fn ship(
@@ -364,105 +343,4 @@ pub(crate) fn charges<'a>(prepared: &Prepared, sent: impl IntoIterator<Item = &'
         *charges.entry(*group).or_default() += 1;
     }
     charges.into_iter().map(|(group, amount)| (counter(prepared, group), amount)).collect()
-}
-
-impl Carrier {
-    /// Sends operations, splitting what is refused as a whole. Those without an outcome afterwards were never sent.
-    async fn send(
-        &self,
-        operations: Vec<Operation>,
-        outcomes: &mut HashMap<OperationId, Outcome>,
-        refusals: &mut Vec<Reason>,
-    ) -> Option<ConnectorError> {
-        let Some(target) = self.connector.target() else {
-            return Some(ConnectorError::Unsupported("writing".to_owned()));
-        };
-        let mut waiting = vec![operations];
-        let mut split = false;
-        while let Some(operations) = waiting.pop() {
-            let batch = Batch {
-                object_type: Arc::clone(&self.object_type),
-                attributes: Arc::clone(&self.attributes),
-                operations,
-                epoch: self.epoch,
-                deadline: DEADLINE,
-            };
-            let answer = match tokio::time::timeout(DEADLINE, target.apply(&batch)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ConnectorError::Unreachable {
-                    problem: format!("no answer within {} s", DEADLINE.as_secs()),
-                    nothing_sent: false,
-                }),
-            };
-            match answer {
-                Ok(answers) => {
-                    for operation in &batch.operations {
-                        outcomes.insert(operation.id, Outcome::Unknown);
-                    }
-                    // An answer for an id that was not asked about is nobody's outcome.
-                    for (id, outcome) in answers {
-                        let outcome = without_secrets(outcome, &batch.operations);
-                        if let Outcome::Rejected { attribute, rule, .. } = &outcome
-                            && split
-                            && batch.operations.len() == 1
-                        {
-                            refusals.push((rule.clone(), attribute.clone()));
-                        }
-                        if let Some(slot) = outcomes.get_mut(&id) {
-                            *slot = outcome;
-                        }
-                    }
-                }
-                Err(ConnectorError::Refused { problem }) => {
-                    match (batch.operations.as_slice(), hide(problem, &batch.operations)) {
-                        ([one], problem) => {
-                            refusals.push(("refused".to_owned(), None));
-                            let rejected =
-                                Outcome::Rejected { attribute: None, rule: "refused".to_owned(), message: problem };
-                            outcomes.insert(one.id, rejected);
-                        }
-                        (_, problem) if refusals.len() >= MAX_BLAMED => postpone(&batch.operations, &problem, outcomes),
-                        (..) => {
-                            split = true;
-                            let mut operations = batch.operations;
-                            let second = operations.split_off(operations.len() / 2);
-                            waiting.push(second);
-                            waiting.push(operations);
-                        }
-                    }
-                }
-                Err(error) => {
-                    let nothing_sent = nothing_sent(&error);
-                    let fate = if nothing_sent { None } else { Some(Outcome::Unknown) };
-                    for operation in &batch.operations {
-                        if let Some(fate) = &fate {
-                            outcomes.insert(operation.id, fate.clone());
-                        }
-                    }
-                    return Some(error);
-                }
-            }
-        }
-        None
-    }
-}
-
-fn postpone(operations: &[Operation], problem: &str, outcomes: &mut HashMap<OperationId, Outcome>) {
-    for operation in operations {
-        let retry =
-            Outcome::Retry { after: Duration::from_secs(60), scope: RetryScope::Object, problem: problem.to_owned() };
-        outcomes.insert(operation.id, retry);
-    }
-}
-
-fn nothing_sent(error: &ConnectorError) -> bool {
-    match error {
-        ConnectorError::Unreachable { nothing_sent, .. } => *nothing_sent,
-        ConnectorError::Configuration { .. }
-        | ConnectorError::Credentials { .. }
-        | ConnectorError::Throttled { .. }
-        | ConnectorError::Unsupported(_)
-        | ConnectorError::Refused { .. } => true,
-        ConnectorError::Expired { .. } | ConnectorError::Bug(_) => false,
-    }
 }

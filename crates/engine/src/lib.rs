@@ -43,6 +43,8 @@ mod references;
 mod renamed;
 mod resolve;
 pub mod scope;
+mod send;
+mod sought;
 mod soundness;
 mod sweep;
 mod takeover;

@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use muster_store::{EventRecord, LinkId, QuarantineRecord};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::MAX_BLAMED;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
 use crate::pass::{Pass, Progress, SLICE};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::send::MAX_BLAMED;
 
 /// Outcomes looked at.
 const WINDOW: usize = 1_000;

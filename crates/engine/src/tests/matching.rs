@@ -239,7 +239,7 @@ async fn check_says_when_nothing_recognises_a_new_object() {
 /// A batch that an earlier version noted holds the one value alone.
 #[tokio::test]
 async fn what_an_earlier_version_noted_is_understood() {
-    use crate::resolve::Sought;
+    use crate::sought::Sought;
     use muster_connector::Connector as _;
     let world = World::new();
     let (source, target) = (world.source.schema().await.unwrap(), world.target.schema().await.unwrap());
