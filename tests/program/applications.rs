@@ -77,6 +77,27 @@ async fn whoever_is_assigned_is_there_as_long_as_they_are() {
     let explained = program.ok(&["explain", "staff", &people[4]]);
     assert!(explained.contains("[assignedTo] EQUALS \"Warehouse\" does not hold"), "{explained}");
 
+    // Whatever goes wrong while assignments are read takes nobody's access.
+    for (faults, code) in [
+        ("throttle:path=servicePrincipals,times=2,retry-after=1", 0),
+        ("error:path=servicePrincipals,status=503", 0),
+        ("cut:path=appRoleAssignedTo html:path=appRoleAssignedTo broken-json:path=appRoleAssignedTo", 0),
+        ("broken-gzip:path=servicePrincipals unauthorized:path=appRoleAssignedTo", 0),
+        ("error:path=appRoleAssignedTo,status=404", 2),
+        ("error:path=appRoleAssignedTo,status=403,times=0", 3),
+        ("unauthorized:path=servicePrincipals,times=0", 3),
+        ("error:path=appRoleAssignedTo,status=400,times=0", 3),
+    ] {
+        let all: Vec<muster_sandbox::Fault> = faults.split(' ').map(|fault| fault.parse().unwrap()).collect();
+        sandbox.faults().set(all.into());
+        let ran = program.run(&["sync", "staff"]);
+        assert_eq!(ran.code, Some(code), "{faults}: {}{}", ran.out, ran.err);
+        assert!(sandbox.faults().struck() > 0, "{faults}: the fault did not strike");
+        assert_eq!(there(&program).await, who(&[0, 1, 5, 6]), "{faults}");
+        sandbox.faults().clear();
+    }
+    assert_eq!(counts(&program.sync(&["staff"])), "");
+
     // By a role; whoever is in a group within a group, where the scope says so; and whoever is not assigned.
     write(r#"['[assignedTo] EQUALS "Warehouse/Lead"', '[transitiveAssignedTo] EQUALS "Warehouse/Picker"']"#);
     program.sync(&["staff"]);
