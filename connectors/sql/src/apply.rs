@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_connector::{Batch, Effect, Error, ExposeSecret as _, Kind, Operation, OperationId, Outcome};
-use muster_model::{Key, Slot};
+use muster_model::{Key, Slot, Value};
 use tokio::time::Instant;
 
 use crate::connector::SqlConnector;
@@ -227,6 +227,13 @@ impl<'a> Writing<'a> {
         let anchor = &self.table.object_type.anchor.attributes;
         let keys = anchor.iter().cycle().zip(key.chain(new_key));
         let slots = self.batch.attributes.iter().zip(&operation.row.0);
+        let number = |(name, slot): &(&String, &Slot)| {
+            let choices = self.table.table.column(name).and_then(|column| column.choices.as_ref());
+            choices.zip(slot.value().and_then(Value::as_text)).is_some_and(|(choices, text)| !choices.admit(text))
+        };
+        if let Some((name, _)) = slots.clone().find(number) {
+            return Some(rejected(Some(name), "refused", "the number would be taken for the position of a text"));
+        }
         let several = slots.clone().find(|(_, slot)| matches!(slot, Slot::Many(values) if values.len() > 1));
         if let Some((name, _)) = several {
             return Some(rejected(Some(name), "several_values", "a column holds one value"));
@@ -269,7 +276,7 @@ impl<'a> Writing<'a> {
     }
 
     pub(crate) fn anchor(&self) -> impl Iterator<Item = Name> + '_ {
-        self.table.object_type.anchor.attributes.iter().map(|name| Name::new(name))
+        self.table.object_type.anchor.attributes.iter().map(|name| self.table.table.quoted(name))
     }
 
     pub(crate) fn staged(&self, attribute: usize) -> Name {
@@ -277,7 +284,7 @@ impl<'a> Writing<'a> {
     }
 
     pub(crate) fn attribute(&self, position: usize) -> Name {
-        Name::new(self.batch.attributes.get(position).map_or("", String::as_str))
+        self.table.table.quoted(self.batch.attributes.get(position).map_or("", String::as_str))
     }
 
     /// `t.key = s.key` for all columns of the anchor.
@@ -311,7 +318,8 @@ impl<'a> Writing<'a> {
         let columns = self.table.object_type.anchor.attributes.iter().filter_map(|name| self.table.table.column(name));
         joined(
             columns.map(|column| {
-                self.connector.database.read_expression(&format!("{alias}{}", column.quoted()), &column.native)
+                let name = self.table.table.quoted(&column.name);
+                self.connector.database.read_expression(&format!("{alias}{name}"), &column.native)
             }),
             ", ",
         )
@@ -357,25 +365,22 @@ impl<'a> Writing<'a> {
             _ => None,
         };
         let anchor: Vec<Name> = self.anchor().collect();
-        let mut changes: Vec<String> = Vec::new();
+        let mut changes: Vec<(Name, Name)> = Vec::new();
         if group.verb == Verb::Rename {
-            changes.extend(anchor.iter().zip(self.new_key()).map(|(name, staged)| format!("{name} = s.{staged}")));
+            changes.extend(anchor.iter().cloned().zip(self.new_key()));
         }
         for position in &group.shape {
             let name = self.attribute(*position);
             if group.verb == Verb::Update || !anchor.contains(&name) {
-                changes.push(format!("{name} = s.{}", self.staged(*position)));
+                changes.push((name, self.staged(*position)));
             }
         }
-        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
         let changed = if changes.is_empty() {
             0
         } else {
-            let changes = joined(changes, ", ");
-            let same = self.same_row(group);
-            session
-                .execute(sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {same} AND s.g = {number}"))
-                .await?
+            let rows = format!("{} AND s.g = {}", self.same_row(group), group.number);
+            let (database, table) = (&self.connector.database, &self.table.table.name);
+            session.execute(database.update_from_stage(table, &changes, &self.stage, &rows)).await?
         };
         if group.verb == Verb::Rename {
             self.move_values(session, group).await?;
@@ -395,15 +400,10 @@ impl<'a> Writing<'a> {
         let missing = self.missing(session, group).await?;
         self.clear_values(session, group).await?;
         let known_by = group.known_by.and_then(|position| Some((self.attribute(position), self.expected(position)?)));
-        let (name, value) = known_by.unzip();
-        let keys = joined(self.anchor().chain(name).map(|name| format!("t.{name}")), ", ");
-        let staged = joined((0..self.key_width()).map(|position| self.stage.column(position)).chain(value), ", ");
-        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
-        session
-            .execute(sql!(
-                "DELETE FROM {table} AS t WHERE ({keys}) IN (SELECT {staged} FROM {stage} WHERE g = {number})"
-            ))
-            .await?;
+        let keys = self.anchor().enumerate().map(|(position, name)| (name, self.stage.column(position)));
+        let same: Vec<(Name, Name)> = keys.chain(known_by).collect();
+        let (database, table) = (&self.connector.database, &self.table.table.name);
+        session.execute(database.delete_by_stage(table, &same, &self.stage, group.number)).await?;
         self.done(&members, &missing);
         Ok(())
     }
@@ -424,9 +424,10 @@ impl<'a> Writing<'a> {
             return Ok(members);
         }
         let (table, stage, number, same) = (&self.table.table.name, &self.stage, group.number, self.same_key());
+        let read = self.connector.database.read_number("s.n");
         let rows = session
             .query(sql!(
-                "SELECT CAST(s.n AS text) FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number} \
+                "SELECT {read} FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number} \
                  GROUP BY s.n HAVING count(*) > 1"
             ))
             .await?;
@@ -452,9 +453,10 @@ impl<'a> Writing<'a> {
     /// The members whose rows are not there.
     async fn missing(&self, session: &mut dyn Session, group: &Group) -> Result<BTreeSet<usize>, Failure> {
         let (table, stage, number, same) = (&self.table.table.name, &self.stage, group.number, self.same_key());
+        let read = self.connector.database.read_number("s.n");
         let rows = session
             .query(sql!(
-                "SELECT CAST(s.n AS text) FROM {stage} AS s WHERE s.g = {number} \
+                "SELECT {read} FROM {stage} AS s WHERE s.g = {number} \
                  AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})"
             ))
             .await?;

@@ -50,10 +50,31 @@ pub(crate) struct Column {
     pub(crate) nullable: bool,
     /// Filled by the database when nothing is given.
     pub(crate) has_default: bool,
+    /// An `AUTO_INCREMENT` of MySQL or MariaDB.
+    pub(crate) counted: bool,
     /// Computed by the database, or an identity that is always its own.
     pub(crate) generated: bool,
     /// Texts that differ in case only are equal.
     pub(crate) case_insensitive: bool,
+    /// The only texts it holds, where the database would take a number for the position of one.
+    pub(crate) choices: Option<Choices>,
+}
+
+/// The texts of an enumeration.
+#[derive(Debug, Clone)]
+pub(crate) struct Choices {
+    pub(crate) texts: Vec<String>,
+    /// Several of them at once, with commas between.
+    pub(crate) several: bool,
+}
+
+impl Choices {
+    /// Whether a text is what it says, and not the number of something else.
+    pub(crate) fn admit(&self, text: &str) -> bool {
+        let is_number = text.trim().parse::<f64>().is_ok();
+        let is_known = |part: &str| self.texts.iter().any(|known| known == part);
+        !is_number || is_known(text) || (self.several && text.split(',').all(is_known))
+    }
 }
 
 impl Table {
@@ -74,6 +95,16 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The name of a column, quoted.
+    pub(crate) fn quoted(&self, column: &str) -> Name {
+        self.name.column(column)
+    }
+
+    /// The column that the database numbers by itself, of which a table of MySQL has one at most.
+    pub(crate) fn counted(&self) -> Option<&Column> {
+        self.columns.iter().find(|column| column.counted)
+    }
+
     /// The name as configuration spells it.
     pub(crate) fn display_name(&self) -> String {
         match &self.name.schema {
@@ -87,11 +118,5 @@ impl Table {
         let with_schema =
             self.name.schema.as_ref().map(|schema| format!("{}.{}", schema.plain(), self.name.table.plain()));
         with_schema.as_deref() == Some(configured) || (self.is_default_schema && self.name.table.plain() == configured)
-    }
-}
-
-impl Column {
-    pub(crate) fn quoted(&self) -> Name {
-        Name::new(&self.name)
     }
 }

@@ -12,7 +12,8 @@ use url::Url;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlSettings {
-    /// Where the database is: `postgres://user@host:5432/database` or `sqlite:///path/to/file.db`. A URL with a
+    /// Where the database is: `postgres://user@host:5432/database`,
+    /// `mysql://user@host:3306/database` (also for MariaDB) or `sqlite:///path/to/file.db`. A URL with a
     /// password must stand in a file or an environment variable: { file = "PATH" } or { env = "NAME" }.
     #[schemars(schema_with = "url_schema")]
     pub url: serde_json::Value,
@@ -95,7 +96,8 @@ impl OneOrMore {
 fn url_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let secret = generator.subschema_for::<Secret>();
     schemars::json_schema!({
-        "description": "Where the database is: `postgres://user@host:5432/database` or `sqlite:///path/to/file.db`. \
+        "description": "Where the database is: `postgres://user@host:5432/database`, \
+                        `mysql://user@host:3306/database` (also for MariaDB) or `sqlite:///path/to/file.db`. \
                         A URL with a password must stand in a file or an environment variable: { file = \"PATH\" } or { env = \"NAME\" }.",
         "anyOf": [{ "type": "string" }, secret]
     })
@@ -110,13 +112,22 @@ fn wrong(setting: &str, problem: impl Into<String>, fix: &str) -> Error {
 pub(crate) enum Address {
     /// A SQLite file.
     Sqlite(std::path::PathBuf),
-    /// A PostgreSQL server.
-    Postgres { url: SecretString, password: Option<SecretString> },
+    /// A server.
+    Server { kind: ServerKind, url: SecretString, password: Option<SecretString> },
+}
+
+/// Which language a server speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ServerKind {
+    Postgres,
+    /// MariaDB as well.
+    MySql,
 }
 
 impl SqlSettings {
     pub(crate) fn address(&self, given: &ConnectorSettings) -> Result<Address, Error> {
-        const FORMS: &str = "write postgres://user@host:5432/database or sqlite:///path/to/file.db";
+        const FORMS: &str =
+            "write postgres://user@host:5432/database, mysql://user@host:3306/database or sqlite:///path/to/file.db";
         let text = match (given.secret("url"), &self.url) {
             (Some(secret), _) => secret.clone(),
             (None, serde_json::Value::String(plain)) => SecretString::from(plain.clone()),
@@ -131,10 +142,11 @@ impl SqlSettings {
             return Ok(Address::Sqlite(given.path(path)));
         }
         let url = Url::parse(exposed).map_err(|error| wrong("url", format!("not an address ({error})"), FORMS))?;
-        if !matches!(url.scheme(), "postgres" | "postgresql") {
-            let problem = format!("databases of kind {:?} are not known", url.scheme());
-            return Err(wrong("url", problem, FORMS));
-        }
+        let kind = match url.scheme() {
+            "postgres" | "postgresql" => ServerKind::Postgres,
+            "mysql" | "mariadb" => ServerKind::MySql,
+            other => return Err(wrong("url", format!("databases of kind {other:?} are not known"), FORMS)),
+        };
         if given.secret("url").is_none() && url.password().is_some() {
             let fix = "put the whole address into a file, url = { file = \"PATH\" }, or only the password, password = { file = \"PATH\" }";
             return Err(wrong("url", "the address holds a password in plain text", fix));
@@ -142,6 +154,6 @@ impl SqlSettings {
         if url.path().trim_start_matches('/').is_empty() {
             return Err(wrong("url", "the address names no database", FORMS));
         }
-        Ok(Address::Postgres { url: text, password: given.secret("password").cloned() })
+        Ok(Address::Server { kind, url: text, password: given.secret("password").cloned() })
     }
 }

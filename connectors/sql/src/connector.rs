@@ -9,11 +9,12 @@ use muster_connector::{
 use muster_model::Schema;
 use tokio::sync::RwLock;
 
-use crate::config::{Address, SqlSettings};
+use crate::config::{Address, ServerKind, SqlSettings};
 use crate::database::Database;
 use crate::error::{Class, Failure};
+use crate::mysql::MySql;
 use crate::postgres::Postgres;
-use crate::rehearse::{Obstacle, TEMPORARY};
+use crate::rehearse::Obstacle;
 use crate::schema::{TableType, types};
 use crate::sqlite::Sqlite;
 
@@ -25,7 +26,7 @@ impl ConnectorKind for SqlKind {
     fn describe(&self) -> Description {
         Description {
             kind: "sql".to_owned(),
-            summary: "tables of a PostgreSQL or SQLite database".to_owned(),
+            summary: "tables of a PostgreSQL, MySQL, MariaDB or SQLite database".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: schemars::schema_for!(SqlSettings).to_value(),
         }
@@ -35,7 +36,7 @@ impl ConnectorKind for SqlKind {
         let settings: SqlSettings = given.parse()?;
         let database: Box<dyn Database> = match settings.address(&given)? {
             Address::Sqlite(path) => Box::new(Sqlite::new(&path)?),
-            Address::Postgres { url, password } => {
+            Address::Server { kind, url, password } => {
                 let ca_file = settings.ca_file.as_deref().map(|path| given.path(path));
                 if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
                     return Err(Error::Configuration {
@@ -44,7 +45,11 @@ impl ConnectorKind for SqlKind {
                         fix: "give the path of a PEM file with the certificate authority".to_owned(),
                     });
                 }
-                Box::new(Postgres::new(&url, password.as_ref(), settings.tls, ca_file.as_deref())?)
+                let (password, tls, ca_file) = (password.as_ref(), settings.tls, ca_file.as_deref());
+                match kind {
+                    ServerKind::Postgres => Box::new(Postgres::new(&url, password, tls, ca_file)?),
+                    ServerKind::MySql => Box::new(MySql::new(&url, password, tls, ca_file)?),
+                }
             }
         };
         Ok(Arc::new(SqlConnector { settings, database, discovered: RwLock::new(None) }))
@@ -95,7 +100,9 @@ impl SqlConnector {
         }
         match self.rehearse(found, wanted).await {
             Ok(obstacles) => {
-                findings.extend(obstacles.into_iter().map(|obstacle| missing_right(found, obstacle)));
+                findings.extend(
+                    obstacles.into_iter().map(|obstacle| missing_right(self.database.as_ref(), found, obstacle)),
+                );
             }
             Err(failure) => findings.push(finding(self.database.engine(), failure)),
         }
@@ -146,7 +153,7 @@ impl Connector for SqlConnector {
     }
 }
 
-fn missing_right(found: &TableType, obstacle: Obstacle) -> Finding {
+fn missing_right(database: &dyn Database, found: &TableType, obstacle: Obstacle) -> Finding {
     let setting = format!("types.{}.table", found.object_type.name);
     let table = &found.table.name;
     let Some(right) = obstacle.right else {
@@ -159,8 +166,8 @@ fn missing_right(found: &TableType, obstacle: Obstacle) -> Finding {
         return Finding::error(Some(&setting), problem, fix);
     };
     let problem = format!("the connection's user lacks {right}: {}", obstacle.failure.message);
-    if right == TEMPORARY {
-        let fix = format!("GRANT {TEMPORARY} ON DATABASE … TO the user; values travel through a temporary table");
+    if right == database.temporary_right() {
+        let fix = format!("{}; values travel through a temporary table", database.temporary_grant());
         return Finding::error(Some(&setting), problem, fix);
     }
     let fix = format!("GRANT {right} ON {table} TO the user");

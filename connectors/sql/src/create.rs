@@ -137,13 +137,11 @@ impl Writing<'_> {
             }
         }
         let returning = self.read_key("");
+        let counted = self.table.table.counted().map(|column| self.table.table.quoted(&column.name));
         for position in alone {
-            let rows = session
-                .query(sql!(
-                    "INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.n = {position} \
-                     RETURNING {returning}"
-                ))
-                .await?;
+            let insert =
+                sql!("INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.n = {position}");
+            let rows = session.insert_one(insert, table, counted.as_ref(), &returning).await?;
             let key = rows.into_iter().next().map(|row| self.decode_key(row)).transpose()?;
             self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
         }
@@ -188,11 +186,9 @@ impl Writing<'_> {
         same: &str,
     ) -> Result<Vec<(usize, Key)>, Failure> {
         let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
-        let read = self.read_key("t.");
+        let (numbered, read) = (self.connector.database.read_number("s.n"), self.read_key("t."));
         let rows = session
-            .query(sql!(
-                "SELECT CAST(s.n AS text), {read} FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number}"
-            ))
+            .query(sql!("SELECT {numbered}, {read} FROM {stage} AS s JOIN {table} AS t ON {same} WHERE s.g = {number}"))
             .await?;
         let mut found = Vec::with_capacity(rows.len());
         for mut row in rows {
@@ -215,7 +211,7 @@ impl Writing<'_> {
         let anchor = &self.table.object_type.anchor.attributes;
         // The anchor first: that the object itself is there says more than that one of its values is taken.
         for columns in std::iter::once(anchor).chain(std::iter::once(&table.primary_key)).chain(&table.unique) {
-            let written = columns.iter().map(|name| Some((Name::new(name), self.written(group, name)?)));
+            let written = columns.iter().map(|name| Some((table.quoted(name), self.written(group, name)?)));
             let Some(written) = written.collect::<Option<Vec<_>>>().filter(|written| !written.is_empty()) else {
                 continue;
             };
@@ -235,9 +231,10 @@ impl Writing<'_> {
             let staged = joined(written.iter().map(|(_, staged)| staged), ", ");
             let filled = joined(written.iter().map(|(_, staged)| format!("{staged} IS NOT NULL")), " AND ");
             let (stage, number) = (&self.stage, group.number);
+            let read = self.connector.database.read_number("d.n");
             let twins = session
                 .query(sql!(
-                    "SELECT CAST(n AS text) FROM (SELECT n, row_number() OVER (PARTITION BY {staged} ORDER BY n) AS r \
+                    "SELECT {read} FROM (SELECT n, row_number() OVER (PARTITION BY {staged} ORDER BY n) AS r \
                      FROM {stage} WHERE g = {number} AND {filled}) AS d WHERE r > 1"
                 ))
                 .await?;

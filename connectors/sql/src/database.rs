@@ -7,7 +7,7 @@ use muster_model::Value;
 
 use crate::catalog::Catalog;
 use crate::error::Failure;
-use crate::statement::{Sql, Stage};
+use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
 
 /// A value as the database reads and writes it: its text form, or null.
 pub(crate) type Text = Option<Arc<str>>;
@@ -18,6 +18,15 @@ pub(crate) struct StageRow {
     pub(crate) number: usize,
     pub(crate) group: usize,
     pub(crate) values: Vec<Text>,
+}
+
+/// How the rows after a staged key are asked for, in the order of their keys.
+pub(crate) struct After {
+    /// What is run before.
+    pub(crate) first: Option<Sql>,
+    /// What stands beside the table, called `t`.
+    pub(crate) from: String,
+    pub(crate) condition: String,
 }
 
 /// One engine with its pool of connections.
@@ -38,14 +47,50 @@ pub(crate) trait Database: Send + Sync {
     /// A transaction; it ends without effect unless committed. `writes` tells an engine that locks early.
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure>;
 
-    /// The schema of temporary tables.
-    fn temporary_schema(&self) -> &'static str;
+    /// The schema of temporary tables, where they have one.
+    fn temporary_schema(&self) -> Option<&'static str>;
+
+    /// The right to make temporary tables.
+    fn temporary_right(&self) -> &'static str {
+        "TEMPORARY"
+    }
+
+    /// What gives it.
+    fn temporary_grant(&self) -> String {
+        "GRANT TEMPORARY ON DATABASE … TO the user".to_owned()
+    }
 
     /// Why a value cannot be stored without loss: the rule's name, and the reason for a person.
     fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)>;
 
     /// An expression whose text form [`crate::text::decode`] understands.
     fn read_expression(&self, column: &str, native: &str) -> String;
+
+    /// The text form of a whole number.
+    fn read_number(&self, column: &str) -> String {
+        self.read_expression(column, "integer")
+    }
+
+    /// Changes the rows of `table`, called `t`, that meet `condition` together with a row of the stage, called `s`:
+    /// each column becomes the staged one.
+    fn update_from_stage(&self, table: &TableName, changes: &[(Name, Name)], stage: &Stage, condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, staged)| format!("{column} = s.{staged}")), ", ");
+        sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {condition}")
+    }
+
+    /// Deletes the rows of `table` whose columns equal the staged ones of a group.
+    fn delete_by_stage(&self, table: &TableName, same: &[(Name, Name)], stage: &Stage, group: usize) -> Sql {
+        let columns = joined(same.iter().map(|(column, _)| column), ", ");
+        let staged = joined(same.iter().map(|(_, staged)| format!("s.{staged}")), ", ");
+        sql!("DELETE FROM {table} WHERE ({columns}) IN (SELECT {staged} FROM {stage} AS s WHERE s.g = {group})")
+    }
+
+    /// The rows of a table, called `t`, whose keys come after the only one staged.
+    fn after(&self, keys: &[Name], stage: &Stage) -> After {
+        let last = joined((0..keys.len()).map(|position| format!("s.{}", stage.column(position))), ", ");
+        let order = joined(keys.iter().map(|key| format!("t.{key}")), ", ");
+        After { first: None, from: format!(" CROSS JOIN {stage} AS s"), condition: format!("({order}) > ({last})") }
+    }
 
     /// A value as a literal, for a person.
     fn literal(&self, text: &Text, native: &str) -> String;
@@ -71,6 +116,17 @@ pub(crate) trait Session: Send {
 
     /// Runs a query whose columns are all text.
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure>;
+
+    /// Inserts one row and returns its key, read by `key`. `counted`: the column that the database numbers by itself.
+    async fn insert_one(
+        &mut self,
+        insert: Sql,
+        _table: &TableName,
+        _counted: Option<&Name>,
+        key: &str,
+    ) -> Result<Vec<Vec<Text>>, Failure> {
+        self.query(sql!("{} RETURNING {key}", insert.text())).await
+    }
 
     /// Marks a point to return to.
     async fn savepoint(&mut self) -> Result<(), Failure>;

@@ -48,6 +48,9 @@ impl Failure {
     pub(crate) fn driver(error: &sqlx::Error) -> Self {
         let class = match error {
             sqlx::Error::Database(database) => {
+                if let Some(error) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+                    return Self { class: crate::mysql::classify(error), message: error.message().to_owned() };
+                }
                 let code = database.code();
                 match code.as_deref() {
                     Some(code) if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
@@ -81,7 +84,7 @@ impl Failure {
             Class::Busy => Error::Throttled { problem, after: Duration::from_secs(5) },
             Class::SignIn => Error::Credentials {
                 problem: format!("the database refused the connection: {problem}"),
-                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf)".to_owned(),
+                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf of PostgreSQL, the host of a MySQL account)".to_owned(),
             },
             Class::Insecure => Error::Credentials {
                 problem: format!("there is no encrypted connection to a server that can be trusted: {problem}"),
@@ -95,7 +98,7 @@ impl Failure {
             },
             Class::Forbidden => Error::Credentials {
                 problem: format!("the database forbids it: {problem}"),
-                fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY on the database".to_owned(),
+                fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY (CREATE TEMPORARY TABLES in MySQL) on the database".to_owned(),
             },
             Class::NoFile => Error::Configuration {
                 setting: Some("url".to_owned()),

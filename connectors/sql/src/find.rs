@@ -71,21 +71,22 @@ impl SqlConnector {
         }
         let read = joined(
             wanted.iter().enumerate().map(|(position, (column, _))| {
-                let text = self.database.read_expression(&format!("t.{}", column.quoted()), &column.native);
+                let text =
+                    self.database.read_expression(&format!("t.{}", table.table.quoted(&column.name)), &column.native);
                 format!("{text} AS c{position}")
             }),
             ", ",
         );
         let same = joined(
-            columns
-                .iter()
-                .enumerate()
-                .map(|(position, column)| format!("t.{} = s.{}", column.quoted(), stage.column(position))),
+            columns.iter().enumerate().map(|(position, column)| {
+                format!("t.{} = s.{}", table.table.quoted(&column.name), stage.column(position))
+            }),
             " AND ",
         );
         let names = joined((0..wanted.len()).map(|position| format!("d.c{position}")), ", ");
+        let number = self.database.read_number("d.n");
         let query = sql!(
-            "SELECT CAST(d.n AS text), {names} FROM (SELECT s.n AS n, row_number() OVER (PARTITION BY s.n) AS r, {read} \
+            "SELECT {number}, {names} FROM (SELECT s.n AS n, row_number() OVER (PARTITION BY s.n) AS r, {read} \
              FROM {stage} AS s JOIN {} AS t ON {same}) AS d WHERE d.r <= 2",
             table.table.name
         );

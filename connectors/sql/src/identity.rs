@@ -37,9 +37,10 @@ impl Writing<'_> {
     ) -> Result<BTreeSet<usize>, Failure> {
         let Some(same) = self.same_value(group) else { return Ok(members) };
         let (table, stage, number, key) = (&self.table.table.name, &self.stage, group.number, self.same_key());
+        let read = self.connector.database.read_number("s.n");
         let rows = session
             .query(sql!(
-                "SELECT CAST(s.n AS text) FROM {stage} AS s JOIN {table} AS t ON {key} WHERE s.g = {number} \
+                "SELECT {read} FROM {stage} AS s JOIN {table} AS t ON {key} WHERE s.g = {number} \
                  AND ({same}) IS NOT TRUE"
             ))
             .await?;

@@ -16,6 +16,7 @@ mod error;
 mod find;
 mod identity;
 mod list;
+mod mysql;
 mod postgres;
 mod preview;
 mod rehearse;

@@ -4,11 +4,11 @@ use muster_connector::{Cursor, Error, FoundPage, ReadRequest};
 use muster_model::Key;
 
 use crate::connector::SqlConnector;
-use crate::database::StageRow;
+use crate::database::{After, StageRow};
 use crate::error::Failure;
 use crate::find::{column, read_object, wanted, with_gaps};
 use crate::schema::TableType;
-use crate::statement::{Stage, joined, sql};
+use crate::statement::{Name, Stage, joined, sql};
 use crate::text::encode_value;
 
 /// Rows in one page.
@@ -41,10 +41,11 @@ impl SqlConnector {
         let texts = joined(
             wanted
                 .iter()
-                .map(|(column, _)| self.database.read_expression(&format!("t.{}", column.quoted()), &column.native)),
+                .map(|(column, _)| (table.table.quoted(&column.name), &column.native))
+                .map(|(name, native)| self.database.read_expression(&format!("t.{name}"), native)),
             ", ",
         );
-        let order = joined(keys.iter().map(|column| format!("t.{}", column.quoted())), ", ");
+        let order = joined(keys.iter().map(|column| format!("t.{}", table.table.quoted(&column.name))), ", ");
         let mut session = self.database.begin(false).await?;
         let name = &table.table.name;
         let query = match after {
@@ -56,11 +57,12 @@ impl SqlConnector {
                 );
                 let values = key.0.iter().map(|value| Some(encode_value(value))).collect();
                 session.stage(&stage, &[StageRow { number: 0, group: 0, values }]).await?;
-                let last = joined((0..keys.len()).map(|position| format!("s.{}", stage.column(position))), ", ");
-                sql!(
-                    "SELECT {texts} FROM {name} AS t CROSS JOIN {stage} AS s WHERE ({order}) > ({last}) \
-                     ORDER BY {order} LIMIT {PAGE}"
-                )
+                let names: Vec<Name> = keys.iter().map(|column| table.table.quoted(&column.name)).collect();
+                let After { first, from, condition } = self.database.after(&names, &stage);
+                if let Some(first) = first {
+                    session.execute(first).await?;
+                }
+                sql!("SELECT {texts} FROM {name} AS t{from} WHERE {condition} ORDER BY {order} LIMIT {PAGE}")
             }
         };
         let rows = session.query(query).await?;

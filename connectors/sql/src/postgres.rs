@@ -17,7 +17,7 @@ use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::config::TlsMode;
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
-use crate::statement::{Name, Sql, Stage, TableName, sql};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, sql};
 
 /// A PostgreSQL server.
 #[derive(Debug)]
@@ -175,6 +175,8 @@ fn read_column(row: &PgRow) -> Result<(i64, Column), sqlx::Error> {
         has_default: row.try_get(7)?,
         generated: row.try_get(8)?,
         case_insensitive: base == "citext" || row.try_get::<bool, _>(9)?,
+        choices: None,
+        counted: false,
     };
     Ok((row.try_get(0)?, column))
 }
@@ -207,7 +209,8 @@ impl Database for Postgres {
         for row in sqlx::query(TABLES).fetch_all(self.pool().await?).await? {
             let (oid, schema, table): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             order.push(oid);
-            let name = TableName { schema: Some(Name::new(&schema)), table: Name::new(&table) };
+            let name =
+                TableName { schema: Some(Name::new(&schema, Quote::Double)), table: Name::new(&table, Quote::Double) };
             let is_default_schema = row.try_get(3)?;
             tables.insert(
                 oid,
@@ -241,7 +244,10 @@ impl Database for Postgres {
             let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
             table.foreign_keys.push(ForeignKey {
                 column: row.try_get(1)?,
-                table: TableName { schema: Some(Name::new(&schema)), table: Name::new(&name) },
+                table: TableName {
+                    schema: Some(Name::new(&schema, Quote::Double)),
+                    table: Name::new(&name, Quote::Double),
+                },
                 referenced: row.try_get(4)?,
             });
         }
@@ -256,8 +262,8 @@ impl Database for Postgres {
         Ok(Box::new(PostgresSession { transaction: begun? }))
     }
 
-    fn temporary_schema(&self) -> &'static str {
-        "pg_temp"
+    fn temporary_schema(&self) -> Option<&'static str> {
+        Some("pg_temp")
     }
 
     fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)> {

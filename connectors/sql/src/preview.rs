@@ -37,7 +37,7 @@ pub(crate) fn statement(
         let name = batch.attributes.get(*attribute);
         let Some(child) = name.and_then(|name| table.children.get(name)) else { continue };
         let native = child.table.column(&child.value).map_or("", |column| column.native.as_str());
-        let value = (Name::new(&child.value), database.literal(&Some(encode_value(value)), native));
+        let value = (child.table.quoted(&child.value), database.literal(&Some(encode_value(value)), native));
         let all: Vec<(Name, String)> = owner(database, child, key).into_iter().chain([value]).collect();
         lines.push(match verb {
             Verb::RemoveValues => format!("DELETE FROM {} WHERE {};", child.table.name, joined(pairs(&all), " AND ")),
@@ -64,7 +64,7 @@ fn owner(database: &dyn Database, child: &Child, key: Option<&Key>) -> Vec<(Name
     let values = key.iter().flat_map(|key| &key.0);
     let native = |name: &String| child.table.column(name).map_or("", |column| column.native.as_str());
     let literal = |(name, value): (&String, &Value)| {
-        (Name::new(name), database.literal(&Some(encode_value(value)), native(name)))
+        (child.table.quoted(name), database.literal(&Some(encode_value(value)), native(name)))
     };
     child.key.iter().zip(values).map(literal).collect()
 }
@@ -102,8 +102,9 @@ fn row_statement(
             let mut changes = key_values(database, table, to);
             let anchor = &table.object_type.anchor.attributes;
             let others = values(database, table, batch, &operation.row);
-            changes
-                .extend(others.into_iter().filter(|(column, _)| !anchor.iter().any(|name| Name::new(name) == *column)));
+            changes.extend(
+                others.into_iter().filter(|(column, _)| !anchor.iter().any(|name| table.table.quoted(name) == *column)),
+            );
             let changes = joined(changes.iter().map(|(column, value)| format!("{column} = {value}")), ", ");
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }
@@ -117,13 +118,13 @@ fn native<'a>(table: &'a TableType, column: &str) -> &'a str {
 
 fn values(database: &dyn Database, table: &TableType, batch: &Batch, row: &Row) -> Vec<(Name, String)> {
     let known = batch.attributes.iter().zip(&row.0).filter(|(_, slot)| !slot.is_unknown());
-    known.map(|(name, slot)| (Name::new(name), database.literal(&encode(slot), native(table, name)))).collect()
+    known.map(|(name, slot)| (table.table.quoted(name), database.literal(&encode(slot), native(table, name)))).collect()
 }
 
 fn key_values(database: &dyn Database, table: &TableType, key: &Key) -> Vec<(Name, String)> {
     let anchor = &table.object_type.anchor.attributes;
     let literal = |name: &String, value: &Value| database.literal(&Some(encode_value(value)), native(table, name));
-    anchor.iter().zip(&key.0).map(|(name, value)| (Name::new(name), literal(name, value))).collect()
+    anchor.iter().zip(&key.0).map(|(name, value)| (table.table.quoted(name), literal(name, value))).collect()
 }
 
 fn condition(
@@ -136,7 +137,7 @@ fn condition(
     let mut parts = key_values(database, table, key);
     parts.extend(operation.expected.as_ref().and_then(|(position, value)| {
         let name = batch.attributes.get(*position)?;
-        Some((Name::new(name), database.literal(&Some(encode_value(value)), native(table, name))))
+        Some((table.table.quoted(name), database.literal(&Some(encode_value(value)), native(table, name))))
     }));
     Ok(joined(parts.iter().map(|(column, value)| format!("{column} = {value}")), " AND "))
 }

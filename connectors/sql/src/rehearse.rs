@@ -7,9 +7,6 @@ use crate::error::{Class, Failure};
 use crate::schema::TableType;
 use crate::statement::{Sql, Stage, joined, sql};
 
-/// The right to make temporary tables in a database.
-pub(crate) const TEMPORARY: &str = "TEMPORARY";
-
 /// What a sync would fail at.
 #[derive(Debug)]
 pub(crate) struct Obstacle {
@@ -29,7 +26,7 @@ impl SqlConnector {
             .columns
             .iter()
             .filter(|column| !column.generated && used.attributes.contains(&column.name))
-            .map(|column| column.quoted())
+            .map(|column| table.table.quoted(&column.name))
             .collect();
         let keys = anchor.iter().filter_map(|name| table.table.column(name));
         let stage = Stage::new(self.database.temporary_schema(), keys.map(|key| key.stage_type.clone()).collect());
@@ -37,10 +34,10 @@ impl SqlConnector {
         let mut obstacles = Vec::new();
         let mut session = self.database.begin(true).await?;
         if let Err(failure) = session.stage(&stage, &[]).await {
-            obstacles.push(obstacle(TEMPORARY, false, failure)?);
+            obstacles.push(obstacle(self.database.temporary_right(), false, failure)?);
             session = self.database.begin(true).await?;
         }
-        let read = joined(anchor.iter().map(|name| crate::statement::Name::new(name)).chain(written.clone()), ", ");
+        let read = joined(anchor.iter().map(|name| table.table.quoted(name)).chain(written.clone()), ", ");
         let mut tries: Vec<(&'static str, bool, Sql)> =
             vec![("SELECT", false, sql!("SELECT {read} FROM {name} WHERE 1 = 0"))];
         if !written.is_empty() {
@@ -58,6 +55,10 @@ impl SqlConnector {
             session.savepoint().await?;
             if let Err(failure) = session.execute(statement).await {
                 session.return_to_savepoint().await?;
+                // MySQL asks for a value of every required column even where there is no row.
+                if failure.blames_a_row() {
+                    continue;
+                }
                 obstacles.push(obstacle(right, optional, failure)?);
             }
         }

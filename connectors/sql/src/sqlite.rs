@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Trans
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
-use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 /// A SQLite file.
 #[derive(Debug)]
@@ -146,8 +146,8 @@ impl Database for Sqlite {
         Ok(Box::new(SqliteSession { transaction: self.pool.begin_with(statement).await?, staged: false }))
     }
 
-    fn temporary_schema(&self) -> &'static str {
-        "temp"
+    fn temporary_schema(&self) -> Option<&'static str> {
+        Some("temp")
     }
 
     fn refuses(&self, value: &Value) -> Option<(&'static str, &'static str)> {
@@ -191,7 +191,7 @@ impl Database for Sqlite {
 impl Sqlite {
     async fn table(&self, name: String) -> Result<Table, Failure> {
         let mut table = Table {
-            name: TableName { schema: None, table: Name::new(&name) },
+            name: TableName { schema: None, table: Name::new(&name, Quote::Double) },
             columns: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
@@ -218,6 +218,8 @@ impl Sqlite {
                 // 2 and 3 are generated columns, virtual and stored.
                 generated: row.try_get::<i64, _>(5)? > 1,
                 case_insensitive: false,
+                choices: None,
+                counted: false,
                 stage_type: stage_type(&native).to_owned(),
                 native,
             };
@@ -245,7 +247,7 @@ impl Sqlite {
         for row in foreign {
             let other: String = row.try_get(1)?;
             let Some(referenced) = row.try_get::<Option<String>, _>(2)? else { continue };
-            let other = TableName { schema: table.name.schema.clone(), table: Name::new(&other) };
+            let other = TableName { schema: table.name.schema.clone(), table: Name::new(&other, Quote::Double) };
             table.foreign_keys.push(ForeignKey { column: row.try_get(0)?, table: other, referenced });
         }
         let indexes = sqlx::query(

@@ -2,30 +2,48 @@
 
 use std::fmt::{self, Write as _};
 
-/// A table's or column's name, quoted as the SQL standard says (ISO 9075, delimited identifier).
+/// How an engine sets names off from words of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quote {
+    /// As the SQL standard says (ISO 9075, delimited identifier).
+    Double,
+    /// As MySQL and MariaDB do, whose double quotes may also enclose texts.
+    Backtick,
+}
+
+/// A table's or column's name, quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Name(String);
+pub(crate) struct Name {
+    name: String,
+    /// None for a word of our own, which is the same in every engine.
+    quote: Option<Quote>,
+}
 
 impl Name {
-    pub(crate) fn new(name: &str) -> Self {
-        Self(name.to_owned())
+    pub(crate) fn new(name: &str, quote: Quote) -> Self {
+        Self { name: name.to_owned(), quote: Some(quote) }
     }
 
     pub(crate) fn plain(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_char('"')?;
-        for letter in self.0.chars() {
-            if letter == '"' {
-                formatter.write_char('"')?;
+        let quote = match self.quote {
+            Some(Quote::Double) => '"',
+            Some(Quote::Backtick) => '`',
+            None => return formatter.write_str(&self.name),
+        };
+        formatter.write_char(quote)?;
+        for letter in self.name.chars() {
+            if letter == quote {
+                formatter.write_char(quote)?;
             }
             formatter.write_char(letter)?;
         }
-        formatter.write_char('"')
+        formatter.write_char(quote)
     }
 }
 
@@ -34,6 +52,13 @@ impl fmt::Display for Name {
 pub(crate) struct TableName {
     pub(crate) schema: Option<Name>,
     pub(crate) table: Name,
+}
+
+impl TableName {
+    /// The name of one of its columns, quoted as its own.
+    pub(crate) fn column(&self, name: &str) -> Name {
+        Name { name: name.to_owned(), quote: self.table.quote }
+    }
 }
 
 impl fmt::Display for TableName {
@@ -91,7 +116,7 @@ pub(crate) fn joined<T: fmt::Display>(terms: impl IntoIterator<Item = T>, separa
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
     /// Where the engine keeps temporary tables. Always said, so that no table of the same name is taken for it.
-    schema: &'static str,
+    schema: Option<&'static str>,
     /// Column types as the database spells them; column `i` is named `v{i}`.
     pub(crate) types: Vec<String>,
 }
@@ -100,12 +125,12 @@ impl Stage {
     /// The table's name, which the database's messages mention.
     pub(crate) const NAME: &'static str = "muster_stage";
 
-    pub(crate) fn new(schema: &'static str, types: Vec<String>) -> Self {
+    pub(crate) fn new(schema: Option<&'static str>, types: Vec<String>) -> Self {
         Self { schema, types }
     }
 
     pub(crate) fn column(&self, position: usize) -> Name {
-        Name(format!("v{position}"))
+        Name { name: format!("v{position}"), quote: None }
     }
 
     /// `n`, `g` and the columns with their types.
@@ -117,7 +142,10 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.schema, Self::NAME)
+        match self.schema {
+            Some(schema) => write!(formatter, "{schema}.{}", Self::NAME),
+            None => formatter.write_str(Self::NAME),
+        }
     }
 }
 
@@ -133,9 +161,14 @@ mod tests {
             ("Größe b", "\"Größe b\""),
         ];
         for (name, expected) in cases {
-            assert_eq!(Name::new(name).to_string(), expected);
+            assert_eq!(Name::new(name, Quote::Double).to_string(), expected);
         }
-        let table = TableName { schema: Some(Name::new("s\"")), table: Name::new("t.x") };
+        let name = |name| Name::new(name, Quote::Double);
+        let table = TableName { schema: Some(name("s\"")), table: name("t.x") };
         assert_eq!(table.to_string(), "\"s\"\"\".\"t.x\"");
+        let name = |name| Name::new(name, Quote::Backtick);
+        let table = TableName { schema: Some(name("a`; DROP TABLE x; --")), table: name("\"\\") };
+        assert_eq!(table.to_string(), "`a``; DROP TABLE x; --`.`\"\\`");
+        assert_eq!(table.column("b`").to_string(), "`b```");
     }
 }

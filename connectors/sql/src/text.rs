@@ -75,7 +75,7 @@ fn instant(text: &str) -> Option<DateTime<chrono::Utc>> {
     None
 }
 
-fn unhex(text: &str) -> Option<Box<[u8]>> {
+pub(crate) fn unhex(text: &str) -> Option<Box<[u8]>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }

@@ -50,8 +50,9 @@ impl Writing<'_> {
     /// Adds or removes a group's values. One that is there already, or absent already, is as it should be.
     pub(crate) async fn change_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         let Some((child, staged)) = self.child(group) else { return Ok(()) };
-        let (name, value, stage, number) = (&child.table.name, Name::new(&child.value), &self.stage, group.number);
-        let keys: Vec<Name> = child.key.iter().map(|key| Name::new(key)).collect();
+        let (name, value, stage, number) =
+            (&child.table.name, child.table.quoted(&child.value), &self.stage, group.number);
+        let keys: Vec<Name> = child.key.iter().map(|key| child.table.quoted(key)).collect();
         let same =
             keys.iter().enumerate().map(|(position, key)| format!("c.{key} = s.{}", self.stage.column(position)));
         let same = joined(same.chain([format!("c.{value} = s.{staged}")]), " AND ");
@@ -59,10 +60,9 @@ impl Writing<'_> {
         let staged_keys = joined((0..keys.len()).map(|position| format!("s.{}", self.stage.column(position))), ", ");
         let statement = match group.verb {
             Verb::RemoveValues => {
-                sql!(
-                    "DELETE FROM {name} WHERE ({columns}) IN \
-                 (SELECT {staged_keys}, s.{staged} FROM {stage} AS s WHERE s.g = {number})"
-                )
+                let owner = keys.iter().enumerate().map(|(position, key)| (key.clone(), stage.column(position)));
+                let same: Vec<(Name, Name)> = owner.chain([(value, staged)]).collect();
+                self.connector.database.delete_by_stage(name, &same, stage, number)
             }
             _ => {
                 let (owner, own) = (&self.table.table.name, self.same_key());
@@ -78,29 +78,25 @@ impl Writing<'_> {
 
     /// Lets the values of renamed rows follow their new keys, where no foreign key does that already.
     pub(crate) async fn move_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
-        let (stage, number) = (&self.stage, group.number);
         for child in self.table.children.values() {
-            let keys = || child.key.iter().map(|key| Name::new(key));
-            let changes = joined(keys().zip(self.new_key()).map(|(key, staged)| format!("{key} = s.{staged}")), ", ");
-            let same = keys().enumerate().map(|(position, key)| format!("c.{key} = s.{}", stage.column(position)));
-            let (name, same) = (&child.table.name, joined(same, " AND "));
-            session
-                .execute(sql!("UPDATE {name} AS c SET {changes} FROM {stage} AS s WHERE s.g = {number} AND {same}"))
-                .await?;
+            let keys = || child.key.iter().map(|key| child.table.quoted(key));
+            let changes: Vec<(Name, Name)> = keys().zip(self.new_key()).collect();
+            let same = keys().enumerate().map(|(position, key)| format!("t.{key} = s.{}", self.stage.column(position)));
+            let rows = joined(same.chain([format!("s.g = {}", group.number)]), " AND ");
+            let (database, name) = (&self.connector.database, &child.table.name);
+            session.execute(database.update_from_stage(name, &changes, &self.stage, &rows)).await?;
         }
         Ok(())
     }
 
     /// Removes all values of rows that are to be deleted.
     pub(crate) async fn clear_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
-        let (stage, number) = (&self.stage, group.number);
         for child in self.table.children.values() {
-            let keys = joined(child.key.iter().map(|key| Name::new(key)), ", ");
-            let staged = joined((0..child.key.len()).map(|position| self.stage.column(position)), ", ");
-            let name = &child.table.name;
-            session
-                .execute(sql!("DELETE FROM {name} WHERE ({keys}) IN (SELECT {staged} FROM {stage} WHERE g = {number})"))
-                .await?;
+            let keys = child.key.iter().enumerate();
+            let same: Vec<(Name, Name)> =
+                keys.map(|(position, key)| (child.table.quoted(key), self.stage.column(position))).collect();
+            let (database, name) = (&self.connector.database, &child.table.name);
+            session.execute(database.delete_by_stage(name, &same, &self.stage, group.number)).await?;
         }
         Ok(())
     }
@@ -131,10 +127,11 @@ impl SqlConnector {
             return Err(Error::Bug(format!("a key of {} needs {} values", table.object_type.name, child.key.len())));
         }
         let same = names.iter().enumerate();
-        let same = same.map(|(position, name)| format!("c.{} = s.{}", Name::new(name), stage.column(position)));
+        let same =
+            same.map(|(position, name)| format!("c.{} = s.{}", child.table.quoted(name), stage.column(position)));
         let (name, same) = (&child.table.name, joined(same, " AND "));
-        let query =
-            sql!("SELECT CAST(s.n AS text) FROM {stage} AS s WHERE EXISTS (SELECT 1 FROM {name} AS c WHERE {same})");
+        let read = self.database.read_number("s.n");
+        let query = sql!("SELECT {read} FROM {stage} AS s WHERE EXISTS (SELECT 1 FROM {name} AS c WHERE {same})");
         let answer = async {
             let mut session = self.database.begin(false).await?;
             session.stage(&stage, &rows).await?;

@@ -1,0 +1,416 @@
+//! MySQL and MariaDB: connecting, the session's settings, and a temporary table filled by multi-row inserts.
+
+mod catalog;
+mod codes;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_connector::Error;
+use muster_connector::settings::{ExposeSecret as _, SecretString};
+use muster_model::{Value, ValueType};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, MySql as Engine, Row as _, Transaction};
+use tokio::sync::OnceCell;
+
+use crate::catalog::Catalog;
+use crate::config::TlsMode;
+use crate::database::{After, Database, Session, StageRow, Text};
+use crate::error::{Class, Failure};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
+use crate::text::unhex;
+
+pub(crate) use codes::classify;
+
+/// A MySQL or MariaDB server.
+#[derive(Debug)]
+pub(crate) struct MySql {
+    options: MySqlConnectOptions,
+    pool: MySqlPool,
+    server: OnceCell<Server>,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone)]
+struct Server {
+    version: String,
+    /// It knows `RETURNING`.
+    is_mariadb: bool,
+    /// The most bytes of one message.
+    packet: usize,
+}
+
+/// How long a server may take to answer the first time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Strict, so that nothing is cut or rounded to fit in silence; zero is a key like another; the time zone is said by
+/// the driver. READ COMMITTED lets a repeated look see what others committed meanwhile, as in PostgreSQL. Somebody
+/// else's lock is waited for, but not as long as the whole batch may take. The language is that of [`codes`].
+const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,\
+    ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', lc_messages = 'en_US', \
+    innodb_lock_wait_timeout = 20, lock_wait_timeout = 20 /*M! , max_statement_time = 280 */; \
+    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+impl MySql {
+    pub(crate) fn new(
+        url: &SecretString,
+        password: Option<&SecretString>,
+        tls: Option<TlsMode>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut options =
+            MySqlConnectOptions::from_str(url.expose_secret().trim()).map_err(|_| Error::Configuration {
+                setting: Some("url".to_owned()),
+                problem: "not a MySQL address".to_owned(),
+                fix: "write mysql://user@host:3306/database".to_owned(),
+            })?;
+        if let Some(password) = password {
+            options = options.password(password.expose_secret());
+        }
+        let host = options.get_host().trim_matches(['[', ']']).to_owned();
+        let local = options.get_socket().is_some()
+            || host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
+        // Always said: the driver's own default falls back to plain text.
+        options = options.ssl_mode(match tls {
+            TlsMode::Verify => MySqlSslMode::VerifyIdentity,
+            TlsMode::Off => MySqlSslMode::Disabled,
+        });
+        if let Some(path) = ca_file {
+            options = options.ssl_ca(path);
+        }
+        options = options.charset("utf8mb4").timezone(Some("+00:00".to_owned())).disable_statement_logging();
+        let pool = MySqlPoolOptions::new()
+            .max_connections(3)
+            .acquire_timeout(Duration::from_secs(15))
+            .idle_timeout(Duration::from_secs(300))
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) })
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool, server: OnceCell::new() })
+    }
+
+    /// The pool keeps trying in silence while a server refuses, and then tells nothing but that time is up.
+    /// So the first connection is tried outside it.
+    async fn pool(&self) -> Result<&MySqlPool, Failure> {
+        if self.pool.size() == 0 {
+            self.try_to_connect().await?;
+        }
+        Ok(&self.pool)
+    }
+
+    async fn try_to_connect(&self) -> Result<(), Failure> {
+        let failure = match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
+            Ok(Ok(connection)) => {
+                // It has served its purpose; whether the server hears of it makes no difference.
+                drop(connection.close().await);
+                return Ok(());
+            }
+            // The TLS library reports a certificate that it refuses as data that is wrong.
+            Ok(Err(sqlx::Error::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Failure::new(Class::Insecure, error.to_string())
+            }
+            Ok(Err(error)) => Failure::driver(&error),
+            Err(_) => Failure::new(Class::Unreachable, format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+        };
+        if failure.class != Class::Unreachable {
+            return Err(failure);
+        }
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        Err(Failure { message: format!("{host}:{port}: {}", failure.message), ..failure })
+    }
+
+    async fn server(&self) -> Result<&Server, Failure> {
+        let found = async {
+            let rows = self.ask("SELECT VERSION(), @@max_allowed_packet").await?;
+            let mut row = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
+            let version = row.next().map(|text| text.to_string()).unwrap_or_default();
+            let packet = row.next().and_then(|text| text.parse().ok()).unwrap_or(SMALLEST_PACKET);
+            Ok::<_, Failure>(Server { is_mariadb: version.contains("MariaDB"), version, packet })
+        };
+        self.server.get_or_try_init(|| found).await
+    }
+
+    /// The rows of a query of our own as texts.
+    async fn ask(&self, query: &'static str) -> Result<Vec<Vec<Text>>, Failure> {
+        let rows = self.pool().await?.fetch_all(sqlx::raw_sql(query)).await?;
+        rows.iter().map(texts).collect()
+    }
+}
+
+fn texts(row: &MySqlRow) -> Result<Vec<Text>, Failure> {
+    let text = |index| -> Result<Text, Failure> {
+        let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into()))
+    };
+    (0..row.len()).map(text).collect()
+}
+
+#[async_trait]
+impl Database for MySql {
+    fn engine(&self) -> &'static str {
+        "MySQL"
+    }
+
+    async fn identity(&self) -> Result<String, Failure> {
+        let mut known: Vec<(Text, Text)> = Vec::new();
+        // A cluster is one system, whichever of its servers answers.
+        for query in [
+            "SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_cluster_state_uuid'",
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+             ('group_replication_group_name', 'server_uuid', 'server_uid', 'hostname', 'port', 'datadir')",
+        ] {
+            known.extend(self.ask(query).await?.into_iter().filter_map(|mut row| Some((row.remove(0), row.pop()?))));
+        }
+        let value = |name: &str| {
+            let found = known.iter().find(|(known, _)| known.as_deref() == Some(name));
+            found
+                .and_then(|(_, value)| value.as_deref())
+                .filter(|value| value.contains(|letter| letter != '0' && letter != '-'))
+        };
+        let own = ["wsrep_cluster_state_uuid", "group_replication_group_name", "server_uuid", "server_uid"];
+        let server = own
+            .into_iter()
+            .find_map(value)
+            .map_or_else(|| joined(["hostname", "port", "datadir"].into_iter().filter_map(value), ":"), str::to_owned);
+        Ok(format!("mysql:{server}/{}", self.options.get_database().unwrap_or_default()))
+    }
+
+    async fn version(&self) -> Result<String, Failure> {
+        let server = self.server().await?;
+        Ok(if server.is_mariadb {
+            format!("MariaDB {}", server.version.trim_start_matches("5.5.5-"))
+        } else {
+            format!("MySQL {}", server.version)
+        })
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Failure> {
+        catalog::read(self).await
+    }
+
+    async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
+        let server = self.server().await?;
+        let (packet, is_mariadb) = (server.packet, server.is_mariadb);
+        let mut begun = self.pool().await?.begin_with("START TRANSACTION").await;
+        // The server may be gone since the connections in the pool were made; the error that it gives now says more.
+        if matches!(begun, Err(sqlx::Error::PoolTimedOut)) {
+            self.try_to_connect().await?;
+            begun = self.pool.begin_with("START TRANSACTION").await;
+        }
+        Ok(Box::new(MySqlSession { transaction: begun?, packet, is_mariadb, staged: false }))
+    }
+
+    fn temporary_schema(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn temporary_right(&self) -> &'static str {
+        "CREATE TEMPORARY TABLES"
+    }
+
+    fn temporary_grant(&self) -> String {
+        let database = Name::new(self.options.get_database().unwrap_or_default(), Quote::Backtick);
+        format!("GRANT CREATE TEMPORARY TABLES ON {database}.* TO the user")
+    }
+
+    fn refuses(&self, _value: &Value) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
+    fn read_expression(&self, column: &str, native: &str) -> String {
+        match catalog::value_type(native) {
+            Some(ValueType::Binary) => format!("LOWER(HEX({column}))"),
+            Some(ValueType::Boolean) => format!("CAST({column} + 0 AS CHAR)"),
+            _ => format!("CAST({column} AS CHAR)"),
+        }
+    }
+
+    fn update_from_stage(&self, table: &TableName, changes: &[(Name, Name)], stage: &Stage, condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), ", ");
+        sql!("UPDATE {table} AS t JOIN {stage} AS s ON {condition} SET {changes}")
+    }
+
+    fn delete_by_stage(&self, table: &TableName, same: &[(Name, Name)], stage: &Stage, group: usize) -> Sql {
+        let same = joined(same.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), " AND ");
+        sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}")
+    }
+
+    /// A comparison of whole keys, or with a column of another table, would read the table from its start for every
+    /// page: only constants lead into an index.
+    fn after(&self, keys: &[Name], stage: &Stage) -> After {
+        let variable = |position: usize| format!("@muster_{position}");
+        let staged = joined((0..keys.len()).map(|position| stage.column(position)), ", ");
+        let variables = joined((0..keys.len()).map(variable), ", ");
+        let condition = keys.iter().enumerate().map(|(position, key)| {
+            let before = keys.iter().take(position).enumerate();
+            let same = before.map(|(position, key)| format!("t.{key} = {}", variable(position)));
+            joined(same.chain([format!("t.{key} > {}", variable(position))]), " AND ")
+        });
+        After {
+            first: Some(sql!("SELECT {staged} INTO {variables} FROM {stage}")),
+            from: String::new(),
+            condition: joined(condition.map(|part| format!("({part})")), " OR "),
+        }
+    }
+
+    fn literal(&self, text: &Text, native: &str) -> String {
+        let Some(text) = text else { return "NULL".to_owned() };
+        let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0"));
+        match catalog::value_type(native) {
+            Some(ValueType::Integer | ValueType::Boolean | ValueType::Decimal) => text.to_string(),
+            Some(ValueType::Binary) => format!("x'{}'", text.trim_start_matches("\\x")),
+            // In whatever time zone the statement is run.
+            Some(ValueType::Instant) if native.starts_with("timestamp") => {
+                format!("CONVERT_TZ({}, '+00:00', @@session.time_zone)", quoted(&moment(text)))
+            }
+            Some(ValueType::Instant) => quoted(&moment(text)),
+            _ => quoted(text),
+        }
+    }
+
+    fn max_in_flight(&self) -> u32 {
+        2
+    }
+}
+
+/// `2026-03-01T08:00:00.000000Z` as these servers read it.
+fn moment(text: &str) -> String {
+    text.trim_end_matches('Z').replace('T', " ")
+}
+
+/// Where a server does not say how long a message may be.
+const SMALLEST_PACKET: usize = 1024 * 1024;
+
+/// Rows in one insert into the stage.
+const STAGED_TOGETHER: usize = 500;
+
+/// Bytes of values in one insert, as long as the server takes as many.
+const BYTES_TOGETHER: usize = 4 * 1024 * 1024;
+
+/// Values in one statement; the protocol counts them in 16 bits.
+const MOST_VALUES: usize = 60_000;
+
+struct MySqlSession {
+    transaction: Transaction<'static, Engine>,
+    packet: usize,
+    is_mariadb: bool,
+    staged: bool,
+}
+
+impl MySqlSession {
+    async fn fill(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        let marks = ", ?".repeat(stage.types.len());
+        let mut insert = format!("INSERT INTO {stage} VALUES ");
+        for (position, row) in rows.iter().enumerate() {
+            let comma = if position > 0 { ", " } else { "" };
+            // Writing to a String cannot fail.
+            let _ = write!(insert, "{comma}({}, {}{marks})", row.number, row.group);
+        }
+        let mut query = sqlx::query(sql!("{insert}").into_safe()).persistent(false);
+        for row in rows {
+            for (value, kind) in row.values.iter().zip(&stage.types) {
+                query = match (value, kind.as_str()) {
+                    (Some(text), catalog::BINARY) => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+                    (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
+                    (value, _) => query.bind(value.as_deref().map(str::to_owned)),
+                };
+            }
+        }
+        self.transaction.execute(query).await?;
+        Ok(())
+    }
+}
+
+fn bytes(row: &StageRow) -> usize {
+    row.values.iter().flatten().map(|text| text.len() + 16).sum()
+}
+
+/// A failure while staging: the column named is the stage's own.
+fn of_the_stage(mut failure: Failure) -> Failure {
+    if let Class::Row { column, staged, .. } = &mut failure.class {
+        *staged = column.take().and_then(|name| name.strip_prefix('v')?.parse().ok());
+    }
+    failure
+}
+
+#[async_trait]
+impl Session for MySqlSession {
+    async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        // One that a transaction left that ended without its commit; a rollback does not take it away.
+        self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
+        self.execute(sql!("CREATE TEMPORARY TABLE {stage} ({})", stage.columns_with_types())).await?;
+        self.staged = true;
+        let most = self.packet.saturating_sub(64 * 1024);
+        if let Some(row) = rows.iter().find(|row| bytes(row) > most) {
+            let length = |position: &usize| row.values.get(*position).and_then(Option::as_deref).map_or(0, str::len);
+            let staged = (0..row.values.len()).max_by_key(length);
+            let message = format!("the server takes {} bytes in one message (max_allowed_packet)", self.packet);
+            return Err(Failure::new(Class::Row { rule: "too_long", column: None, constraint: None, staged }, message));
+        }
+        let together = STAGED_TOGETHER.min(MOST_VALUES / stage.types.len().max(1)).max(1);
+        let mut start = 0;
+        while start < rows.len() {
+            let mut sum = 0;
+            let fits = |row: &&StageRow| {
+                sum += bytes(row);
+                sum <= BYTES_TOGETHER.min(most)
+            };
+            let rest = rows.get(start..).unwrap_or_default();
+            let count = rest.iter().take(together).take_while(fits).count().max(1);
+            self.fill(stage, rest.get(..count).unwrap_or_default()).await.map_err(of_the_stage)?;
+            start += count;
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
+        Ok(self.transaction.execute(sqlx::raw_sql(sql.into_safe())).await?.rows_affected())
+    }
+
+    async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
+        let rows = self.transaction.fetch_all(sqlx::raw_sql(sql.into_safe())).await?;
+        rows.iter().map(texts).collect()
+    }
+
+    async fn insert_one(
+        &mut self,
+        insert: Sql,
+        table: &TableName,
+        counted: Option<&Name>,
+        key: &str,
+    ) -> Result<Vec<Vec<Text>>, Failure> {
+        if self.is_mariadb {
+            return self.query(sql!("{} RETURNING {key}", insert.text())).await;
+        }
+        let Some(counted) = counted else {
+            let class = Class::Row { rule: "refused", column: None, constraint: None, staged: None };
+            let message =
+                "MySQL does not tell the key of a new row unless AUTO_INCREMENT made it; write a unique column";
+            return Err(Failure::new(class, message));
+        };
+        self.execute(insert).await?;
+        // The number of the one row just inserted: with several rows in a statement it would be the first one's only.
+        self.query(sql!("SELECT {key} FROM {table} WHERE {counted} = LAST_INSERT_ID()")).await
+    }
+
+    async fn savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn return_to_savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
+        if self.staged {
+            self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await?;
+        }
+        Ok(self.transaction.commit().await?)
+    }
+}
