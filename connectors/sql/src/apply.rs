@@ -341,19 +341,27 @@ impl<'a> Writing<'a> {
             return Ok(());
         }
         let mut session = self.connector.database.begin(true).await?;
+        if let Err(failure) = self.change(session.as_mut()).await {
+            session.rollback().await;
+            return Err(failure.into());
+        }
+        session.commit().await.map_err(|failure| Stop { failure, committing: true })
+    }
+
+    async fn change(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
         session.stage(&self.stage, &self.rows).await?;
         if self.table.table.has_key(self.table.object_type.anchor.attributes.iter().map(String::as_str)) {
             session.join_by_index().await?;
         }
         for group in std::mem::take(&mut self.groups) {
             match group.verb {
-                Verb::Create => self.create(session.as_mut(), &group).await?,
-                Verb::Update | Verb::Rename => self.update(session.as_mut(), &group).await?,
-                Verb::AddValues | Verb::RemoveValues => self.change_values(session.as_mut(), &group).await?,
-                Verb::Delete => self.delete(session.as_mut(), &group).await?,
+                Verb::Create => self.create(session, &group).await?,
+                Verb::Update | Verb::Rename => self.update(session, &group).await?,
+                Verb::AddValues | Verb::RemoveValues => self.change_values(session, &group).await?,
+                Verb::Delete => self.delete(session, &group).await?,
             }
         }
-        session.commit().await.map_err(|failure| Stop { failure, committing: true })
+        Ok(())
     }
 
     async fn update(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {

@@ -134,6 +134,9 @@ pub(crate) trait Session: Send {
     /// Undoes what happened since the savepoint.
     async fn return_to_savepoint(&mut self) -> Result<(), Failure>;
 
+    /// Undoes everything now, and not only when the connection is looked at again: others may wait for its locks.
+    async fn rollback(self: Box<Self>);
+
     /// Makes everything durable. A failure here leaves the effect unknown, unless the database said no.
     async fn commit(self: Box<Self>) -> Result<(), Failure>;
 }

@@ -407,6 +407,14 @@ impl Session for MySqlSession {
         self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
     }
 
+    async fn rollback(mut self: Box<Self>) {
+        // A rollback leaves temporary tables. Where it cannot be said, the connection is lost, and all of it with it.
+        if self.staged && self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await.is_err() {
+            return;
+        }
+        drop(self.transaction.rollback().await);
+    }
+
     async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
         if self.staged {
             self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await?;

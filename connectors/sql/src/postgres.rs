@@ -331,6 +331,11 @@ impl Session for PostgresSession {
         self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
     }
 
+    async fn rollback(self: Box<Self>) {
+        // Where it cannot be said, the connection is lost, and the transaction with it.
+        drop(self.transaction.rollback().await);
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), Failure> {
         Ok(self.transaction.commit().await?)
     }

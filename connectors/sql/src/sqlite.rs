@@ -342,6 +342,11 @@ impl Session for SqliteSession {
         self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
     }
 
+    async fn rollback(self: Box<Self>) {
+        // Where it cannot be said, the connection is lost, and the transaction with it.
+        drop(self.transaction.rollback().await);
+    }
+
     async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
         if self.staged {
             self.execute(sql!("DROP TABLE temp.{}", Stage::NAME)).await?;

@@ -95,10 +95,11 @@ impl Base {
     }
 }
 
-/// Ends a PostgreSQL server that outlived its test. It runs in its data folder, so no other process is mistaken for it.
+/// Ends a server that outlived its test. Each runs in its data folder, so no other process is mistaken for it.
 fn end_orphan(folder: &Path) {
     let data = folder.join("data");
-    let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return };
+    let read = |name| fs::read_to_string(data.join(name));
+    let Ok(text) = read("postmaster.pid").or_else(|_| read("mariadbd.pid")) else { return };
     let Some(process) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return };
     if fs::read_link(format!("/proc/{process}/cwd")).is_ok_and(|cwd| cwd == data) {
         signal(process, "QUIT");

@@ -12,7 +12,7 @@ use crate::certificates::Authority;
 use crate::folder::{Base, Folder, copy_tree};
 use crate::process::{RunAs, newest_program_folder, signal, succeed, user_of};
 
-/// How [`Postgres::psql`] writes null.
+/// How the servers' own clients write null.
 pub const NULL: &str = "<null>";
 
 /// The superuser of every server, trusted without a password. All other users need theirs.
@@ -328,7 +328,7 @@ fn encrypt(folder: &Path, data: &Path, run_as: RunAs) -> Authority {
 
 /// A port that is free now, below those that the system hands out for outgoing connections. It may be taken before
 /// the server has it, so the caller tries again.
-fn free_port(attempt: u32) -> u16 {
+pub(crate) fn free_port(attempt: u32) -> u16 {
     const FIRST: u32 = 12_000;
     const PORTS: u32 = 20_000;
     let start = std::process::id().wrapping_mul(37).wrapping_add(attempt.wrapping_mul(211));

@@ -88,6 +88,13 @@ pub(crate) fn newest_program_folder(parent: &Path, program: &str) -> Option<Path
     })
 }
 
+/// A program in one of the folders, else where PATH finds it.
+pub(crate) fn program_in(folders: &[&str], program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folders.iter().map(PathBuf::from).chain(std::env::split_paths(&path).collect::<Vec<_>>());
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

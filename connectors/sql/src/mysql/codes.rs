@@ -97,9 +97,10 @@ fn check(message: &str) -> Option<String> {
     if let Some(rest) = message.strip_prefix("Check constraint '") {
         return rest.strip_suffix("' is violated.").map(str::to_owned);
     }
-    let name = message.strip_prefix("CONSTRAINT `")?.split_once("` failed for `").map(|(name, _)| name)?;
-    // One that belongs to a column has the table's name in front.
-    let name = name.rsplit_once("`.`").map_or(name, |(_, column)| column);
+    let (name, table) = message.strip_prefix("CONSTRAINT `")?.split_once("` failed for `")?;
+    // One that belongs to a column is called after it, with the table's name in front.
+    let (_, table) = table.strip_suffix('`')?.rsplit_once("`.`")?;
+    let name = name.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
     Some(name.replace("``", "`"))
 }
 
@@ -128,7 +129,7 @@ mod tests {
                      `in_dept` FOREIGN KEY (`dept_id`) REFERENCES `dept` (`id`))";
         assert_eq!(constraint(child).as_deref(), Some("in_dept"));
         assert_eq!(check("CONSTRAINT `named` failed for `app`.`app_user`").as_deref(), Some("named"));
-        assert_eq!(check("CONSTRAINT `app_user`.`state` failed for `app`.`app_user`").as_deref(), Some("state"));
+        assert_eq!(check("CONSTRAINT `app_user.state` failed for `app`.`app_user`").as_deref(), Some("state"));
         assert_eq!(check("Check constraint 'named' is violated.").as_deref(), Some("named"));
     }
 }

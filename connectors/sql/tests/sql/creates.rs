@@ -4,7 +4,7 @@ use muster_connector::Outcome;
 use muster_model::{Key, Slot, Value};
 use serde_json::json;
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, create, id, is_applied, key_of, number, operation, rejection, text};
 
 const USER: [&str; 3] = ["employee_no", "login", "full_name"];
@@ -168,6 +168,13 @@ async fn keys_that_a_trigger_changes_are_still_told(world: World) {
                  CREATE TRIGGER lower_it BEFORE INSERT ON app_user FOR EACH ROW EXECUTE FUNCTION lower_it()",
             )
             .await;
+    } else if world.each(false, true, false) {
+        world
+            .run(
+                "CREATE TRIGGER lower_it BEFORE INSERT ON app_user FOR EACH ROW \
+                 SET NEW.employee_no = lower(NEW.employee_no), NEW.login = lower(NEW.login)",
+            )
+            .await;
     } else {
         world
             .run(
@@ -182,7 +189,7 @@ async fn keys_that_a_trigger_changes_are_still_told(world: World) {
     assert_eq!(world.rows("SELECT employee_no FROM app_user ORDER BY id").await, [["abc"], ["def"]]);
 }
 
-on_both!(
+on_each!(
     with_a_natural_key,
     with_the_key_given_beside_the_row,
     with_an_assigned_key_found_again_by_a_unique_one,

@@ -4,7 +4,7 @@ use muster_connector::{Error, UsedType};
 use muster_model::{AssignedBy, ValueType};
 use serde_json::json;
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::World;
 
 async fn tables_types_and_keys(world: World) {
@@ -69,7 +69,7 @@ async fn slips_of_the_pen(world: World) {
     assert!(connection.0.schema().await.unwrap_err().to_string().contains("primary key"));
 }
 
-on_both!(tables_types_and_keys, configured_types, slips_of_the_pen);
+on_each!(tables_types_and_keys, configured_types, slips_of_the_pen);
 
 #[tokio::test]
 async fn row_numbers_of_sqlite() {

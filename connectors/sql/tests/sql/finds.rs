@@ -2,7 +2,7 @@
 
 use muster_model::{Key, Slot, Value};
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, text};
 
 async fn by_key_and_by_value(world: World) {
@@ -42,13 +42,14 @@ async fn values_that_no_row_can_have_hide_no_others(world: World) {
 }
 
 async fn thousands_at_once(world: World) {
-    let (series, value) = world.either(
+    let (series, value) = world.each(
         ("generate_series(1, 20000)", "i"),
+        ("seq_1_to_20000", "seq"),
         ("json_each('[' || substr(replace(hex(zeroblob(20000)), '00', ',1'), 2) || ']')", "(key + 1)"),
     );
     world
         .run(&format!(
-            "INSERT INTO person (no, mail, name) SELECT {value}, {value} || '@x', 'same' FROM {series} AS s{}",
+            "INSERT INTO person (no, mail, name) SELECT {value}, concat({value}, '@x'), 'same' FROM {series} AS s{}",
             world.either("(i)", "")
         ))
         .await;
@@ -62,13 +63,14 @@ async fn thousands_at_once(world: World) {
 }
 
 async fn as_the_column_compares_texts(world: World) {
-    let insensitive = world.either("COLLATE any_case", "COLLATE NOCASE");
+    let insensitive =
+        world.each("text COLLATE any_case", "varchar(190) COLLATE utf8mb4_general_nopad_ci", "text COLLATE NOCASE");
     if world.is_postgres() {
         world
             .run("CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
             .await;
     }
-    world.run(&format!("CREATE TABLE account (login text {insensitive} PRIMARY KEY, name text)")).await;
+    world.run(&format!("CREATE TABLE account (login {insensitive} PRIMARY KEY, name text)")).await;
     world.run("INSERT INTO account VALUES ('Eva', 'x')").await;
     let connection = world.connect();
     let schema = connection.0.schema().await.unwrap();
@@ -89,14 +91,15 @@ async fn as_the_column_compares_texts(world: World) {
 
 /// Every row once, in pages, by keys of one and of two columns.
 async fn all_of_them_page_by_page(world: World) {
-    let (series, value) = world.either(
+    let (series, value) = world.each(
         ("generate_series(1, 12000)", "i"),
+        ("seq_1_to_12000", "seq"),
         ("json_each('[' || substr(replace(hex(zeroblob(12000)), '00', ',1'), 2) || ']')", "(key + 1)"),
     );
     let alias = world.either("(i)", "");
     world
         .run(&format!(
-            "INSERT INTO badge (site, number) SELECT 'S' || ({value} % 7), {value} FROM {series} AS s{alias}"
+            "INSERT INTO badge (site, number) SELECT concat('S', {value} % 7), {value} FROM {series} AS s{alias}"
         ))
         .await;
     let connection = world.connect();
@@ -130,7 +133,7 @@ async fn all_of_them_page_by_page(world: World) {
     assert!(target.list(&request, None).await.unwrap().objects.is_empty());
 }
 
-on_both!(
+on_each!(
     all_of_them_page_by_page,
     by_key_and_by_value,
     values_that_no_row_can_have_hide_no_others,

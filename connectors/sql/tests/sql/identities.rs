@@ -3,7 +3,7 @@
 use muster_connector::{Operation, Outcome};
 use muster_model::{Slot, Value};
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, batch, delete, id, is_applied, text, update};
 
 const MAIL: usize = 0;
@@ -73,4 +73,4 @@ async fn strangers_are_left_alone(world: World) {
     assert_eq!(world.rows("SELECT id FROM member ORDER BY id").await, [["2"], ["3"], ["4"], ["5"]]);
 }
 
-on_both!(strangers_are_left_alone);
+on_each!(strangers_are_left_alone);

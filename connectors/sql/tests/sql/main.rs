@@ -1,4 +1,4 @@
-//! The connector against real databases. Every scenario is written once and runs on PostgreSQL and on SQLite;
+//! The connector against real databases. Every scenario is written once and runs on PostgreSQL, MariaDB and SQLite;
 //! what the databases hold is asked by other means than the connector's own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
@@ -9,6 +9,7 @@ mod discovery;
 mod faults;
 mod finds;
 mod identities;
+mod mariadb;
 mod names;
 mod previews;
 mod refusals;
@@ -18,15 +19,18 @@ mod updates;
 mod values;
 mod world;
 
-/// Runs scenarios of the module on both databases.
-macro_rules! on_both {
+/// Runs scenarios of the module on each database.
+macro_rules! on_each {
     ($($scenario:ident),* $(,)?) => {
         mod postgres {
             $(#[tokio::test] async fn $scenario() { super::$scenario(crate::world::World::postgres().await).await; })*
+        }
+        mod mariadb {
+            $(#[tokio::test] async fn $scenario() { super::$scenario(crate::world::World::mariadb().await).await; })*
         }
         mod sqlite {
             $(#[tokio::test] async fn $scenario() { super::$scenario(crate::world::World::sqlite().await).await; })*
         }
     };
 }
-pub(crate) use on_both;
+pub(crate) use on_each;

@@ -3,25 +3,22 @@
 use muster_model::Slot;
 use serde_json::json;
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, create, delete, is_applied, key_of, rename, text, update};
 
 const TABLES: [&str; 5] = ["order", "App User", "Größe", "it's; DROP TABLE app_user; --", "a\"b \"\" c"];
 const COLUMNS: [&str; 7] = ["select", "First Name", "fïrst", "x\"; DROP TABLE app_user; --", "t.s.n", "t", "v0"];
 
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 async fn any_name_is_only_a_name(world: World) {
     for table in TABLES {
-        let columns: Vec<String> = COLUMNS.iter().map(|name| format!("{} text", quoted(name))).collect();
+        let columns: Vec<String> = COLUMNS.iter().map(|name| format!("{} text", world.quoted(name))).collect();
         world
             .run(&format!(
-                "CREATE TABLE {} ({} text PRIMARY KEY, {}, \"id\"\"t.\" {})",
-                quoted(table),
-                quoted("the key\""),
+                "CREATE TABLE {} ({} {{text}} PRIMARY KEY, {}, {} {})",
+                world.quoted(table),
+                world.quoted("the key\""),
                 columns.join(", "),
+                world.quoted("id\"t."),
                 world.either("int GENERATED ALWAYS AS (1) STORED", "int AS (1)")
             ))
             .await;
@@ -49,13 +46,14 @@ async fn any_name_is_only_a_name(world: World) {
         for statement in connection.0.target().unwrap().preview(&batch).await.unwrap() {
             world.run(&statement).await;
         }
-        let left = world.rows(&format!("SELECT {} FROM {} ORDER BY 1", quoted("the key\""), quoted(table))).await;
+        let left =
+            world.rows(&format!("SELECT {} FROM {} ORDER BY 1", world.quoted("the key\""), world.quoted(table))).await;
         assert_eq!(left, [["22"], ["3"], ["4"]]);
     }
     assert_eq!(world.rows("SELECT count(*) FROM app_user").await, [["0"]]);
 }
 
-on_both!(any_name_is_only_a_name);
+on_each!(any_name_is_only_a_name);
 
 #[tokio::test]
 async fn types_and_schemas_with_odd_names_in_postgresql() {

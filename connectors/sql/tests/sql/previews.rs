@@ -3,7 +3,7 @@
 use muster_connector::{Batch, Kind};
 use muster_model::{Decimal, Key, Slot, Value};
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, batch, create, delete, id, is_applied, operation, rename, text, update};
 
 const PERSON: [&str; 3] = ["no", "mail", "name"];
@@ -60,4 +60,4 @@ async fn of_every_type(world: World) {
     assert_eq!(connection.get("kinds", &attributes, &[id(-4)]).await[0].as_ref().unwrap().0, row);
 }
 
-on_both!(by_hand_it_has_the_same_effect, of_every_type);
+on_each!(by_hand_it_has_the_same_effect, of_every_type);

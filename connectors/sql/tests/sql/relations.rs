@@ -4,7 +4,7 @@ use muster_connector::{Batch, Error, Kind, Operation, Outcome, ValueDelta};
 use muster_model::{Key, Multiplicity, Slot, Value, ValueType};
 use serde_json::json;
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{Connection, World, batch, delete, id, is_applied, operation, rejection, text, update};
 
 const TEAMS: &str = "
@@ -227,7 +227,7 @@ async fn previews_have_the_same_effect(world: World) {
     assert!(preview[0].lines().count() == 1_001 && preview[0].ends_with("-- and 500 more values"));
 }
 
-on_both!(
+on_each!(
     are_discovered,
     slips_are_told,
     change_one_by_one,

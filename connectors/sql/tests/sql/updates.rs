@@ -4,7 +4,7 @@ use muster_connector::Outcome;
 use muster_model::{Key, Slot, Value};
 use serde_json::json;
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, delete, id, is_applied, number, rejection, rename, text, update};
 
 const PEOPLE: &str = "INSERT INTO person (no, mail, name, state) VALUES \
@@ -170,7 +170,7 @@ async fn enabling_by_a_boolean_or_a_number(world: World) {
     assert_eq!(connection.get("user", &["is_active"], &[key]).await[0].as_ref().unwrap().0, [off]);
 }
 
-on_both!(
+on_each!(
     several_shapes_and_missing_rows,
     deletes,
     what_a_delete_frees_a_create_may_take,

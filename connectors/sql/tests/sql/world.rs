@@ -10,7 +10,7 @@ use muster_connector::{
 };
 use muster_connector_sql::SqlKind;
 use muster_model::{Key, Row, Slot, Value};
-use muster_testkit::{NULL, Postgres};
+use muster_testkit::{MariaDb, NULL, Postgres};
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
@@ -24,20 +24,23 @@ const TABLES: &str = "
         id {identity},
         employee_no varchar(20) NOT NULL UNIQUE,
         login varchar(30) UNIQUE,
-        full_name text NOT NULL CONSTRAINT named CHECK (full_name <> ''),
+        full_name {long} NOT NULL,
         note varchar(8),
-        dept_id integer CONSTRAINT in_dept REFERENCES dept (id),
-        is_active boolean NOT NULL DEFAULT {true}
+        dept_id integer,
+        is_active boolean NOT NULL DEFAULT {true},
+        CONSTRAINT named CHECK (full_name <> ''),
+        CONSTRAINT in_dept FOREIGN KEY (dept_id) REFERENCES dept (id)
     );
     CREATE TABLE badge (
-        site varchar(10) NOT NULL, number integer NOT NULL, holder text, colour text,
+        site varchar(10) NOT NULL, number integer NOT NULL, holder {text}, colour {text},
         PRIMARY KEY (site, number), UNIQUE (holder, colour)
     );
-    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail text UNIQUE, name text, state integer);
-    CREATE TABLE visit (id {identity}, who text);";
+    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail {text} UNIQUE, name text, state integer);
+    CREATE TABLE visit (id {identity}, who {long});";
 
 pub(crate) enum Server {
     Postgres(Box<Postgres>),
+    MariaDb(Box<MariaDb>),
     Sqlite { _folder: tempfile::TempDir, path: PathBuf },
 }
 
@@ -48,6 +51,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn postgres() -> Self {
         let world = Self { server: Server::Postgres(Box::new(Postgres::start())) };
+        world.run(TABLES).await;
+        world
+    }
+
+    pub(crate) async fn mariadb() -> Self {
+        let world = Self { server: Server::MariaDb(Box::new(MariaDb::start())) };
         world.run(TABLES).await;
         world
     }
@@ -69,6 +78,7 @@ impl World {
     pub(crate) fn url(&self) -> String {
         match &self.server {
             Server::Postgres(server) => server.url(),
+            Server::MariaDb(server) => server.url(),
             Server::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
         }
     }
@@ -76,13 +86,34 @@ impl World {
     pub(crate) fn pg(&self) -> &Postgres {
         match &self.server {
             Server::Postgres(server) => server,
-            Server::Sqlite { .. } => panic!("for PostgreSQL only"),
+            _ => panic!("for PostgreSQL only"),
         }
     }
 
-    /// One of two texts.
-    pub(crate) fn either<T>(&self, postgres: T, sqlite: T) -> T {
-        if self.is_postgres() { postgres } else { sqlite }
+    pub(crate) fn maria(&self) -> &MariaDb {
+        match &self.server {
+            Server::MariaDb(server) => server,
+            _ => panic!("for MariaDB only"),
+        }
+    }
+
+    /// PostgreSQL's, or that of all others.
+    pub(crate) fn either<T>(&self, postgres: T, other: T) -> T {
+        if self.is_postgres() { postgres } else { other }
+    }
+
+    pub(crate) fn each<T>(&self, postgres: T, mariadb: T, sqlite: T) -> T {
+        match self.server {
+            Server::Postgres(_) => postgres,
+            Server::MariaDb(_) => mariadb,
+            Server::Sqlite { .. } => sqlite,
+        }
+    }
+
+    /// A name as the engine quotes it.
+    pub(crate) fn quoted(&self, name: &str) -> String {
+        let quote = self.each("\"", "`", "\"");
+        format!("{quote}{}{quote}", name.replace(quote, &quote.repeat(2)))
     }
 
     /// Runs SQL apart from the connector, in the engine's own words.
@@ -93,15 +124,26 @@ impl World {
     /// Reads rows apart from the connector.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let words = [
-            ("{identity}", self.either("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "INTEGER PRIMARY KEY")),
+            (
+                "{identity}",
+                self.each(
+                    "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+                    "bigint AUTO_INCREMENT PRIMARY KEY",
+                    "INTEGER PRIMARY KEY",
+                ),
+            ),
             ("{true}", self.either("true", "1")),
             ("{bytes}", self.either("bytea", "blob")),
-            ("{instant}", self.either("timestamptz", "timestamp")),
+            ("{instant}", self.each("timestamptz", "datetime(6)", "timestamp")),
+            // A text with an index that can be searched, and one without a limit.
+            ("{text}", self.each("text", "varchar(190)", "text")),
+            ("{long}", self.each("text", "longtext", "text")),
             ("{as text}", self.either("::text", "")),
         ];
         let sql = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));
         match &self.server {
             Server::Postgres(server) => server.psql(&sql),
+            Server::MariaDb(server) => server.sql(&sql),
             Server::Sqlite { path, .. } => sqlite_rows(path, &sql).await,
         }
     }
