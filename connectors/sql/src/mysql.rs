@@ -31,6 +31,7 @@ pub(crate) struct MySql {
     options: MySqlConnectOptions,
     pool: MySqlPool,
     server: OnceCell<Server>,
+    engine: &'static str,
 }
 
 /// What a server says of itself.
@@ -92,7 +93,9 @@ impl MySql {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(SETTINGS)).await.map(drop) })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { options, pool, server: OnceCell::new() })
+        let is_mariadb = url.expose_secret().trim_start().starts_with("mariadb:");
+        let engine = if is_mariadb { "MariaDB" } else { "MySQL" };
+        Ok(Self { options, pool, server: OnceCell::new(), engine })
     }
 
     /// The pool keeps trying in silence while a server refuses, and then tells nothing but that time is up.
@@ -154,7 +157,7 @@ fn texts(row: &MySqlRow) -> Result<Vec<Text>, Failure> {
 #[async_trait]
 impl Database for MySql {
     fn engine(&self) -> &'static str {
-        "MySQL"
+        self.engine
     }
 
     async fn identity(&self) -> Result<String, Failure> {

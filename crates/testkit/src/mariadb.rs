@@ -62,7 +62,7 @@ impl Programs {
                 .unwrap_or_else(|| {
                     panic!(
                         "MariaDB is not installed: {name} is neither in /usr/sbin, /usr/bin nor in PATH. Run \
-                         scripts/test, which installs what tests need, or: apt-get install mariadb-server"
+                         scripts/test, which installs what tests need, or: apt-get install mariadb-server-core mariadb-client-core"
                     )
                 })
         };

@@ -1,6 +1,6 @@
-//! The throw-away server itself.
+//! The throw-away servers themselves.
 
-use muster_testkit::{NULL, Postgres};
+use muster_testkit::{MariaDb, NULL, Postgres};
 
 #[test]
 fn rows_survive_a_crash_and_nothing_survives_the_test() {
@@ -46,4 +46,18 @@ fn a_failed_test_leaves_the_folder_to_look_at() {
     assert!(!folder.exists());
     assert!(std::fs::read_to_string(kept.join("log")).unwrap().contains("ready to accept connections"));
     std::fs::remove_dir_all(kept).unwrap();
+}
+
+#[test]
+fn mariadb_survives_a_crash_too_and_encrypts_where_it_is_told_to() {
+    let server = MariaDb::start();
+    server.sql("CREATE TABLE t (a text); INSERT INTO t VALUES ('a\nb\t\\\\c'), (NULL), ('')");
+    server.kill();
+    server.restart();
+    assert_eq!(server.sql("SELECT a, 1 FROM t"), [["a\nb\t\\c", "1"], [NULL, "1"], ["", "1"]]);
+    server.sql("CREATE USER somebody@'127.0.0.1' IDENTIFIED BY 'secret'");
+    assert!(server.try_sql("somebody", "app", "SELECT 1").unwrap_err().contains("Access denied"));
+    let encrypted = MariaDb::with_tls();
+    assert!(encrypted.ca_file().is_file());
+    assert_eq!(encrypted.sql("SELECT count(*) FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher' AND variable_value <> ''"), [["1"]]);
 }
