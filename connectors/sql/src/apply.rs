@@ -62,14 +62,15 @@ pub(crate) struct Writing<'a> {
 
 impl SqlConnector {
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
-        let revealed = revealed(batch);
+        let given = batch;
+        let revealed = revealed(given);
         let batch = &revealed;
         let table = self.table_type(&batch.object_type).await?;
         let started = Instant::now();
         let mut attempt = 0;
         loop {
             let mut writing = Writing::new(self, &table, batch)?;
-            match writing.run().await {
+            match writing.run().await.map_err(|stop| stop.without_secrets(given)) {
                 Ok(()) => {
                     let answered = writing.outcomes.into_iter();
                     return Ok(answered
@@ -116,6 +117,19 @@ struct Stop {
     failure: Failure,
     /// While committing, so the effect is unknown unless the database said no.
     committing: bool,
+}
+
+impl Stop {
+    /// Databases like to repeat the value that they refuse.
+    fn without_secrets(mut self, batch: &Batch) -> Self {
+        for (_, secret) in batch.operations.iter().flat_map(|operation| &operation.secrets) {
+            let secret = secret.0.expose_secret();
+            if !secret.is_empty() && self.failure.message.contains(secret) {
+                self.failure.message = self.failure.message.replace(secret, "…");
+            }
+        }
+        self
+    }
 }
 
 impl From<Failure> for Stop {

@@ -23,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) unique: Vec<Vec<String>>,
     /// Foreign keys of one column.
     pub(crate) foreign_keys: Vec<ForeignKey>,
+    /// What keeps its rows, where that cannot undo a change.
+    pub(crate) without_undo: Option<String>,
     /// It stands in the search path's first schema, so its name needs no schema in front.
     pub(crate) is_default_schema: bool,
 }

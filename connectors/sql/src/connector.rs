@@ -98,6 +98,13 @@ impl SqlConnector {
             );
             findings.push(Finding::warning(Some(&setting), problem, "add a unique key to the table"));
         }
+        if let Some(keeper) = &found.table.without_undo {
+            let setting = format!("types.{name}.table");
+            let table = &found.table.name;
+            let problem =
+                format!("{keeper} keeps the rows of {table} and undoes nothing: half a refused batch would stay");
+            findings.push(Finding::error(Some(&setting), problem, format!("ALTER TABLE {table} ENGINE = InnoDB")));
+        }
         match self.rehearse(found, wanted).await {
             Ok(obstacles) => {
                 findings.extend(

@@ -220,6 +220,7 @@ impl Database for Postgres {
                     primary_key: Vec::new(),
                     unique: Vec::new(),
                     foreign_keys: Vec::new(),
+                    without_undo: None,
                     is_default_schema,
                 },
             );

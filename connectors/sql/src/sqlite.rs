@@ -196,6 +196,7 @@ impl Sqlite {
             primary_key: Vec::new(),
             unique: Vec::new(),
             foreign_keys: Vec::new(),
+            without_undo: None,
             is_default_schema: true,
         };
         let mut key = Vec::new();

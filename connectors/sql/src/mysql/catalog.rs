@@ -16,8 +16,11 @@ pub(super) const BINARY: &str = "longblob";
 /// How a staged moment is declared.
 pub(super) const MOMENT: &str = "datetime(6)";
 
-const TABLES: &str = "SELECT table_schema, table_name FROM information_schema.tables \
+const TABLES: &str = "SELECT table_schema, table_name, engine FROM information_schema.tables \
     WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW') ORDER BY table_name";
+
+/// Storage engines with transactions. Views have none.
+const UNDOING: [&str; 5] = ["InnoDB", "ndbcluster", "NDBCLUSTER", "ROCKSDB", "TokuDB"];
 
 const COLUMNS: &str = "SELECT table_name, column_name, column_type, CAST(character_maximum_length AS CHAR), is_nullable, \
     column_default, extra, character_set_name, collation_name, data_type FROM information_schema.columns \
@@ -142,13 +145,14 @@ pub(super) async fn read(database: &MySql) -> Result<Catalog, Failure> {
     let quoted = |name: &str| Name::new(name, Quote::Backtick);
     let named = |schema: &str, table: &str| TableName { schema: Some(quoted(schema)), table: quoted(table) };
     for row in database.ask(TABLES).await? {
-        let [Some(schema), Some(table)] = row.as_slice() else { continue };
+        let [Some(schema), Some(table), engine] = row.as_slice() else { continue };
         let found = Table {
             name: named(schema, table),
             columns: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
             foreign_keys: Vec::new(),
+            without_undo: engine.as_deref().filter(|engine| !UNDOING.contains(engine)).map(str::to_owned),
             is_default_schema: true,
         };
         tables.insert(table.to_string(), found);

@@ -11,7 +11,7 @@ pub(crate) fn classify(error: &MySqlDatabaseError) -> Class {
     let ruled = |rule, constraint| Class::Row { rule, column: None, constraint, staged: None };
     match error.number() {
         1022 | 1062 | 1169 | 1586 | 1859 => Class::Unique { constraint: key(message) },
-        1048 | 1263 | 1364 => row("required", None),
+        1048 | 1263 | 1364 | 1423 => row("required", None),
         1216 | 1217 | 1451 | 1452 => ruled("foreign_key", constraint(message)),
         // 4025 is something else in MySQL, which has another state then.
         3819 => ruled("check", check(message)),

@@ -343,6 +343,23 @@ async fn a_user_without_rights_is_told_which_to_grant() {
 }
 
 #[tokio::test]
+async fn a_table_that_cannot_undo_is_found() {
+    let world = World::mariadb().await;
+    world.run("CREATE TABLE loose (no int PRIMARY KEY, name varchar(9)) ENGINE = MyISAM").await;
+    let used = |object_type: &str| {
+        let attributes = vec!["no".to_owned(), "name".to_owned()];
+        vec![UsedType { object_type: object_type.to_owned(), attributes, as_source: false, as_target: true }]
+    };
+    let found = findings(&world.connect(), &used("loose")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].problem.contains("MyISAM") && found[0].fix.contains("`app`.`loose` ENGINE = InnoDB"), "{found:?}");
+    world.run("CREATE VIEW names AS SELECT no, name FROM person").await;
+    let types = json!({ "types": { "names": { "table": "names", "anchor": ["no"] } } });
+    let found = findings(&world.connect_with(types), &used("names")).await;
+    assert!(found.iter().all(|finding| finding.setting.as_deref() == Some("types.names.anchor")), "{found:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_there_and_who_is_not_let_in() {
     let world = World::mariadb().await;
     let missing = try_connect(&world.maria().url_for("app", "nowhere"), json!({})).unwrap();

@@ -3,7 +3,7 @@
 use muster_connector::{Kind, Operation, SecretString, SecretValue};
 use muster_model::{Key, Slot};
 
-use crate::on_both;
+use crate::on_each;
 use crate::world::{World, batch, is_applied, operation, rejection, text};
 
 fn with_secret(no: &str, secret: &str) -> Operation {
@@ -28,6 +28,15 @@ async fn a_create_writes_them(world: World) {
     let outcome = world.connect().apply(&refused).await.remove(0);
     rejection(&outcome);
     assert!(!format!("{outcome:?}").contains("too short"), "{outcome:?}");
+    // Not even where the database repeats what it refuses.
+    world.run("CREATE TABLE numbered (no varchar(5) PRIMARY KEY, secret integer CHECK (secret > 0))").await;
+    let refused = batch("numbered", &["no", "secret"], vec![with_secret("1", "not-a-number")]);
+    let answer = format!("{:?}", world.connect().try_apply(&refused).await);
+    assert!(!answer.contains("not-a-number"), "{answer}");
+    let several =
+        batch("numbered", &["no", "secret"], vec![with_secret("1", "not-a-number"), with_secret("2", "nor-this")]);
+    let answer = format!("{:?}", world.connect().try_apply(&several).await);
+    assert!(!answer.contains("not-a-number") && !answer.contains("nor-this"), "{answer}");
 }
 
-on_both![a_create_writes_them];
+on_each![a_create_writes_them];

@@ -1,0 +1,159 @@
+//! A transaction, and its stage filled by multi-row inserts.
+
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+use sqlx::{Executor as _, MySql as Engine, Transaction};
+
+use super::{catalog, texts};
+use crate::database::{Session, StageRow, Text};
+use crate::error::{Class, Failure};
+use crate::statement::{Name, Sql, Stage, TableName, sql};
+use crate::text::unhex;
+
+/// `2026-03-01T08:00:00.000000Z` as these servers read it.
+pub(super) fn moment(text: &str) -> String {
+    text.trim_end_matches('Z').replace('T', " ")
+}
+
+/// Where a server does not say how long a message may be.
+pub(super) const SMALLEST_PACKET: usize = 1024 * 1024;
+
+/// Rows in one insert into the stage.
+const STAGED_TOGETHER: usize = 500;
+
+/// Bytes of values in one insert, as long as the server takes as many.
+const BYTES_TOGETHER: usize = 4 * 1024 * 1024;
+
+/// Values in one statement; the protocol counts them in 16 bits.
+const MOST_VALUES: usize = 60_000;
+
+pub(super) struct MySqlSession {
+    pub(super) transaction: Transaction<'static, Engine>,
+    /// The most bytes of one message.
+    pub(super) packet: usize,
+    /// It knows `RETURNING`.
+    pub(super) is_mariadb: bool,
+    /// The stage is there.
+    pub(super) staged: bool,
+}
+
+impl MySqlSession {
+    async fn fill(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        let marks = ", ?".repeat(stage.types.len());
+        let mut insert = format!("INSERT INTO {stage} VALUES ");
+        for (position, row) in rows.iter().enumerate() {
+            let comma = if position > 0 { ", " } else { "" };
+            // Writing to a String cannot fail.
+            let _ = write!(insert, "{comma}({}, {}{marks})", row.number, row.group);
+        }
+        let mut query = sqlx::query(sql!("{insert}").into_safe()).persistent(false);
+        for row in rows {
+            for (value, kind) in row.values.iter().zip(&stage.types) {
+                query = match (value, kind.as_str()) {
+                    (Some(text), catalog::BINARY) => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+                    (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
+                    (value, _) => query.bind(value.as_deref().map(str::to_owned)),
+                };
+            }
+        }
+        self.transaction.execute(query).await?;
+        Ok(())
+    }
+}
+
+fn bytes(row: &StageRow) -> usize {
+    row.values.iter().flatten().map(|text| text.len() + 16).sum()
+}
+
+/// A failure while staging: the column named is the stage's own.
+fn of_the_stage(mut failure: Failure) -> Failure {
+    if let Class::Row { column, staged, .. } = &mut failure.class {
+        *staged = column.take().and_then(|name| name.strip_prefix('v')?.parse().ok());
+    }
+    failure
+}
+
+#[async_trait]
+impl Session for MySqlSession {
+    async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
+        // One that a transaction left that ended without its commit; a rollback does not take it away.
+        self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
+        self.execute(sql!("CREATE TEMPORARY TABLE {stage} ({})", stage.columns_with_types())).await?;
+        self.staged = true;
+        let most = self.packet.saturating_sub(64 * 1024);
+        if let Some(row) = rows.iter().find(|row| bytes(row) > most) {
+            let length = |position: &usize| row.values.get(*position).and_then(Option::as_deref).map_or(0, str::len);
+            let staged = (0..row.values.len()).max_by_key(length);
+            let message = format!("the server takes {} bytes in one message (max_allowed_packet)", self.packet);
+            return Err(Failure::new(Class::Row { rule: "too_long", column: None, constraint: None, staged }, message));
+        }
+        let together = STAGED_TOGETHER.min(MOST_VALUES / stage.types.len().max(1)).max(1);
+        let mut start = 0;
+        while start < rows.len() {
+            let mut sum = 0;
+            let fits = |row: &&StageRow| {
+                sum += bytes(row);
+                sum <= BYTES_TOGETHER.min(most)
+            };
+            let rest = rows.get(start..).unwrap_or_default();
+            let count = rest.iter().take(together).take_while(fits).count().max(1);
+            self.fill(stage, rest.get(..count).unwrap_or_default()).await.map_err(of_the_stage)?;
+            start += count;
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
+        Ok(self.transaction.execute(sqlx::raw_sql(sql.into_safe())).await?.rows_affected())
+    }
+
+    async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
+        let rows = self.transaction.fetch_all(sqlx::raw_sql(sql.into_safe())).await?;
+        rows.iter().map(texts).collect()
+    }
+
+    async fn insert_one(
+        &mut self,
+        insert: Sql,
+        table: &TableName,
+        counted: Option<&Name>,
+        key: &str,
+    ) -> Result<Vec<Vec<Text>>, Failure> {
+        if self.is_mariadb {
+            return self.query(sql!("{} RETURNING {key}", insert.text())).await;
+        }
+        let Some(counted) = counted else {
+            let class = Class::Row { rule: "refused", column: None, constraint: None, staged: None };
+            let message =
+                "MySQL does not tell the key of a new row unless AUTO_INCREMENT made it; write a unique column";
+            return Err(Failure::new(class, message));
+        };
+        self.execute(insert).await?;
+        // The number of the one row just inserted: with several rows in a statement it would be the first one's only.
+        self.query(sql!("SELECT {key} FROM {table} WHERE {counted} = LAST_INSERT_ID()")).await
+    }
+
+    async fn savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn return_to_savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
+    }
+
+    async fn rollback(mut self: Box<Self>) {
+        // A rollback leaves temporary tables. Where it cannot be said, the connection is lost, and all of it with it.
+        if self.staged && self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await.is_err() {
+            return;
+        }
+        drop(self.transaction.rollback().await);
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
+        if self.staged {
+            self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await?;
+        }
+        Ok(self.transaction.commit().await?)
+    }
+}
