@@ -63,9 +63,9 @@ pub(crate) struct Writing<'a> {
 impl SqlConnector {
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
         let given = batch;
-        let revealed = revealed(given);
-        let batch = &revealed;
-        let table = self.table_type(&batch.object_type).await?;
+        let table = self.table_type(&given.object_type).await?;
+        let stored = as_stored(&table, given);
+        let batch = &stored;
         let started = Instant::now();
         let mut attempt = 0;
         loop {
@@ -93,13 +93,18 @@ impl SqlConnector {
     }
 }
 
-/// A batch whose rows hold its secrets as well, for as long as it is written.
-pub(crate) fn revealed(batch: &Batch) -> Cow<'_, Batch> {
-    if batch.operations.iter().all(|operation| operation.secrets.is_empty()) {
+/// A batch as it is stored: its rows hold its secrets as well, for as long as it is written, and say whether they are
+/// enabled in the column's own words.
+pub(crate) fn as_stored<'a>(table: &TableType, batch: &'a Batch) -> Cow<'a, Batch> {
+    let words = table
+        .words
+        .as_ref()
+        .and_then(|words| Some((words, batch.attributes.iter().position(|attribute| *attribute == words.column)?)));
+    if words.is_none() && batch.operations.iter().all(|operation| operation.secrets.is_empty()) {
         return Cow::Borrowed(batch);
     }
-    let mut revealed = batch.clone();
-    for operation in &mut revealed.operations {
+    let mut stored = batch.clone();
+    for operation in &mut stored.operations {
         for (position, secret) in std::mem::take(&mut operation.secrets) {
             if operation.row.0.len() <= position {
                 operation.row.0.resize(position + 1, Slot::Unknown);
@@ -108,8 +113,11 @@ pub(crate) fn revealed(batch: &Batch) -> Cow<'_, Batch> {
                 *slot = Slot::text(secret.0.expose_secret());
             }
         }
+        if let Some((words, slot)) = words.and_then(|(words, at)| Some((words, operation.row.0.get_mut(at)?))) {
+            *slot = words.write(std::mem::take(slot));
+        }
     }
-    Cow::Owned(revealed)
+    Cow::Owned(stored)
 }
 
 /// Why a transaction ended.

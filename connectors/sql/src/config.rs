@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
+use crate::enabling::EnabledValues;
+
 /// A connection to an SQL database.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,8 +50,11 @@ pub struct TypeSettings {
     /// The columns that identify a row and never change. The primary key by default.
     #[serde(default)]
     pub anchor: Vec<String>,
-    /// The column that says whether a row is enabled: a boolean, or a whole number where 0 is disabled.
+    /// The column that says whether a row is enabled: a boolean, a whole number where 0 is disabled, a date or time that
+    /// only disabled rows have, or anything else with `enabled_values`.
     pub enabled: Option<String>,
+    /// What stands in that column, where it has words of its own.
+    pub enabled_values: Option<EnabledValues>,
     /// Columns that hold keys of rows of another type, by column: the type's name. Foreign keys in the database need
     /// not be named here.
     #[serde(default)]

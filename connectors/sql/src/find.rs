@@ -141,9 +141,9 @@ pub(crate) fn wanted<'a>(table: &'a TableType, request: &ReadRequest) -> Result<
     let names = table.object_type.anchor.attributes.iter().chain(single);
     names
         .map(|name| {
-            let value_type =
-                table.object_type.attribute(name).map_or(ValueType::Text, |attribute| attribute.value_type);
-            Ok((column(table, name)?, value_type))
+            let own = table.words.as_ref().filter(|words| words.column == *name).map(|words| words.value_type);
+            let shown = || table.object_type.attribute(name).map_or(ValueType::Text, |attribute| attribute.value_type);
+            Ok((column(table, name)?, own.unwrap_or_else(shown)))
         })
         .collect()
 }
@@ -157,7 +157,10 @@ pub(crate) fn read_object(
     let mut slots = Vec::with_capacity(values.len());
     for (position, ((column, value_type), value)) in wanted.iter().zip(values).enumerate() {
         match decode(value, *value_type) {
-            Ok(slot) => slots.push(slot),
+            Ok(slot) => slots.push(match table.words.as_ref().filter(|words| words.column == column.name) {
+                Some(words) => words.read(&slot),
+                None => slot,
+            }),
             // Something the type has no word for, such as `infinity`: one odd value must not hide its neighbours.
             Err(_) if position >= width => slots.push(Slot::Unknown),
             Err(problem) => {

@@ -12,6 +12,7 @@ mod apply;
 mod catalog;
 mod create;
 mod database;
+mod enabling;
 mod error;
 mod find;
 mod identity;

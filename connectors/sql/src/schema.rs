@@ -10,6 +10,7 @@ use muster_model::{
 use crate::catalog::{Catalog, Column, Table};
 use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
+use crate::enabling::Words;
 use crate::relations::{Child, relate};
 
 /// An object type with the table behind it.
@@ -19,6 +20,8 @@ pub(crate) struct TableType {
     pub(crate) table: Table,
     /// The tables of its attributes of several values, by attribute.
     pub(crate) children: BTreeMap<String, Child>,
+    /// What its `enabled` column says in words of its own.
+    pub(crate) words: Option<Words>,
 }
 
 /// Rows in one transaction: beyond this larger sets were not measured to be faster.
@@ -68,17 +71,19 @@ fn configured_type(
         let fix = "name the columns that identify a row: anchor = [\"…\"]".to_owned();
         return Err(wrong(format!("types.{name}.anchor"), problem, fix));
     }
-    if let Some(enabled) = &configured.enabled {
-        known("enabled", enabled)?;
-        let kind = table.column(enabled).and_then(|column| column.value_type);
-        if !matches!(kind, Some(ValueType::Boolean | ValueType::Integer)) {
-            let native = table.column(enabled).map_or("", |column| column.native.as_str());
-            let problem = format!("column {enabled:?} is {native} and cannot say whether a row is enabled");
-            let fix = "name a boolean column, or a whole number where 0 is disabled".to_owned();
-            return Err(wrong(format!("types.{name}.enabled"), problem, fix));
+    let mut words = None;
+    match (&configured.enabled, &configured.enabled_values) {
+        (Some(enabled), given) => {
+            let column = known_column(table, &format!("types.{name}.enabled"), enabled)?;
+            words = Words::new(name, column, given.as_ref())?;
         }
+        (None, Some(_)) => {
+            let problem = "no column is named that these values could stand in".to_owned();
+            return Err(wrong(format!("types.{name}.enabled_values"), problem, "add enabled = \"COLUMN\"".to_owned()));
+        }
+        (None, None) => {}
     }
-    Ok(build(name, table, anchor, configured.enabled.clone(), database))
+    Ok(TableType { words, ..build(name, table, anchor, configured.enabled.clone(), database) })
 }
 
 /// The table of that name, or the finding that there is none.
@@ -143,12 +148,12 @@ fn build(
             max_in_flight: database.max_in_flight(),
         }),
     };
-    TableType { object_type, table: table.clone(), children: BTreeMap::new() }
+    TableType { object_type, table: table.clone(), children: BTreeMap::new(), words: None }
 }
 
 pub(crate) fn attribute(table: &Table, column: &Column, is_enabling: bool) -> Attribute {
     let is_key = |key: &Vec<String>| matches!(key.as_slice(), [only] if *only == column.name);
-    // A number that says whether a row is enabled is a boolean towards Muster.
+    // Whatever says whether a row is enabled is a boolean towards Muster.
     let value_type = if is_enabling { Some(ValueType::Boolean) } else { column.value_type };
     Attribute {
         required: !column.nullable && !column.has_default && !column.generated,

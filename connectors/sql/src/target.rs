@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use muster_connector::{Batch, Cursor, Error, FoundObject, FoundPage, OperationId, Outcome, ReadRequest, Target};
 use muster_model::{Key, Value};
 
-use crate::apply::revealed;
+use crate::apply::as_stored;
 use crate::connector::SqlConnector;
 
 #[async_trait]
@@ -39,7 +39,7 @@ impl Target for SqlConnector {
 
     async fn preview(&self, batch: &Batch) -> Result<Vec<String>, Error> {
         let table = self.table_type(&batch.object_type).await?;
-        let batch = &revealed(batch);
+        let batch = &as_stored(&table, batch);
         batch
             .operations
             .iter()

@@ -53,7 +53,7 @@ async fn slips_of_the_pen(world: World) {
         (json!({ "table": "zzzzzzzz" }), "types.user.table", "app_user, badge"),
         (json!({ "table": "app_user", "anchor": ["employe_no"] }), "types.user.anchor", "\"employee_no\""),
         (json!({ "table": "app_user", "enabled": "is_activ" }), "types.user.enabled", "\"is_active\""),
-        (json!({ "table": "app_user", "enabled": "full_name" }), "types.user.enabled", "boolean"),
+        (json!({ "table": "app_user", "enabled": "full_name" }), "types.user.enabled", "enabled_values"),
     ];
     for (wrong, at, hint) in cases {
         let connection = world.connect_with(json!({ "types": { "user": wrong } }));

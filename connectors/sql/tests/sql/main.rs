@@ -6,6 +6,7 @@
 mod checks;
 mod creates;
 mod discovery;
+mod enabling;
 mod faults;
 mod finds;
 mod identities;
