@@ -168,12 +168,10 @@ pub(super) async fn read(database: &MySql) -> Result<Catalog, Failure> {
         let (table, index) = (of(&row), text(1).unwrap_or_default());
         let column = text(2).filter(|_| text(3).is_none());
         match keys.last_mut().filter(|(of, name, _)| *of == table && *name == index) {
-            Some((.., columns)) => {
-                *columns = columns.take().zip(column).map(|(mut all, one)| {
-                    all.push(one);
-                    all
-                })
-            }
+            Some((.., columns)) => match column.zip(columns.as_mut()) {
+                Some((one, all)) => all.push(one),
+                None => *columns = None,
+            },
             None => keys.push((table, index, column.map(|column| vec![column]))),
         }
     }

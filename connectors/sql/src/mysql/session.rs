@@ -1,7 +1,5 @@
 //! A transaction, and its stage filled by multi-row inserts.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use sqlx::{Executor as _, MySql as Engine, Transaction};
 
@@ -44,8 +42,7 @@ impl MySqlSession {
         let mut insert = format!("INSERT INTO {stage} VALUES ");
         for (position, row) in rows.iter().enumerate() {
             let comma = if position > 0 { ", " } else { "" };
-            // Writing to a String cannot fail.
-            let _ = write!(insert, "{comma}({}, {}{marks})", row.number, row.group);
+            insert.push_str(&format!("{comma}({}, {}{marks})", row.number, row.group));
         }
         let mut query = sqlx::query(sql!("{insert}").into_safe()).persistent(false);
         for row in rows {
