@@ -24,6 +24,7 @@ mod rehearse;
 mod relations;
 mod schema;
 mod sqlite;
+mod staging;
 mod statement;
 mod target;
 mod text;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use muster_connector::{Batch, Cursor, Error, FoundObject, FoundPage, OperationId, Outcome, ReadRequest, Target};
 use muster_model::{Key, Value};
 
-use crate::apply::as_stored;
 use crate::connector::SqlConnector;
+use crate::staging::as_stored;
 
 #[async_trait]
 impl Target for SqlConnector {

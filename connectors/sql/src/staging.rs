@@ -1,0 +1,257 @@
+//! A batch as it is staged: whose rows go to which group, and what their columns are called there.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_connector::{Batch, Error, ExposeSecret as _, Kind, Operation, Outcome};
+use muster_model::{Key, Slot, Value};
+
+use crate::apply::{Group, Verb, Writing, rejected};
+use crate::connector::SqlConnector;
+use crate::database::{StageRow, Text};
+use crate::error::{Class, Failure};
+use crate::find::{key, staged_column};
+use crate::schema::TableType;
+use crate::statement::{Name, Stage, joined};
+use crate::text::{decode, encode, encode_value};
+use crate::values::changed;
+
+/// A batch as it is stored: its rows hold its secrets as well, for as long as it is written, and say whether they are
+/// enabled in the column's own words.
+pub(crate) fn as_stored<'a>(table: &TableType, batch: &'a Batch) -> Cow<'a, Batch> {
+    let words = table
+        .words
+        .as_ref()
+        .and_then(|words| Some((words, batch.attributes.iter().position(|attribute| *attribute == words.column)?)));
+    if words.is_none() && batch.operations.iter().all(|operation| operation.secrets.is_empty()) {
+        return Cow::Borrowed(batch);
+    }
+    let mut stored = batch.clone();
+    for operation in &mut stored.operations {
+        for (position, secret) in std::mem::take(&mut operation.secrets) {
+            if operation.row.0.len() <= position {
+                operation.row.0.resize(position + 1, Slot::Unknown);
+            }
+            if let Some(slot) = operation.row.0.get_mut(position) {
+                *slot = Slot::text(secret.0.expose_secret());
+            }
+        }
+        if let Some((words, slot)) = words.and_then(|(words, at)| Some((words, operation.row.0.get_mut(at)?))) {
+            *slot = words.write(std::mem::take(slot));
+        }
+    }
+    Cow::Owned(stored)
+}
+
+fn verb(operation: &Operation) -> Result<Verb, Error> {
+    Ok(match operation.kind {
+        Kind::Create => Verb::Create,
+        Kind::Update => Verb::Update,
+        Kind::Rename { .. } => Verb::Rename,
+        Kind::Delete => Verb::Delete,
+        Kind::Put => return Err(Error::Unsupported("put".to_owned())),
+    })
+}
+
+fn identifying(operation: &Operation) -> Option<usize> {
+    let applies = operation.kind != Kind::Create;
+    operation.expected.as_ref().filter(|_| applies).map(|(position, _)| *position)
+}
+
+impl<'a> Writing<'a> {
+    pub(crate) fn new(connector: &'a SqlConnector, table: &'a TableType, batch: &'a Batch) -> Result<Self, Error> {
+        let anchor = &table.object_type.anchor.attributes;
+        let stage_type =
+            |name: &String| -> Result<String, Error> { Ok(staged_column(table, name)?.stage_type.clone()) };
+        let keys: Vec<String> = anchor.iter().map(stage_type).collect::<Result<_, _>>()?;
+        let mut types = keys.clone();
+        types.extend(batch.attributes.iter().map(stage_type).collect::<Result<Vec<_>, _>>()?);
+        // The new key of a rename.
+        types.extend(keys);
+        let known_by: BTreeSet<usize> = batch.operations.iter().filter_map(identifying).collect();
+        let names = known_by.iter().filter_map(|position| batch.attributes.get(*position));
+        types.extend(names.map(stage_type).collect::<Result<Vec<_>, _>>()?);
+        let mut writing = Self {
+            connector,
+            table,
+            batch,
+            stage: Stage::new(connector.database.temporary_schema(), types),
+            known_by: known_by.into_iter().collect(),
+            rows: Vec::with_capacity(batch.operations.len()),
+            groups: Vec::new(),
+            outcomes: BTreeMap::new(),
+        };
+        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
+        for (position, operation) in batch.operations.iter().enumerate() {
+            let verb = verb(operation)?;
+            if let Some(outcome) = writing.unfit(operation) {
+                writing.outcomes.insert(position, outcome);
+                continue;
+            }
+            let known = |(position, slot): (usize, &Slot)| (!slot.is_unknown()).then_some(position);
+            let shape = operation.row.0.iter().enumerate().filter_map(known).collect();
+            let shape = if verb == Verb::Delete { Vec::new() } else { shape };
+            groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+            for (attribute, verb, _) in changed(operation) {
+                groups.entry((verb, vec![attribute], None)).or_default().insert(position);
+            }
+        }
+        for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
+            for position in &members {
+                let Some(operation) = batch.operations.get(*position) else { continue };
+                if matches!(verb, Verb::AddValues | Verb::RemoveValues) {
+                    let keys = writing.values(operation)?;
+                    let values = changed(operation).filter(|(of, does, _)| *does == verb && shape.first() == Some(of));
+                    let rows = values.map(|(of, _, value)| writing.value_row(*position, number, of, value, &keys));
+                    let rows: Vec<StageRow> = rows.collect();
+                    writing.rows.extend(rows);
+                } else {
+                    writing.rows.push(StageRow {
+                        number: *position,
+                        group: number,
+                        values: writing.values(operation)?,
+                    });
+                }
+            }
+            writing.groups.push(Group { number, verb, shape, known_by, members });
+        }
+        Ok(writing)
+    }
+
+    /// What an operation is answered that cannot be staged as it is.
+    fn unfit(&self, operation: &Operation) -> Option<Outcome> {
+        if !operation.deltas.is_empty() && operation.kind != Kind::Update {
+            let what = "changes of single values together with anything but an update".to_owned();
+            return Some(Outcome::Unsupported { what });
+        }
+        for (attribute, _, value) in changed(operation) {
+            let name = self.batch.attributes.get(attribute);
+            if name.is_none_or(|name| !self.table.children.contains_key(name)) {
+                return Some(rejected(name, "several_values", "a column holds one value"));
+            }
+            if let Some((rule, why)) = self.connector.database.refuses(value) {
+                return Some(rejected(name, rule, why));
+            }
+        }
+        let holds_several = |name: &String| self.table.children.contains_key(name);
+        let whole = self.batch.attributes.iter().zip(&operation.row.0);
+        if let Some((name, _)) = whole.into_iter().find(|(name, slot)| holds_several(name) && !slot.is_unknown()) {
+            return Some(rejected(Some(name), "several_values", "its values are written one by one"));
+        }
+        let key = operation.key.iter().flat_map(|key| &key.0);
+        let new_key = match &operation.kind {
+            Kind::Rename { to } => to.0.as_slice(),
+            _ => &[],
+        };
+        let anchor = &self.table.object_type.anchor.attributes;
+        let keys = anchor.iter().cycle().zip(key.chain(new_key));
+        let slots = self.batch.attributes.iter().zip(&operation.row.0);
+        let number = |(name, slot): &(&String, &Slot)| {
+            let choices = self.table.table.column(name).and_then(|column| column.choices.as_ref());
+            choices.zip(slot.value().and_then(Value::as_text)).is_some_and(|(choices, text)| !choices.admit(text))
+        };
+        if let Some((name, _)) = slots.clone().find(number) {
+            return Some(rejected(Some(name), "refused", "the number would be taken for the position of a text"));
+        }
+        let several = slots.clone().find(|(_, slot)| matches!(slot, Slot::Many(values) if values.len() > 1));
+        if let Some((name, _)) = several {
+            return Some(rejected(Some(name), "several_values", "a column holds one value"));
+        }
+        let values = slots.filter_map(|(name, slot)| Some((name, slot.value()?)));
+        values.chain(keys).find_map(|(name, value)| {
+            let (rule, why) = self.connector.database.refuses(value)?;
+            Some(rejected(Some(name), rule, why))
+        })
+    }
+
+    fn values(&self, operation: &Operation) -> Result<Vec<Text>, Error> {
+        let width = self.key_width();
+        let key = |key: Option<&Key>| -> Result<Vec<Text>, Error> {
+            match key {
+                None => Ok(vec![None; width]),
+                Some(key) if key.0.len() == width => Ok(key.0.iter().map(|value| Some(encode_value(value))).collect()),
+                Some(_) => Err(Error::Bug(format!("operation {}: a key needs {width} values", operation.id))),
+            }
+        };
+        if operation.key.is_none() && operation.kind != Kind::Create {
+            return Err(Error::Bug(format!("operation {} has no key", operation.id)));
+        }
+        let mut values = key(operation.key.as_ref())?;
+        values.extend((0..self.batch.attributes.len()).map(|position| encode(operation.row.slot(position))));
+        values.extend(match &operation.kind {
+            Kind::Rename { to } => key(Some(to))?,
+            _ => key(None)?,
+        });
+        let expected = operation.expected.as_ref();
+        values.extend(self.known_by.iter().map(|position| {
+            let here = expected.filter(|(attribute, _)| attribute == position);
+            here.map(|(_, value)| encode_value(value))
+        }));
+        Ok(values)
+    }
+
+    pub(crate) fn key_width(&self) -> usize {
+        self.table.object_type.anchor.attributes.len()
+    }
+
+    pub(crate) fn anchor(&self) -> impl Iterator<Item = Name> + '_ {
+        self.table.object_type.anchor.attributes.iter().map(|name| self.table.table.quoted(name))
+    }
+
+    pub(crate) fn staged(&self, attribute: usize) -> Name {
+        self.stage.column(self.key_width() + attribute)
+    }
+
+    pub(crate) fn attribute(&self, position: usize) -> Name {
+        self.table.table.quoted(self.batch.attributes.get(position).map_or("", String::as_str))
+    }
+
+    /// `t.key = s.key` for all columns of the anchor.
+    pub(crate) fn same_key(&self) -> String {
+        joined(
+            self.anchor().enumerate().map(|(position, name)| format!("t.{name} = s.{}", self.stage.column(position))),
+            " AND ",
+        )
+    }
+
+    /// The staged values of the new key of a rename.
+    pub(crate) fn new_key(&self) -> impl Iterator<Item = Name> + '_ {
+        let first = self.key_width() + self.batch.attributes.len();
+        (first..first + self.key_width()).map(|position| self.stage.column(position))
+    }
+
+    /// The staged column of what a group writes to a column, if it writes to it.
+    pub(crate) fn written(&self, group: &Group, column: &str) -> Option<Name> {
+        if group.verb == Verb::Rename {
+            let anchor = &self.table.object_type.anchor.attributes;
+            if let Some(position) = anchor.iter().position(|name| name == column) {
+                return self.new_key().nth(position);
+            }
+        }
+        let is_it = |position: &usize| self.batch.attributes.get(*position).is_some_and(|name| name == column);
+        group.shape.iter().copied().find(is_it).map(|position| self.staged(position))
+    }
+
+    /// The anchor's columns as text, those of `t` with `alias` "t.".
+    pub(crate) fn read_key(&self, alias: &str) -> String {
+        let columns = self.table.object_type.anchor.attributes.iter().filter_map(|name| self.table.table.column(name));
+        joined(
+            columns.map(|column| {
+                let name = self.table.table.quoted(&column.name);
+                self.connector.database.read_expression(&format!("{alias}{name}"), &column.native)
+            }),
+            ", ",
+        )
+    }
+
+    pub(crate) fn decode_key(&self, values: Vec<Text>) -> Result<Key, Failure> {
+        let mut slots = Vec::with_capacity(values.len());
+        for (name, value) in self.table.object_type.anchor.attributes.iter().zip(values) {
+            let value_type = self.table.object_type.attribute(name).map(|attribute| attribute.value_type);
+            let slot = decode(value, value_type.unwrap_or(muster_model::ValueType::Text))
+                .map_err(|problem| Failure::new(Class::Bug, format!("column {name:?}: {problem}")))?;
+            slots.push(slot);
+        }
+        Ok(key(slots))
+    }
+}
