@@ -154,19 +154,21 @@ impl Writing<'_> {
             _ => None,
         };
         let anchor: Vec<Name> = self.anchor().collect();
-        let mut changes: Vec<(Name, Name)> = Vec::new();
+        let mut changes: Vec<(Name, String)> = Vec::new();
+        let staged = |(column, staged): (Name, Name)| (column, format!("s.{staged}"));
         if group.verb == Verb::Rename {
-            changes.extend(anchor.iter().cloned().zip(self.new_key()));
+            changes.extend(anchor.iter().cloned().zip(self.new_key()).map(staged));
         }
         for position in &group.shape {
             let name = self.attribute(*position);
             if group.verb == Verb::Update || !anchor.contains(&name) {
-                changes.push((name, self.staged(*position)));
+                changes.push(staged((name, self.staged(*position))));
             }
         }
         let changed = if changes.is_empty() {
             0
         } else {
+            changes.extend(self.table.belonging.of_changed_rows().iter().cloned());
             let rows = format!("{} AND s.g = {}", self.same_row(group), group.number);
             let (database, table) = (&self.connector.database, &self.table.table.name);
             session.execute(database.update_from_stage(table, &changes, &self.stage, &rows)).await?
@@ -187,12 +189,18 @@ impl Writing<'_> {
         let members = self.unambiguous(session, group).await?;
         let members = self.known(session, group, members).await?;
         let missing = self.missing(session, group).await?;
+        let (database, table, belonging) = (&self.connector.database, &self.table.table.name, &self.table.belonging);
+        if let Some(marks) = belonging.of_deleted_rows(database.as_ref()) {
+            let rows = format!("{} AND s.g = {}", self.same_row(group), group.number);
+            session.execute(database.update_from_stage(table, &marks, &self.stage, &rows)).await?;
+            self.done(&members, &missing);
+            return Ok(());
+        }
         self.clear_values(session, group).await?;
         let known_by = group.known_by.and_then(|position| Some((self.attribute(position), self.expected(position)?)));
         let keys = self.anchor().enumerate().map(|(position, name)| (name, self.stage.column(position)));
         let same: Vec<(Name, Name)> = keys.chain(known_by).collect();
-        let (database, table) = (&self.connector.database, &self.table.table.name);
-        session.execute(database.delete_by_stage(table, &same, &self.stage, group.number)).await?;
+        session.execute(database.delete_by_stage(table, &same, belonging, &self.stage, group.number)).await?;
         self.done(&members, &missing);
         Ok(())
     }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use crate::enabling::EnabledValues;
+use crate::enabling::{EnabledValues, Word};
 
 /// A connection to an SQL database.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,6 +55,22 @@ pub struct TypeSettings {
     pub enabled: Option<String>,
     /// What stands in that column, where it has words of its own.
     pub enabled_values: Option<EnabledValues>,
+    /// Which rows of the table belong to the type, by column: `{ tenant_id = "acme" }`. Other rows are never read,
+    /// matched or changed, and new rows get these values.
+    #[serde(default, rename = "where")]
+    pub rows: BTreeMap<String, Word>,
+    /// The column that says that a row is deleted: a boolean, a whole number where 1 is deleted, a date or time that
+    /// only deleted rows have, or anything else with `deleted_value`. Rows are then marked and stay, and marked rows
+    /// count as not there.
+    pub deleted: Option<String>,
+    /// What deleted rows have in that column.
+    pub deleted_value: Option<Word>,
+    /// What the database computes for new rows, by column: expressions in its own SQL, such as `CURRENT_TIMESTAMP`.
+    #[serde(default)]
+    pub on_create: BTreeMap<String, String>,
+    /// What the database computes for rows that change, by column: expressions in its own SQL, such as `row_version + 1`.
+    #[serde(default)]
+    pub on_update: BTreeMap<String, String>,
     /// Columns that hold keys of rows of another type, by column: the type's name. Foreign keys in the database need
     /// not be named here.
     #[serde(default)]
@@ -77,6 +93,9 @@ pub struct ManySettings {
     pub value: String,
     /// The type whose rows the values name. A foreign key in the database says so by itself.
     pub references: Option<String>,
+    /// Which rows of the table belong to the attribute, by column: `{ kind = "mobile" }`. New rows get these values.
+    #[serde(default, rename = "where")]
+    pub rows: BTreeMap<String, Word>,
 }
 
 /// A column, or several in order.

@@ -161,7 +161,13 @@ impl Connector for SqlConnector {
 }
 
 fn missing_right(database: &dyn Database, found: &TableType, obstacle: Obstacle) -> Finding {
-    let setting = format!("types.{}.table", found.object_type.name);
+    let type_name = &found.object_type.name;
+    if let Some(setting) = obstacle.setting {
+        let setting = format!("types.{type_name}.{setting}");
+        let problem = format!("{} refuses the expression: {}", database.engine(), obstacle.failure.message);
+        return Finding::error(Some(&setting), problem, "write an expression of the database's own SQL");
+    }
+    let setting = format!("types.{type_name}.table");
     let table = &found.table.name;
     let Some(right) = obstacle.right else {
         let Failure { message, .. } = &obstacle.failure;

@@ -152,18 +152,16 @@ impl Writing<'_> {
     fn columns_and_values(&self, group: &Group) -> (String, String) {
         let mut columns: Vec<Name> = group.shape.iter().map(|position| self.attribute(*position)).collect();
         let mut values: Vec<Name> = group.shape.iter().map(|position| self.staged(*position)).collect();
-        let has_keys = group
-            .members
-            .first()
-            .and_then(|position| self.batch.operations.get(*position))
-            .is_some_and(|operation| operation.key.is_some());
-        for (position, name) in self.anchor().enumerate().filter(|_| has_keys) {
+        let gives_keys = self.gives_keys(group);
+        for (position, name) in self.anchor().enumerate().filter(|_| gives_keys) {
             if !columns.contains(&name) {
                 columns.push(name);
                 values.push(self.stage.column(position));
             }
         }
-        (joined(columns, ", "), joined(values.iter().map(|name| format!("s.{name}")), ", "))
+        let others = || self.table.belonging.of_new_rows();
+        let terms = values.iter().map(|name| format!("s.{name}")).chain(others().map(|(_, term)| term.clone()));
+        (joined(columns.iter().chain(others().map(|(name, _)| name)), ", "), joined(terms, ", "))
     }
 
     async fn assigned_keys(
@@ -175,7 +173,7 @@ impl Writing<'_> {
         let same = joined(
             identity.iter().map(|position| format!("t.{} = s.{}", self.attribute(*position), self.staged(*position))),
             " AND ",
-        );
+        ) + &self.table.belonging.and("t");
         self.keys_where(session, group, &same).await.map(|found| found.into_iter().collect())
     }
 
@@ -210,19 +208,24 @@ impl Writing<'_> {
         let table = &self.table.table;
         let anchor = &self.table.object_type.anchor.attributes;
         // The anchor first: that the object itself is there says more than that one of its values is taken.
-        for columns in std::iter::once(anchor).chain(std::iter::once(&table.primary_key)).chain(&table.unique) {
+        let own = std::iter::once(anchor).chain(std::iter::once(&table.primary_key)).chain(&table.unique);
+        let own = own.map(|columns| (columns, true));
+        for (columns, is_own) in own.chain(self.table.keys_of_all.iter().map(|columns| (columns, false))) {
             let written = columns.iter().map(|name| Some((table.quoted(name), self.written(group, name)?)));
             let Some(written) = written.collect::<Option<Vec<_>>>().filter(|written| !written.is_empty()) else {
                 continue;
             };
             let same = joined(written.iter().map(|(name, staged)| format!("t.{name} = s.{staged}")), " AND ");
+            let same = if is_own { same + &self.table.belonging.and("t") } else { same };
             let others = match group.verb {
                 Verb::Create => same,
                 _ => format!("{same} AND NOT ({})", self.same_key()),
             };
             for (position, key) in self.keys_where(session, group, &others).await? {
-                let outcome = if columns == anchor && group.verb == Verb::Create {
+                let outcome = if columns == anchor && is_own && group.verb == Verb::Create {
                     Outcome::Exists { key }
+                } else if !is_own {
+                    taken(columns, "a row of the table that does not belong to the object type has the same value")
                 } else {
                     taken(columns, &format!("the object with key {key} has the same value"))
                 };

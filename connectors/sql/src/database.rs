@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_model::Value;
 
+use crate::belonging::Belonging;
 use crate::catalog::Catalog;
 use crate::error::Failure;
 use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
@@ -72,17 +73,27 @@ pub(crate) trait Database: Send + Sync {
     }
 
     /// Changes the rows of `table`, called `t`, that meet `condition` together with a row of the stage, called `s`:
-    /// each column becomes the staged one.
-    fn update_from_stage(&self, table: &TableName, changes: &[(Name, Name)], stage: &Stage, condition: &str) -> Sql {
-        let changes = joined(changes.iter().map(|(column, staged)| format!("{column} = s.{staged}")), ", ");
+    /// each column becomes its term.
+    fn update_from_stage(&self, table: &TableName, changes: &[(Name, String)], stage: &Stage, condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, term)| format!("{column} = {term}")), ", ");
         sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {condition}")
     }
 
-    /// Deletes the rows of `table` whose columns equal the staged ones of a group.
-    fn delete_by_stage(&self, table: &TableName, same: &[(Name, Name)], stage: &Stage, group: usize) -> Sql {
+    /// Deletes the rows of `table` whose columns equal the staged ones of a group, of those that belong to the type.
+    fn delete_by_stage(
+        &self,
+        table: &TableName,
+        same: &[(Name, Name)],
+        belonging: &Belonging,
+        stage: &Stage,
+        group: usize,
+    ) -> Sql {
+        let and = belonging.and("t");
         let columns = joined(same.iter().map(|(column, _)| column), ", ");
         let staged = joined(same.iter().map(|(_, staged)| format!("s.{staged}")), ", ");
-        sql!("DELETE FROM {table} WHERE ({columns}) IN (SELECT {staged} FROM {stage} AS s WHERE s.g = {group})")
+        sql!(
+            "DELETE FROM {table} AS t WHERE ({columns}) IN (SELECT {staged} FROM {stage} AS s WHERE s.g = {group}){and}"
+        )
     }
 
     /// The rows of a table, called `t`, whose keys come after the only one staged.

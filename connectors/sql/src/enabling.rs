@@ -36,7 +36,7 @@ pub enum Word {
 
 impl Word {
     /// As a value of a column of this type.
-    fn value(&self, value_type: ValueType) -> Option<Value> {
+    pub(crate) fn value(&self, value_type: ValueType) -> Option<Value> {
         match (self, value_type) {
             (Self::Truth(truth), ValueType::Boolean) => Some(Value::Boolean(*truth)),
             (Self::Number(number), ValueType::Integer) => Some(Value::Integer(*number)),
@@ -45,7 +45,7 @@ impl Word {
         }
     }
 
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Truth(truth) => truth.to_string(),
             Self::Number(number) => number.to_string(),

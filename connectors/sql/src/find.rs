@@ -82,7 +82,7 @@ impl SqlConnector {
                 format!("t.{} = s.{}", table.table.quoted(&column.name), stage.column(position))
             }),
             " AND ",
-        );
+        ) + &table.belonging.and("t");
         let names = joined((0..wanted.len()).map(|position| format!("d.c{position}")), ", ");
         let number = self.database.read_number("d.n");
         let query = sql!(

@@ -1,7 +1,8 @@
 //! SQL databases as targets: the tables an application already has, discovered and filled set by set.
 //!
 //! Start reading at [`connector::SqlKind`]. Every statement is built in [`statement`] from quoted names; values
-//! travel through a staging table and never become SQL text. What differs between engines stands behind
+//! travel through a staging table and never become SQL text (but for what the configuration says of a table's rows, in
+//! [`belonging`]). What differs between engines stands behind
 //! [`database::Database`]: one file for each engine.
 
 pub mod config;
@@ -9,6 +10,7 @@ pub mod connector;
 pub mod script;
 
 mod apply;
+mod belonging;
 mod catalog;
 mod create;
 mod database;

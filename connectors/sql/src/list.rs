@@ -49,7 +49,10 @@ impl SqlConnector {
         let mut session = self.database.begin(false).await?;
         let name = &table.table.name;
         let query = match after {
-            None => sql!("SELECT {texts} FROM {name} AS t ORDER BY {order} LIMIT {PAGE}"),
+            None => {
+                let rows = table.belonging.condition("t").map_or(String::new(), |rows| format!(" WHERE {rows}"));
+                sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} LIMIT {PAGE}")
+            }
             Some(key) => {
                 let stage = Stage::new(
                     self.database.temporary_schema(),
@@ -62,7 +65,8 @@ impl SqlConnector {
                 if let Some(first) = first {
                     session.execute(first).await?;
                 }
-                sql!("SELECT {texts} FROM {name} AS t{from} WHERE {condition} ORDER BY {order} LIMIT {PAGE}")
+                let and = table.belonging.and("t");
+                sql!("SELECT {texts} FROM {name} AS t{from} WHERE ({condition}){and} ORDER BY {order} LIMIT {PAGE}")
             }
         };
         let rows = session.query(query).await?;

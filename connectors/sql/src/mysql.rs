@@ -16,6 +16,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, My
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::sync::OnceCell;
 
+use crate::belonging::Belonging;
 use crate::catalog::Catalog;
 use crate::config::TlsMode;
 use crate::database::{After, Database, Session, Text};
@@ -235,14 +236,22 @@ impl Database for MySql {
         }
     }
 
-    fn update_from_stage(&self, table: &TableName, changes: &[(Name, Name)], stage: &Stage, condition: &str) -> Sql {
-        let changes = joined(changes.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), ", ");
+    fn update_from_stage(&self, table: &TableName, changes: &[(Name, String)], stage: &Stage, condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, term)| format!("t.{column} = {term}")), ", ");
         sql!("UPDATE {table} AS t JOIN {stage} AS s ON {condition} SET {changes}")
     }
 
-    fn delete_by_stage(&self, table: &TableName, same: &[(Name, Name)], stage: &Stage, group: usize) -> Sql {
+    fn delete_by_stage(
+        &self,
+        table: &TableName,
+        same: &[(Name, Name)],
+        belonging: &Belonging,
+        stage: &Stage,
+        group: usize,
+    ) -> Sql {
         let same = joined(same.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), " AND ");
-        sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}")
+        let and = belonging.and("t");
+        sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}{and}")
     }
 
     /// A comparison of whole keys, or with a column of another table, would read the table from its start for every

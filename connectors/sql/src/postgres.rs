@@ -64,6 +64,8 @@ impl Postgres {
                 ("TimeZone", "UTC"),
                 ("DateStyle", "ISO"),
                 ("bytea_output", "hex"),
+                // What the configuration says of a table's rows is written as literals.
+                ("standard_conforming_strings", "on"),
                 ("statement_timeout", "280s"),
                 // Somebody else's lock is waited for, but not as long as the whole batch may take.
                 ("lock_timeout", "20s"),

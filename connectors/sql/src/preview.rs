@@ -23,10 +23,11 @@ pub(crate) fn statement(
 ) -> Result<String, Error> {
     let mut lines = Vec::new();
     let key = operation.key.as_ref();
-    if operation.kind == Kind::Delete {
+    if operation.kind == Kind::Delete && table.belonging.of_deleted_rows(database).is_none() {
         for child in table.children.values() {
             let owner = owner(database, child, key);
-            lines.push(format!("DELETE FROM {} WHERE {};", child.table.name, joined(pairs(&owner), " AND ")));
+            let and = child.belonging.and("");
+            lines.push(format!("DELETE FROM {} WHERE {}{and};", child.table.name, joined(pairs(&owner), " AND ")));
         }
     }
     let values = changed(operation).collect::<Vec<_>>();
@@ -40,13 +41,19 @@ pub(crate) fn statement(
         let value = (child.table.quoted(&child.value), database.literal(&Some(encode_value(value)), native));
         let all: Vec<(Name, String)> = owner(database, child, key).into_iter().chain([value]).collect();
         lines.push(match verb {
-            Verb::RemoveValues => format!("DELETE FROM {} WHERE {};", child.table.name, joined(pairs(&all), " AND ")),
-            _ => format!(
-                "INSERT INTO {} ({}) VALUES ({});",
-                child.table.name,
-                joined(all.iter().map(|(column, _)| column), ", "),
-                joined(all.iter().map(|(_, value)| value), ", ")
-            ),
+            Verb::RemoveValues => {
+                let and = child.belonging.and("");
+                format!("DELETE FROM {} WHERE {}{and};", child.table.name, joined(pairs(&all), " AND "))
+            }
+            _ => {
+                let all: Vec<&(Name, String)> = all.iter().chain(child.belonging.of_new_rows()).collect();
+                format!(
+                    "INSERT INTO {} ({}) VALUES ({});",
+                    child.table.name,
+                    joined(all.iter().map(|(column, _)| column), ", "),
+                    joined(all.iter().map(|(_, value)| value), ", ")
+                )
+            }
         });
     }
     if values.len() > SHOWN {
@@ -84,16 +91,18 @@ fn row_statement(
                     values.push((column, value));
                 }
             }
+            values.extend(table.belonging.of_new_rows().cloned());
             let columns = joined(values.iter().map(|(column, _)| column), ", ");
             let values = joined(values.iter().map(|(_, value)| value), ", ");
             format!("INSERT INTO {name} ({columns}) VALUES ({values});")
         }
         Kind::Update | Kind::Put => {
             let key = condition(database, table, batch, operation)?;
-            let values = values(database, table, batch, &operation.row);
+            let mut values = values(database, table, batch, &operation.row);
             if values.is_empty() {
                 return Ok(format!("-- {name} WHERE {key}: nothing changes"));
             }
+            values.extend(table.belonging.of_changed_rows().iter().cloned());
             let changes = joined(values.iter().map(|(column, value)| format!("{column} = {value}")), ", ");
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }
@@ -105,10 +114,17 @@ fn row_statement(
             changes.extend(
                 others.into_iter().filter(|(column, _)| !anchor.iter().any(|name| table.table.quoted(name) == *column)),
             );
+            changes.extend(table.belonging.of_changed_rows().iter().cloned());
             let changes = joined(changes.iter().map(|(column, value)| format!("{column} = {value}")), ", ");
             format!("UPDATE {name} SET {changes} WHERE {key};")
         }
-        Kind::Delete => format!("DELETE FROM {name} WHERE {};", condition(database, table, batch, operation)?),
+        Kind::Delete => {
+            let key = condition(database, table, batch, operation)?;
+            match table.belonging.of_deleted_rows(database) {
+                Some(marks) => format!("UPDATE {name} SET {} WHERE {key};", joined(pairs(&marks), ", ")),
+                None => format!("DELETE FROM {name} WHERE {key};"),
+            }
+        }
     })
 }
 
@@ -139,5 +155,5 @@ fn condition(
         let name = batch.attributes.get(*position)?;
         Some((table.table.quoted(name), database.literal(&Some(encode_value(value)), native(table, name))))
     }));
-    Ok(joined(parts.iter().map(|(column, value)| format!("{column} = {value}")), " AND "))
+    Ok(joined(pairs(&parts), " AND ") + &table.belonging.and(""))
 }

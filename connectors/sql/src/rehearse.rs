@@ -14,6 +14,8 @@ pub(crate) struct Obstacle {
     pub(crate) right: Option<&'static str>,
     /// A sync may do without it.
     pub(crate) optional: bool,
+    /// The setting of the type that is to blame, where it is not the table.
+    pub(crate) setting: Option<String>,
     pub(crate) failure: Failure,
 }
 
@@ -41,16 +43,22 @@ impl SqlConnector {
         let mut tries: Vec<(&'static str, bool, Sql)> =
             vec![("SELECT", false, sql!("SELECT {read} FROM {name} WHERE 1 = 0"))];
         if !written.is_empty() {
-            let columns = joined(&written, ", ");
+            let with = |term: usize| {
+                let others = table.belonging.of_new_rows().map(|(column, given)| [column.to_string(), given.clone()]);
+                let all = written.iter().map(|column| [column.to_string(), column.to_string()]).chain(others);
+                joined(all.filter_map(|pair| pair.into_iter().nth(term)), ", ")
+            };
             let same = joined(written.iter().map(|column| format!("{column} = {column}")), ", ");
             tries.push((
                 "INSERT",
                 false,
-                sql!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {name} WHERE 1 = 0"),
+                sql!("INSERT INTO {name} ({}) SELECT {} FROM {name} WHERE 1 = 0", with(0), with(1)),
             ));
             tries.push(("UPDATE", false, sql!("UPDATE {name} SET {same} WHERE 1 = 0")));
         }
-        tries.push(("DELETE", true, sql!("DELETE FROM {name} WHERE 1 = 0")));
+        if table.belonging.of_deleted_rows(self.database.as_ref()).is_none() {
+            tries.push(("DELETE", true, sql!("DELETE FROM {name} WHERE 1 = 0")));
+        }
         for (right, optional, statement) in tries {
             session.savepoint().await?;
             if let Err(failure) = session.execute(statement).await {
@@ -62,15 +70,22 @@ impl SqlConnector {
                 obstacles.push(obstacle(right, optional, failure)?);
             }
         }
+        for (setting, expression) in table.belonging.expressions() {
+            session.savepoint().await?;
+            if let Err(failure) = session.execute(sql!("SELECT {expression} FROM {name} WHERE 1 = 0")).await {
+                session.return_to_savepoint().await?;
+                obstacles.push(Obstacle { setting: Some(setting), ..obstacle("EXECUTE", false, failure)? });
+            }
+        }
         Ok(obstacles)
     }
 }
 
 fn obstacle(right: &'static str, optional: bool, failure: Failure) -> Result<Obstacle, Failure> {
     match failure.class {
-        Class::Forbidden => Ok(Obstacle { right: Some(right), optional, failure }),
+        Class::Forbidden => Ok(Obstacle { right: Some(right), optional, setting: None, failure }),
         Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug => {
-            Ok(Obstacle { right: None, optional: false, failure })
+            Ok(Obstacle { right: None, optional: false, setting: None, failure })
         }
         _ => Err(failure),
     }

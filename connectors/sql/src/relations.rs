@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use muster_connector::Error;
 use muster_model::{Attribute, Multiplicity, nearest};
 
+use crate::belonging::Belonging;
 use crate::catalog::{Catalog, Table};
 use crate::config::{ManySettings, SqlSettings};
+use crate::database::Database;
 use crate::schema::{TableType, attribute, find_table, known_column, wrong};
 
 /// The table that holds an attribute's values, one a row.
@@ -18,10 +20,17 @@ pub(crate) struct Child {
     pub(crate) key: Vec<String>,
     /// The column that holds the value.
     pub(crate) value: String,
+    /// Which of its rows are meant.
+    pub(crate) belonging: Belonging,
 }
 
 /// Adds to the types what refers from one to another, and their attributes of several values.
-pub(crate) fn relate(settings: &SqlSettings, catalog: &Catalog, types: &mut [TableType]) -> Result<(), Error> {
+pub(crate) fn relate(
+    settings: &SqlSettings,
+    catalog: &Catalog,
+    database: &dyn Database,
+    types: &mut [TableType],
+) -> Result<(), Error> {
     // What a foreign key can name: a type by its table and its only anchor column.
     let ends: Vec<(String, Table, String)> = types
         .iter()
@@ -67,7 +76,7 @@ pub(crate) fn relate(settings: &SqlSettings, catalog: &Catalog, types: &mut [Tab
         let mut children = BTreeMap::new();
         for (attribute_name, many) in configured.iter().flat_map(|configured| &configured.multi) {
             let setting = format!("types.{name}.multi.{attribute_name}");
-            let (child, mut attribute) = child(catalog, found, attribute_name, many, &setting)?;
+            let (child, mut attribute) = child(catalog, database, found, attribute_name, many, &setting)?;
             attribute.references = match &many.references {
                 Some(wanted) => checked(format!("{setting}.references"), wanted)?,
                 None => named(&child.table, &child.value),
@@ -82,6 +91,7 @@ pub(crate) fn relate(settings: &SqlSettings, catalog: &Catalog, types: &mut [Tab
 
 fn child(
     catalog: &Catalog,
+    database: &dyn Database,
     owner: &TableType,
     name: &str,
     many: &ManySettings,
@@ -104,14 +114,24 @@ fn child(
         let fix = format!("name the columns that hold {}, in that order", anchor.join(", "));
         return Err(wrong(format!("{setting}.key"), problem, fix));
     }
+    let belonging = Belonging::of_values(&format!("{setting}.where"), &many.rows, table, database)?;
+    if let Some(column) = many.rows.keys().find(|name| **name == many.value || key.contains(name)) {
+        let problem = format!("column {column:?} holds the key or the value");
+        return Err(wrong(format!("{setting}.where.{column}"), problem, "remove it here".to_owned()));
+    }
     let others = table.columns.iter().filter(|column| column.name != many.value && !key.contains(&column.name));
+    let others = others.filter(|column| !many.rows.contains_key(&column.name));
     let lacking: Vec<&str> = others
         .filter(|column| !column.nullable && !column.has_default && !column.generated)
         .map(|column| column.name.as_str())
         .collect();
     if !lacking.is_empty() {
         let problem = format!("{} requires {} as well, which nothing fills", table.name, lacking.join(", "));
-        return Err(wrong(setting.to_owned(), problem, "give the column a default in the database".to_owned()));
+        return Err(wrong(
+            setting.to_owned(),
+            problem,
+            "give the column a default in the database, or a value in `where`".to_owned(),
+        ));
     }
     let attribute = Attribute {
         name: name.to_owned(),
@@ -123,5 +143,5 @@ fn child(
         native_type: format!("{}.{}", table.display_name(), many.value),
         ..attribute(table, value, false)
     };
-    Ok((Child { table: table.clone(), key, value: many.value.clone() }, attribute))
+    Ok((Child { table: table.clone(), key, value: many.value.clone(), belonging }, attribute))
 }

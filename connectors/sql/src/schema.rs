@@ -7,6 +7,7 @@ use muster_model::{
     Anchor, AssignedBy, Attribute, CaseRule, Enabling, ObjectType, Once, TargetCapabilities, ValueType, nearest,
 };
 
+use crate::belonging::Belonging;
 use crate::catalog::{Catalog, Column, Table};
 use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
@@ -22,6 +23,10 @@ pub(crate) struct TableType {
     pub(crate) children: BTreeMap<String, Child>,
     /// What its `enabled` column says in words of its own.
     pub(crate) words: Option<Words>,
+    /// Which rows belong to it. The table's keys are told without the columns that are the same in all of them.
+    pub(crate) belonging: Belonging,
+    /// The table's keys that hold for its other rows as well.
+    pub(crate) keys_of_all: Vec<Vec<String>>,
 }
 
 /// Rows in one transaction: beyond this larger sets were not measured to be faster.
@@ -43,10 +48,10 @@ pub(crate) fn types(
             || settings.types.values().any(|configured| table.is_called(&configured.table));
         if !taken && !table.primary_key.is_empty() {
             let anchor = table.primary_key.clone();
-            types.push(build(&name, table, anchor, None, database));
+            types.push(build(&name, table, anchor, None, Belonging::default(), database));
         }
     }
-    relate(settings, catalog, &mut types)?;
+    relate(settings, catalog, database, &mut types)?;
     Ok(types)
 }
 
@@ -65,7 +70,14 @@ fn configured_type(
     for column in &configured.anchor {
         known("anchor", column)?;
     }
-    let anchor = if configured.anchor.is_empty() { table.primary_key.clone() } else { configured.anchor.clone() };
+    let belonging = Belonging::new(name, configured, table, database)?;
+    let anchor = if configured.anchor.is_empty() { &table.primary_key } else { &configured.anchor };
+    let is_constant = |column: &&String| belonging.is_constant(&table.quoted(column));
+    if let Some(column) = configured.anchor.iter().find(is_constant) {
+        let problem = format!("column {column:?} is the same in all rows of the type");
+        return Err(wrong(format!("types.{name}.anchor"), problem, "name the other columns of the key".to_owned()));
+    }
+    let anchor: Vec<String> = anchor.iter().filter(|column| !is_constant(column)).cloned().collect();
     if anchor.is_empty() {
         let problem = format!("table {:?} has no primary key", configured.table);
         let fix = "name the columns that identify a row: anchor = [\"…\"]".to_owned();
@@ -83,7 +95,7 @@ fn configured_type(
         }
         (None, None) => {}
     }
-    Ok(TableType { words, ..build(name, table, anchor, configured.enabled.clone(), database) })
+    Ok(TableType { words, ..build(name, table, anchor, configured.enabled.clone(), belonging, database) })
 }
 
 /// The table of that name, or the finding that there is none.
@@ -121,12 +133,20 @@ fn build(
     table: &Table,
     anchor: Vec<String>,
     enabled: Option<String>,
+    belonging: Belonging,
     database: &dyn Database,
 ) -> TableType {
+    let keys_of_all = keys_of_all(table, &belonging);
+    let table = &among(table, &belonging);
     let assigned =
         anchor.iter().all(|name| table.column(name).is_some_and(|column| column.has_default || column.generated));
-    let attributes =
-        table.columns.iter().map(|column| attribute(table, column, enabled.as_deref() == Some(&column.name))).collect();
+    let attributes = table.columns.iter().map(|column| {
+        let is_enabling = enabled.as_deref() == Some(&column.name);
+        let is_kept = !is_enabling && belonging.keeps(&table.quoted(&column.name));
+        let attribute = attribute(table, column, is_enabling);
+        if is_kept { Attribute { required: false, creatable: false, updatable: false, ..attribute } } else { attribute }
+    });
+    let attributes = attributes.collect();
     let object_type = ObjectType {
         name: name.to_owned(),
         anchor: Anchor {
@@ -148,7 +168,27 @@ fn build(
             max_in_flight: database.max_in_flight(),
         }),
     };
-    TableType { object_type, table: table.clone(), children: BTreeMap::new(), words: None }
+    TableType { object_type, table: table.clone(), children: BTreeMap::new(), words: None, belonging, keys_of_all }
+}
+
+/// A table as a type sees it: among its own rows, a key needs no column that is the same in all of them.
+fn among(table: &Table, belonging: &Belonging) -> Table {
+    let mut seen = table.clone();
+    let varies = |column: &String| !belonging.is_constant(&table.quoted(column));
+    seen.primary_key.retain(varies);
+    seen.unique.iter_mut().for_each(|key| key.retain(varies));
+    seen.unique.retain(|key| !key.is_empty());
+    seen
+}
+
+/// The keys that a row shares with rows of no concern to the type.
+fn keys_of_all(table: &Table, belonging: &Belonging) -> Vec<Vec<String>> {
+    if belonging.is_everything() {
+        return Vec::new();
+    }
+    let is_shared =
+        |key: &&Vec<String>| !key.is_empty() && !key.iter().any(|column| belonging.is_constant(&table.quoted(column)));
+    std::iter::once(&table.primary_key).chain(&table.unique).filter(is_shared).cloned().collect()
 }
 
 pub(crate) fn attribute(table: &Table, column: &Column, is_enabling: bool) -> Attribute {

@@ -206,12 +206,11 @@ impl<'a> Writing<'a> {
         self.table.table.quoted(self.batch.attributes.get(position).map_or("", String::as_str))
     }
 
-    /// `t.key = s.key` for all columns of the anchor.
+    /// `t.key = s.key` for all columns of the anchor, among the type's own rows.
     pub(crate) fn same_key(&self) -> String {
-        joined(
-            self.anchor().enumerate().map(|(position, name)| format!("t.{name} = s.{}", self.stage.column(position))),
-            " AND ",
-        )
+        let same = self.anchor().enumerate();
+        let same = same.map(|(position, name)| format!("t.{name} = s.{}", self.stage.column(position)));
+        joined(same, " AND ") + &self.table.belonging.and("t")
     }
 
     /// The staged values of the new key of a rename.
@@ -229,7 +228,18 @@ impl<'a> Writing<'a> {
             }
         }
         let is_it = |position: &usize| self.batch.attributes.get(*position).is_some_and(|name| name == column);
-        group.shape.iter().copied().find(is_it).map(|position| self.staged(position))
+        let attribute = group.shape.iter().copied().find(is_it).map(|position| self.staged(position));
+        attribute.or_else(|| {
+            let given = group.verb == Verb::Create && self.gives_keys(group);
+            let position = self.table.object_type.anchor.attributes.iter().position(|name| name == column)?;
+            given.then(|| self.stage.column(position))
+        })
+    }
+
+    /// Whether the new rows of a group come with keys of their own, beside their attributes.
+    pub(crate) fn gives_keys(&self, group: &Group) -> bool {
+        let first = group.members.first().and_then(|position| self.batch.operations.get(*position));
+        first.is_some_and(|operation| operation.key.is_some())
     }
 
     /// The anchor's columns as text, those of `t` with `alias` "t.".

@@ -55,19 +55,22 @@ impl Writing<'_> {
         let keys: Vec<Name> = child.key.iter().map(|key| child.table.quoted(key)).collect();
         let same =
             keys.iter().enumerate().map(|(position, key)| format!("c.{key} = s.{}", self.stage.column(position)));
-        let same = joined(same.chain([format!("c.{value} = s.{staged}")]), " AND ");
-        let columns = joined(keys.iter().chain([&value]), ", ");
-        let staged_keys = joined((0..keys.len()).map(|position| format!("s.{}", self.stage.column(position))), ", ");
+        let same = joined(same.chain([format!("c.{value} = s.{staged}")]), " AND ") + &child.belonging.and("c");
+        let constants = || child.belonging.of_new_rows();
+        let columns = joined(keys.iter().chain([&value]).chain(constants().map(|(column, _)| column)), ", ");
+        let staged_keys = (0..keys.len()).map(|position| format!("s.{}", self.stage.column(position)));
+        let terms = staged_keys.chain([format!("s.{staged}")]).chain(constants().map(|(_, literal)| literal.clone()));
+        let terms = joined(terms, ", ");
         let statement = match group.verb {
             Verb::RemoveValues => {
                 let owner = keys.iter().enumerate().map(|(position, key)| (key.clone(), stage.column(position)));
                 let same: Vec<(Name, Name)> = owner.chain([(value, staged)]).collect();
-                self.connector.database.delete_by_stage(name, &same, stage, number)
+                self.connector.database.delete_by_stage(name, &same, &child.belonging, stage, number)
             }
             _ => {
                 let (owner, own) = (&self.table.table.name, self.same_key());
                 sql!(
-                    "INSERT INTO {name} ({columns}) SELECT DISTINCT {staged_keys}, s.{staged} FROM {stage} AS s \
+                    "INSERT INTO {name} ({columns}) SELECT DISTINCT {terms} FROM {stage} AS s \
                      WHERE s.g = {number} AND EXISTS (SELECT 1 FROM {owner} AS t WHERE {own}) \
                      AND NOT EXISTS (SELECT 1 FROM {name} AS c WHERE {same})"
                 )
@@ -80,9 +83,9 @@ impl Writing<'_> {
     pub(crate) async fn move_values(&self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         for child in self.table.children.values() {
             let keys = || child.key.iter().map(|key| child.table.quoted(key));
-            let changes: Vec<(Name, Name)> = keys().zip(self.new_key()).collect();
+            let changes: Vec<(Name, String)> = keys().zip(self.new_key().map(|name| format!("s.{name}"))).collect();
             let same = keys().enumerate().map(|(position, key)| format!("t.{key} = s.{}", self.stage.column(position)));
-            let rows = joined(same.chain([format!("s.g = {}", group.number)]), " AND ");
+            let rows = joined(same.chain([format!("s.g = {}", group.number)]), " AND ") + &child.belonging.and("t");
             let (database, name) = (&self.connector.database, &child.table.name);
             session.execute(database.update_from_stage(name, &changes, &self.stage, &rows)).await?;
         }
@@ -96,7 +99,7 @@ impl Writing<'_> {
             let same: Vec<(Name, Name)> =
                 keys.map(|(position, key)| (child.table.quoted(key), self.stage.column(position))).collect();
             let (database, name) = (&self.connector.database, &child.table.name);
-            session.execute(database.delete_by_stage(name, &same, &self.stage, group.number)).await?;
+            session.execute(database.delete_by_stage(name, &same, &child.belonging, &self.stage, group.number)).await?;
         }
         Ok(())
     }
@@ -129,7 +132,7 @@ impl SqlConnector {
         let same = names.iter().enumerate();
         let same =
             same.map(|(position, name)| format!("c.{} = s.{}", child.table.quoted(name), stage.column(position)));
-        let (name, same) = (&child.table.name, joined(same, " AND "));
+        let (name, same) = (&child.table.name, joined(same, " AND ") + &child.belonging.and("c"));
         let read = self.database.read_number("s.n");
         let query = sql!("SELECT {read} FROM {stage} AS s WHERE EXISTS (SELECT 1 FROM {name} AS c WHERE {same})");
         let answer = async {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
 
+mod belonging;
 mod checks;
 mod creates;
 mod discovery;

@@ -133,6 +133,7 @@ impl World {
                 ),
             ),
             ("{true}", self.either("true", "1")),
+            ("{false}", self.either("false", "0")),
             ("{bytes}", self.either("bytea", "blob")),
             ("{instant}", self.each("timestamptz", "datetime(6)", "timestamp")),
             // A text with an index that can be searched, and one without a limit.

@@ -1,0 +1,239 @@
+//! Which rows of a table belong to a type, and what the database itself fills in: those of one tenant, those that are
+//! not marked as deleted, columns by expression.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use muster_connector::Error;
+use muster_model::{Slot, Value, ValueType};
+
+use crate::catalog::{Column, Table};
+use crate::config::TypeSettings;
+use crate::database::Database;
+use crate::enabling::Word;
+use crate::schema::{known_column, wrong};
+use crate::statement::{Name, joined};
+use crate::text::{decode, encode_value};
+
+/// What a type says of its rows besides the attributes that are mapped.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Belonging {
+    /// What all its rows have, as literals; new ones get it.
+    constants: Vec<(Name, String)>,
+    mark: Option<Mark>,
+    on_create: Vec<(Name, String)>,
+    on_update: Vec<(Name, String)>,
+}
+
+/// The column that says that a row is deleted.
+#[derive(Debug, Clone)]
+struct Mark {
+    column: Name,
+    native: String,
+    /// What deleted rows have, as a literal; `None` where it is the moment of the deletion.
+    literal: Option<String>,
+    value_type: ValueType,
+}
+
+impl Belonging {
+    pub(crate) fn new(
+        type_name: &str,
+        configured: &TypeSettings,
+        table: &Table,
+        database: &dyn Database,
+    ) -> Result<Self, Error> {
+        let setting = |name: &str| format!("types.{type_name}.{name}");
+        let expressions = |name: &str, given: &BTreeMap<String, String>| -> Result<Vec<(Name, String)>, Error> {
+            let mut found = Vec::with_capacity(given.len());
+            for (column, expression) in given {
+                let setting = format!("{}.{column}", setting(name));
+                let known = known_column(table, &setting, column)?;
+                if configured.rows.contains_key(column) || configured.enabled.as_ref() == Some(column) {
+                    let problem = format!("column {column:?} has a setting of its own");
+                    return Err(wrong(setting, problem, "remove it here".to_owned()));
+                }
+                if expression.trim().is_empty() {
+                    let fix = "write an expression of the database, such as \"CURRENT_TIMESTAMP\"".to_owned();
+                    return Err(wrong(setting, "the expression is empty".to_owned(), fix));
+                }
+                found.push((table.quoted(&known.name), format!("({expression})")));
+            }
+            Ok(found)
+        };
+        Ok(Self {
+            constants: constants(&setting("where"), &configured.rows, table, database)?,
+            mark: mark(&setting("deleted"), configured, table, database)?,
+            on_create: expressions("on_create", &configured.on_create)?,
+            on_update: expressions("on_update", &configured.on_update)?,
+        })
+    }
+
+    /// What only the rows of a table of values have.
+    pub(crate) fn of_values(
+        setting: &str,
+        given: &BTreeMap<String, Word>,
+        table: &Table,
+        database: &dyn Database,
+    ) -> Result<Self, Error> {
+        Ok(Self { constants: constants(setting, given, table, database)?, ..Self::default() })
+    }
+
+    /// What else must be true of a row of the table `alias`, each with `AND` before it. Without an alias the table is
+    /// the only one.
+    pub(crate) fn and(&self, alias: &str) -> String {
+        let of = |column: &Name| if alias.is_empty() { column.to_string() } else { format!("{alias}.{column}") };
+        let constants = self.constants.iter().map(|(column, literal)| format!(" AND {} = {literal}", of(column)));
+        joined(constants.chain(self.mark.iter().map(|mark| format!(" AND {}", mark.is_absent(&of(&mark.column))))), "")
+    }
+
+    /// The same as a condition of its own.
+    pub(crate) fn condition(&self, alias: &str) -> Option<String> {
+        self.and(alias).strip_prefix(" AND ").map(str::to_owned)
+    }
+
+    /// What a new row gets: columns, and terms that are no values of the source.
+    pub(crate) fn of_new_rows(&self) -> impl Iterator<Item = &(Name, String)> {
+        self.constants.iter().chain(&self.on_create)
+    }
+
+    /// What a changed row gets.
+    pub(crate) fn of_changed_rows(&self) -> &[(Name, String)] {
+        &self.on_update
+    }
+
+    /// What the row of a deleted object gets, where rows are marked and stay.
+    pub(crate) fn of_deleted_rows(&self, database: &dyn Database) -> Option<Vec<(Name, String)>> {
+        let mark = self.mark.as_ref()?;
+        let now = || match mark.value_type {
+            ValueType::Date => Value::Date(Utc::now().date_naive()),
+            _ => Value::Instant(Utc::now()),
+        };
+        let literal = || database.literal(&Some(encode_value(&now())), &mark.native);
+        let marked = (mark.column.clone(), mark.literal.clone().unwrap_or_else(literal));
+        Some(std::iter::once(marked).chain(self.on_update.iter().cloned()).collect())
+    }
+
+    /// Whether no mapping may write a column.
+    pub(crate) fn keeps(&self, column: &Name) -> bool {
+        let named = self.of_new_rows().chain(&self.on_update).map(|(name, _)| name);
+        named.chain(self.mark.iter().map(|mark| &mark.column)).any(|name| name == column)
+    }
+
+    /// Whether all rows of the type have the same value in a column.
+    pub(crate) fn is_constant(&self, column: &Name) -> bool {
+        self.constants.iter().any(|(name, _)| name == column)
+    }
+
+    /// Whether every row of the table belongs to the type.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.constants.is_empty() && self.mark.is_none()
+    }
+
+    /// The expressions that the configuration gives, with their settings and columns.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = (String, String)> {
+        let named = |setting: &'static str| {
+            move |(column, expression): &'_ (Name, String)| {
+                (format!("{setting}.{}", column.plain()), expression.clone())
+            }
+        };
+        let created = self.on_create.iter().map(named("on_create"));
+        created.chain(self.on_update.iter().map(named("on_update")))
+    }
+}
+
+impl Mark {
+    fn is_absent(&self, column: &str) -> String {
+        match &self.literal {
+            None => format!("{column} IS NULL"),
+            Some(literal) => format!("({column} IS NULL OR {column} <> {literal})"),
+        }
+    }
+}
+
+/// A configured value as a literal of a column's type.
+fn literal(setting: &str, column: &Column, word: &Word, database: &dyn Database) -> Result<String, Error> {
+    let value = match (word, column.value_type) {
+        (word, Some(kind)) if word.value(kind).is_some() => word.value(kind),
+        // Dates, UUIDs and exact numbers are written as texts.
+        (Word::Text(text), Some(kind)) => match decode(Some(text.as_str().into()), kind) {
+            Ok(Slot::One(value)) => Some(value),
+            _ => None,
+        },
+        (Word::Number(number), Some(ValueType::Decimal)) => {
+            match decode(Some(number.to_string().into()), ValueType::Decimal) {
+                Ok(Slot::One(value)) => Some(value),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let Some(value) = value else {
+        let problem = format!("{} is no value of column {:?}, which is {}", word.shown(), column.name, column.native);
+        return Err(wrong(setting.to_owned(), problem, "write it as the column's rows have it".to_owned()));
+    };
+    if let Some((_, why)) = database.refuses(&value) {
+        return Err(wrong(setting.to_owned(), why.to_owned(), "write another value".to_owned()));
+    }
+    Ok(database.literal(&Some(encode_value(&value)), &column.native))
+}
+
+fn constants(
+    setting: &str,
+    given: &BTreeMap<String, Word>,
+    table: &Table,
+    database: &dyn Database,
+) -> Result<Vec<(Name, String)>, Error> {
+    let constant = |(name, word): (&String, &Word)| {
+        let setting = format!("{setting}.{name}");
+        let column = known_column(table, &setting, name)?;
+        Ok((table.quoted(name), literal(&setting, column, word, database)?))
+    };
+    given.iter().map(constant).collect()
+}
+
+fn mark(
+    setting: &str,
+    configured: &TypeSettings,
+    table: &Table,
+    database: &dyn Database,
+) -> Result<Option<Mark>, Error> {
+    let Some(name) = &configured.deleted else {
+        if configured.deleted_value.is_some() {
+            let problem = "no column is named that this value could stand in".to_owned();
+            return Err(wrong(format!("{setting}_value"), problem, "add deleted = \"COLUMN\"".to_owned()));
+        }
+        return Ok(None);
+    };
+    let column = known_column(table, setting, name)?;
+    if configured.rows.contains_key(name) {
+        let problem = format!("column {name:?} is the same in all rows of the type");
+        return Err(wrong(setting.to_owned(), problem, "remove it from `where`".to_owned()));
+    }
+    let value_setting = format!("{setting}_value");
+    let written = match (column.value_type, &configured.deleted_value) {
+        (Some(ValueType::Date | ValueType::Instant), None) if column.nullable => None,
+        (Some(ValueType::Boolean), None) => Some(literal(&value_setting, column, &Word::Truth(true), database)?),
+        (Some(ValueType::Integer), None) => Some(literal(&value_setting, column, &Word::Number(1), database)?),
+        (Some(ValueType::Date | ValueType::Instant), Some(_)) | (_, None) => {
+            let problem =
+                format!("column {name:?} is {} and cannot say by itself that a row is deleted", column.native);
+            let fix =
+                "name a boolean, a whole number, a date or time that may be null (then without deleted_value), or \
+                       another column with deleted_value = \"…\""
+                    .to_owned();
+            return Err(wrong(setting.to_owned(), problem, fix));
+        }
+        (_, Some(word)) => Some(literal(&value_setting, column, word, database)?),
+    };
+    if configured.enabled.as_ref() == Some(name) && written.is_none() {
+        let problem = format!("column {name:?} says whether a row is enabled");
+        let fix = "a date can mean one of both only: remove `enabled`, or `deleted`".to_owned();
+        return Err(wrong(setting.to_owned(), problem, fix));
+    }
+    Ok(Some(Mark {
+        column: table.quoted(name),
+        native: column.native.clone(),
+        literal: written,
+        value_type: column.value_type.unwrap_or(ValueType::Text),
+    }))
+}
