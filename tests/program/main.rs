@@ -12,6 +12,7 @@ mod host_faults;
 mod http_faults;
 mod init;
 mod kills;
+mod ledger;
 mod mariadb;
 mod messages;
 mod operator;

@@ -312,6 +312,7 @@ pub(crate) fn schema(identity: String, extensions: &BTreeMap<String, ExtensionTy
     Schema {
         identity,
         types: [USER, GROUP, APPLICATION].into_iter().map(|name| object_type(name, extensions)).collect(),
+        setup: Vec::new(),
     }
 }
 

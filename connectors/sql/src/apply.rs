@@ -66,6 +66,9 @@ impl SqlConnector {
         let started = Instant::now();
         let mut attempt = 0;
         loop {
+            if self.settings.ledger {
+                self.take_lease(&batch.object_type, batch.epoch).await?;
+            }
             let mut writing = Writing::new(self, &table, batch)?;
             match writing.run().await.map_err(|stop| stop.without_secrets(given)) {
                 Ok(()) => {
@@ -130,6 +133,10 @@ impl Writing<'_> {
     }
 
     async fn change(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        let keeps_ledger = self.connector.settings.ledger;
+        if keeps_ledger {
+            self.hold_lease(session).await?;
+        }
         session.stage(&self.stage, &self.rows).await?;
         if self.table.table.has_key(self.table.object_type.anchor.attributes.iter().map(String::as_str)) {
             session.join_by_index().await?;
@@ -141,6 +148,9 @@ impl Writing<'_> {
                 Verb::AddValues | Verb::RemoveValues => self.change_values(session, &group).await?,
                 Verb::Delete => self.delete(session, &group).await?,
             }
+        }
+        if keeps_ledger {
+            self.enter(session).await?;
         }
         Ok(())
     }

@@ -26,6 +26,10 @@ pub struct SqlSettings {
     pub tls: Option<TlsMode>,
     /// A PEM file of further certificate authorities to trust. Not used by SQLite.
     pub ca_file: Option<String>,
+    /// Whether the ids of operations are stored in the transactions of their effects, in tables of Muster's own that
+    /// `muster schema` shows. An answer that was lost is then had from there.
+    #[serde(default)]
+    pub ledger: bool,
     /// The object types. Tables that are not named here are offered under their own names.
     #[serde(default)]
     pub types: BTreeMap<String, TypeSettings>,

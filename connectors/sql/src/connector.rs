@@ -12,6 +12,7 @@ use tokio::sync::RwLock;
 use crate::config::{Address, ServerKind, SqlSettings};
 use crate::database::Database;
 use crate::error::{Class, Failure};
+use crate::ledger::{self, Ledger};
 use crate::mysql::MySql;
 use crate::postgres::Postgres;
 use crate::rehearse::Obstacle;
@@ -52,14 +53,15 @@ impl ConnectorKind for SqlKind {
                 }
             }
         };
-        Ok(Arc::new(SqlConnector { settings, database, discovered: RwLock::new(None) }))
+        Ok(Arc::new(SqlConnector { settings, database, ledger: Ledger::default(), discovered: RwLock::new(None) }))
     }
 }
 
 /// One configured database.
 pub(crate) struct SqlConnector {
-    settings: SqlSettings,
+    pub(crate) settings: SqlSettings,
     pub(crate) database: Box<dyn Database>,
+    pub(crate) ledger: Ledger,
     discovered: RwLock<Option<Arc<Vec<TableType>>>>,
 }
 
@@ -115,6 +117,30 @@ impl SqlConnector {
         }
     }
 
+    async fn examine_ledger(&self) -> Option<Finding> {
+        let tried = async {
+            let mut session = self.database.begin(true).await?;
+            for trial in ledger::trials() {
+                session.execute(trial).await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        let failure = tried.await.err()?;
+        let problem = format!("the ledger cannot be kept: {}", failure.message);
+        let fix = match failure.class {
+            Class::NotThere => format!("run {}", ledger::tables(self.database.as_ref()).join(" ")),
+            Class::Forbidden => {
+                format!(
+                    "GRANT SELECT, INSERT, UPDATE, DELETE ON {}, {} TO the user",
+                    ledger::OPERATIONS,
+                    ledger::LEASES
+                )
+            }
+            _ => "see the database's own message".to_owned(),
+        };
+        Some(Finding::error(Some("ledger"), problem, fix))
+    }
+
     /// A failure outside any batch: nothing was sent.
     pub(crate) fn failed(&self, failure: Failure) -> Error {
         failure.error(true)
@@ -145,6 +171,9 @@ impl Connector for SqlConnector {
             let Ok(found) = self.table_type(&wanted.object_type).await else { continue };
             self.examine(&found, wanted, &mut report.findings).await;
         }
+        if self.settings.ledger && used.iter().any(|wanted| wanted.as_target) {
+            report.findings.extend(self.examine_ledger().await);
+        }
         report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(report)
     }
@@ -152,7 +181,8 @@ impl Connector for SqlConnector {
     async fn schema(&self) -> Result<Schema, Error> {
         let types = self.discover().await?;
         let identity = self.database.identity().await.map_err(|failure| self.failed(failure))?;
-        Ok(Schema { identity, types: types.iter().map(|found| found.object_type.clone()).collect() })
+        let setup = if self.settings.ledger { ledger::tables(self.database.as_ref()) } else { Vec::new() };
+        Ok(Schema { identity, types: types.iter().map(|found| found.object_type.clone()).collect(), setup })
     }
 
     fn target(&self) -> Option<&dyn Target> {

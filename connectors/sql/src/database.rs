@@ -67,6 +67,17 @@ pub(crate) trait Database: Send + Sync {
     /// An expression whose text form [`crate::text::decode`] understands.
     fn read_expression(&self, column: &str, native: &str) -> String;
 
+    /// The type of texts of any length.
+    fn long_text(&self) -> String {
+        "text".to_owned()
+    }
+
+    /// How a query locks the rows that it reads until its transaction ends, so that nobody changes them, or
+    /// (`exclusive`) also waits for all who hold them: the table as it stands after `FROM`, and the end of the query.
+    fn locked(&self, table: &str, exclusive: bool) -> (String, &'static str) {
+        (table.to_owned(), if exclusive { " FOR UPDATE" } else { " FOR SHARE" })
+    }
+
     /// The text form of a whole number.
     fn read_number(&self, column: &str) -> String {
         self.read_expression(column, "integer")

@@ -35,6 +35,8 @@ pub(crate) enum Class {
     Unique { constraint: Option<String> },
     /// Another rule is violated; `staged` is the position of the staged value to blame, where the column is not told.
     Row { rule: &'static str, column: Option<String>, constraint: Option<String>, staged: Option<usize> },
+    /// Somebody with a newer lease writes the type.
+    Superseded,
     /// The database answered what cannot be understood.
     Bug,
 }
@@ -109,6 +111,13 @@ impl Failure {
                 setting: None,
                 problem: format!("the database has no such thing: {problem}"),
                 fix: "compare with `muster schema`; was a table or column renamed or dropped?".to_owned(),
+            },
+            Class::Superseded => Error::Configuration {
+                setting: Some("ledger".to_owned()),
+                problem,
+                fix: "let only one Muster write these tables; where this state was put back by copying files, stop \
+                      Muster and bring it back with `muster state restore`, which counts as newer"
+                    .to_owned(),
             },
             Class::Unique { .. } | Class::Row { .. } => Error::Refused { problem },
             Class::Bug => Error::Bug(problem),

@@ -18,6 +18,7 @@ mod enabling;
 mod error;
 mod find;
 mod identity;
+mod ledger;
 mod list;
 mod mysql;
 mod postgres;

@@ -236,6 +236,15 @@ impl Database for MySql {
         }
     }
 
+    fn long_text(&self) -> String {
+        "longtext".to_owned()
+    }
+
+    /// MariaDB does not know `FOR SHARE`.
+    fn locked(&self, table: &str, exclusive: bool) -> (String, &'static str) {
+        (table.to_owned(), if exclusive { " FOR UPDATE" } else { " LOCK IN SHARE MODE" })
+    }
+
     fn update_from_stage(&self, table: &TableName, changes: &[(Name, String)], stage: &Stage, condition: &str) -> Sql {
         let changes = joined(changes.iter().map(|(column, term)| format!("t.{column} = {term}")), ", ");
         sql!("UPDATE {table} AS t JOIN {stage} AS s ON {condition} SET {changes}")

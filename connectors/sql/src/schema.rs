@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, Column, Table};
 use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
 use crate::enabling::Words;
+use crate::ledger;
 use crate::relations::{Child, relate};
 
 /// An object type with the table behind it.
@@ -46,12 +47,19 @@ pub(crate) fn types(
         let name = table.display_name();
         let taken = settings.types.contains_key(&name)
             || settings.types.values().any(|configured| table.is_called(&configured.table));
-        if !taken && !table.primary_key.is_empty() {
+        let is_own = [ledger::OPERATIONS, ledger::LEASES].contains(&table.name.table.plain());
+        if !taken && !is_own && !table.primary_key.is_empty() {
             let anchor = table.primary_key.clone();
             types.push(build(&name, table, anchor, None, Belonging::default(), database));
         }
     }
     relate(settings, catalog, database, &mut types)?;
+    if settings.ledger {
+        types
+            .iter_mut()
+            .filter_map(|found| found.object_type.target.as_mut())
+            .for_each(|target| target.once = Once::Ledger);
+    }
     Ok(types)
 }
 

@@ -174,6 +174,11 @@ impl Database for Sqlite {
         }
     }
 
+    /// A transaction that writes is the only one.
+    fn locked(&self, table: &str, _exclusive: bool) -> (String, &'static str) {
+        (table.to_owned(), "")
+    }
+
     fn literal(&self, text: &Text, native: &str) -> String {
         match (text, value_type(native)) {
             (None, _) => "NULL".to_owned(),

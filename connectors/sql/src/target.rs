@@ -1,7 +1,9 @@
 //! The target side of the contract.
 
 use async_trait::async_trait;
-use muster_connector::{Batch, Cursor, Error, FoundObject, FoundPage, OperationId, Outcome, ReadRequest, Target};
+use muster_connector::{
+    Batch, Cursor, Error, FoundObject, FoundPage, OperationId, Outcome, ReadRequest, Resolution, Target,
+};
 use muster_model::{Key, Value};
 
 use crate::connector::SqlConnector;
@@ -49,5 +51,19 @@ impl Target for SqlConnector {
 
     async fn apply(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
         self.write(batch).await
+    }
+
+    async fn outcomes(&self, ids: &[OperationId]) -> Result<Vec<(OperationId, Resolution)>, Error> {
+        if !self.settings.ledger {
+            return Ok(ids.iter().map(|id| (*id, Resolution::NotRecorded)).collect());
+        }
+        self.recorded(ids).await.map_err(|failure| self.failed(failure))
+    }
+
+    async fn acknowledge(&self, ids: &[OperationId]) -> Result<(), Error> {
+        if !self.settings.ledger {
+            return Ok(());
+        }
+        self.forget(ids).await.map_err(|failure| self.failed(failure))
     }
 }

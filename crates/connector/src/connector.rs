@@ -140,10 +140,12 @@ pub trait Target: Send + Sync {
         Ok(ids.iter().map(|id| (*id, Resolution::NotRecorded)).collect())
     }
 
-    /// The outcomes of these operations are durable at the host; a ledger may forget them.
+    /// The outcomes of these operations are durable at the host; a ledger may forget them. A host whose state is
+    /// restored from a backup may ask for them all the same, so a ledger keeps them for a while. Told once only, so a
+    /// ledger also forgets by age.
     ///
     /// # Errors
-    /// The system cannot be told; the host tells it again later.
+    /// The system cannot be told.
     async fn acknowledge(&self, _ids: &[OperationId]) -> Result<(), Error> {
         Ok(())
     }

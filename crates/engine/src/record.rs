@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_connector::{Effect, Outcome, RetryScope};
+use muster_connector::{Effect, OperationId, Outcome, RetryScope};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Slot, Value};
 use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
@@ -16,6 +16,7 @@ use crate::identity::{Doubtful, lost};
 use crate::pass::{Progress, joined, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::send::acknowledge;
 
 /// The rule that connectors name when a unique value is taken.
 const UNIQUE: &str = "unique";
@@ -146,9 +147,14 @@ impl Engine {
         closed(closing, 0).await?;
         let (store, observer, sync, batch) =
             (Arc::clone(&self.store), Arc::clone(&self.observer), prepared.sync, landed.batch);
+        let (connector, capabilities) =
+            (Arc::clone(&prepared.target.connector), prepared.compiled.capabilities.clone());
+        let answered = landed.outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Unknown));
+        let answered: Vec<OperationId> = answered.map(|(id, _)| *id).collect();
         closing.spawn(async move {
             store.close_batch(batch, sync, &updates, &returned, &open, now).await?;
             observer.passed(CommitPoint::BatchClosed);
+            acknowledge(connector.as_ref(), &capabilities, &answered).await;
             Ok(())
         });
         if refused {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use muster_connector::{Error as ConnectorError, FoundObject, OperationId, Resolution, Target};
+use muster_connector::{Effect, Error as ConnectorError, FoundObject, OperationId, Outcome, Resolution, Target};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
@@ -19,6 +19,7 @@ use crate::prepare::Prepared;
 use crate::renamed::{BothKeys, wanted};
 use crate::report::Report;
 use crate::rules::GuardKind;
+use crate::send::acknowledge;
 use crate::sought::{Sought, look, sought};
 
 impl Engine {
@@ -62,6 +63,7 @@ impl Engine {
         let mut open = Vec::new();
         let mut looking = Vec::new();
         let mut without_effect: Vec<String> = Vec::new();
+        let mut proved: HashMap<OperationId, Effect> = HashMap::new();
         let counted = |link: LinkId| batch.guarded.iter().filter(move |(of, _)| *of == link).map(|(_, name)| name);
         for member in &batch.members {
             let Some(view) = views.get(&member.link) else { continue };
@@ -69,15 +71,22 @@ impl Engine {
                 Some(Resolution::Pending { .. }) => open.push(member.clone()),
                 // Evaluation decides anew: the operation had no effect and never will.
                 Some(Resolution::NeverApplied) => without_effect.extend(counted(member.link).cloned()),
-                Some(Resolution::Known(_) | Resolution::NotRecorded) | None => looking.push((member, view)),
+                Some(Resolution::Known(outcome)) => {
+                    if let Outcome::Applied(effect) | Outcome::AlreadySo(effect) = outcome {
+                        proved.insert(OperationId(member.operation), effect.clone());
+                    }
+                    looking.push((member, view));
+                }
+                Some(Resolution::NotRecorded) | None => looking.push((member, view)),
             }
         }
-        let found = self.what_became(prepared, target, &looking).await?;
+        let found = self.what_became(prepared, target, &looking, &proved).await?;
         let mut owners = self.owners_besides(prepared, &looking, &found).await?;
         for ((member, view), found) in looking.into_iter().zip(found) {
             let idle = |name: &&String| !took_effect(prepared, name, found.as_ref());
             without_effect.extend(counted(member.link).filter(idle).cloned());
-            let update = seen(prepared, member, view, found, &owners, report)?;
+            let is_proved = proved.contains_key(&OperationId(member.operation));
+            let update = seen(prepared, member, view, found, is_proved, &owners, report)?;
             if let Some(key) = update.as_ref().and_then(|update| update.target_key.clone()) {
                 owners.insert(key, member.link);
             }
@@ -89,6 +98,9 @@ impl Engine {
         }
         let returned: Vec<(String, u64)> = returned.into_iter().collect();
         self.store.close_batch(batch.id, prepared.sync, &updates, &returned, &open, self.clock.now()).await?;
+        let is_open = |id: &OperationId| open.iter().any(|member| member.operation == id.0);
+        let closed: Vec<OperationId> = ids.into_iter().filter(|id| !is_open(id)).collect();
+        acknowledge(side.connector.as_ref(), &prepared.compiled.capabilities, &closed).await;
         Ok(open)
     }
 
@@ -114,12 +126,17 @@ impl Engine {
         prepared: &Prepared,
         target: &dyn Target,
         looking: &[(&BatchMember, &LinkView)],
+        proved: &HashMap<OperationId, Effect>,
     ) -> Result<Vec<Option<FoundObject>>, EngineError> {
         let failed = |error: ConnectorError| EngineError::connection(&prepared.target.name, error);
         let mut probes = Vec::with_capacity(looking.len());
         let mut sought = Vec::with_capacity(looking.len());
         for (member, view) in looking {
-            probes.push(self.probe(prepared, member, view)?);
+            let assigned = proved.get(&OperationId(member.operation)).and_then(|effect| effect.key.clone());
+            probes.push(match assigned.filter(|_| member.kind == OperationKind::Create) {
+                Some(key) => Sought::Key(key),
+                None => self.probe(prepared, member, view)?,
+            });
             sought.push(Sought::decode(&prepared.compiled, &member.sought)?);
         }
         let mut found = look(prepared, target, &probes).await.map_err(failed)?;
@@ -139,6 +156,11 @@ impl Engine {
             looking.iter().zip(&sought).zip(found.iter_mut().zip(renamed))
         {
             let Some((_, after)) = sought.renamed(member) else { continue };
+            // What has its new key for certain is not what has the former one now.
+            if proved.contains_key(&OperationId(member.operation)) {
+                *found = renamed;
+                continue;
+            }
             let former_is_wanted = view.target_key.as_ref().is_some_and(|key| wanted.contains(key));
             let both = BothKeys { former: found.take(), renamed, former_is_wanted };
             *found = both.linked(prepared, view, after)?;
@@ -186,12 +208,13 @@ impl Engine {
     }
 }
 
-/// Records what the target holds for one unknown operation.
+/// Records what the target holds for one unknown operation; `is_proved`: it took effect for certain.
 fn seen(
     prepared: &Prepared,
     member: &BatchMember,
     view: &LinkView,
     found: Option<FoundObject>,
+    is_proved: bool,
     owners: &HashMap<Vec<u8>, LinkId>,
     report: &mut Report,
 ) -> Result<Option<LinkUpdate>, EngineError> {
@@ -218,7 +241,7 @@ fn seen(
         // What the key names may be somebody else's: whatever is sent next finds that out.
         return Ok(Some(base));
     }
-    let ours = member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
+    let ours = is_proved || member.kind != OperationKind::Create || written_by_us(prepared, member, &object.row);
     // Without a match rule an object that is not ours is a foreign row, never to be touched.
     if !ours && prepared.compiled.matching.is_empty() {
         return Ok(None);

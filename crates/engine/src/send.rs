@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use muster_connector::{Batch, Connector, Epoch, Error as ConnectorError, Operation, OperationId, Outcome, RetryScope};
 
+use muster_model::{Once, TargetCapabilities};
+
 use crate::commit::Observer;
 use crate::passwords::{hide, without_secrets};
 use crate::quarantine::Reason;
@@ -105,6 +107,17 @@ impl Carrier {
             }
         }
         None
+    }
+}
+
+/// Tells a target that keeps a ledger that these outcomes are recorded here. Whether it hears of it makes no difference
+/// to anybody's safety.
+pub(crate) async fn acknowledge(connector: &dyn Connector, capabilities: &TargetCapabilities, ids: &[OperationId]) {
+    let Some(target) = connector.target().filter(|_| capabilities.once == Once::Ledger && !ids.is_empty()) else {
+        return;
+    };
+    if let Err(error) = target.acknowledge(ids).await {
+        tracing::debug!(%error, "the target's ledger could not be told what is recorded");
     }
 }
 

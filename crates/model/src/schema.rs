@@ -12,6 +12,9 @@ pub struct Schema {
     pub identity: String,
     /// The object types, in the order people expect to see them.
     pub types: Vec<ObjectType>,
+    /// Statements that prepare the system for what the settings ask for, for a person to run once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<String>,
 }
 
 impl Schema {

@@ -23,6 +23,8 @@ pub enum Fault {
     CutBefore(Vec<u8>),
     /// These bytes of the client reach the server, and then the connection is cut, so that no answer returns.
     CutAfter(Vec<u8>),
+    /// The same, after the client has sent these bytes so many times before.
+    CutAfterSeveral(Vec<u8>, u32),
 }
 
 #[derive(Debug, Default)]
@@ -162,11 +164,16 @@ fn ask(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let part = &buffer[..length];
         let fault = shared.fault();
-        if let Fault::CutBefore(sought) | Fault::CutAfter(sought) = &fault {
+        if let Fault::CutBefore(sought) | Fault::CutAfter(sought) | Fault::CutAfterSeveral(sought, _) = &fault {
             tail.extend_from_slice(part);
-            if tail.windows(sought.len()).any(|window| window == sought) {
+            if !tail.windows(sought.len()).any(|window| window == sought) {
+                tail.drain(..tail.len().saturating_sub(sought.len()));
+            } else if let Fault::CutAfterSeveral(sought, before @ 1..) = &fault {
+                shared.lock().fault = Fault::CutAfterSeveral(sought.clone(), before - 1);
+                tail.clear();
+            } else {
                 shared.struck();
-                if matches!(fault, Fault::CutAfter(_)) {
+                if !matches!(fault, Fault::CutBefore(_)) {
                     // First the client's end, so that no answer can reach it.
                     close(&client);
                     drop(server.write_all(part));
@@ -175,7 +182,6 @@ fn ask(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
                 }
                 break;
             }
-            tail.drain(..tail.len().saturating_sub(sought.len()));
         }
         if let Fault::Delay(pause) = fault {
             std::thread::sleep(pause);

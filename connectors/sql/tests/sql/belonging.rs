@@ -266,8 +266,9 @@ async fn slips_are_told(world: World) {
 }
 
 fn merged(mut one: Json, other: Json) -> Json {
-    for (name, value) in other.as_object().unwrap() {
-        one[name] = value.clone();
+    let Json::Object(other) = other else { panic!("no settings") };
+    for (name, value) in other {
+        one[name] = value;
     }
     one
 }

@@ -11,6 +11,7 @@ mod enabling;
 mod faults;
 mod finds;
 mod identities;
+mod ledger;
 mod mariadb;
 mod names;
 mod previews;

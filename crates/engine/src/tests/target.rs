@@ -116,6 +116,7 @@ impl Connector for MemoryTarget {
         let login_is_key = self.login_is_key();
         let login = Attribute { required: true, unique: true, ..Attribute::new("login", ValueType::Text) };
         Ok(Schema {
+            setup: Vec::new(),
             identity: self.identity.lock().unwrap().clone(),
             types: vec![ObjectType {
                 name: "person".to_owned(),

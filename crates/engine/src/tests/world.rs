@@ -126,6 +126,7 @@ impl Connector for MemorySource {
         };
         let several = Attribute { multiplicity: Multiplicity::Set, ..Attribute::new("phones", ValueType::Text) };
         Ok(Schema {
+            setup: Vec::new(),
             identity: "memory source".to_owned(),
             types: vec![ObjectType {
                 name: "user".to_owned(),

@@ -32,6 +32,13 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &SchemaArgum
     for object_type in &schema.types {
         print(object_type);
     }
+    if !schema.setup.is_empty() {
+        output::line("");
+        output::line("what the settings need in the system, once:");
+        for statement in &schema.setup {
+            output::line(format!("  {statement}"));
+        }
+    }
     Ok(())
 }
 
