@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use crate::connector::SqlConnector;
 use crate::database::{Session, StageRow, Text};
 use crate::error::{Class, Failure};
+use crate::own::Purpose;
+use crate::own_writing::has_secrets;
 use crate::schema::TableType;
 use crate::staging::as_stored;
 use crate::statement::{Name, Stage, joined, sql};
@@ -55,6 +57,10 @@ pub(crate) struct Writing<'a> {
     pub(crate) rows: Vec<StageRow>,
     pub(crate) groups: Vec<Group>,
     pub(crate) outcomes: BTreeMap<usize, Outcome>,
+    /// Positions of the operations that have statements of the administrator's own.
+    pub(crate) own: Vec<(usize, Vec<Purpose>)>,
+    /// The operations that bring secrets.
+    pub(crate) secret: BTreeSet<OperationId>,
 }
 
 impl SqlConnector {
@@ -70,6 +76,7 @@ impl SqlConnector {
                 self.take_lease(&batch.object_type, batch.epoch).await?;
             }
             let mut writing = Writing::new(self, &table, batch)?;
+            writing.secret = given.operations.iter().filter(|one| has_secrets(one)).map(|one| one.id).collect();
             match writing.run().await.map_err(|stop| stop.without_secrets(given)) {
                 Ok(()) => {
                     let answered = writing.outcomes.into_iter();
@@ -121,7 +128,7 @@ impl From<Failure> for Stop {
 
 impl Writing<'_> {
     async fn run(&mut self) -> Result<(), Stop> {
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && self.own.is_empty() {
             return Ok(());
         }
         let mut session = self.connector.database.begin(true).await?;
@@ -137,6 +144,18 @@ impl Writing<'_> {
         if keeps_ledger {
             self.hold_lease(session).await?;
         }
+        self.run_own(session, false).await?;
+        if !self.rows.is_empty() {
+            self.change_together(session).await?;
+        }
+        self.run_own(session, true).await?;
+        if keeps_ledger {
+            self.enter(session).await?;
+        }
+        Ok(())
+    }
+
+    async fn change_together(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
         session.stage(&self.stage, &self.rows).await?;
         if self.table.table.has_key(self.table.object_type.anchor.attributes.iter().map(String::as_str)) {
             session.join_by_index().await?;
@@ -148,9 +167,6 @@ impl Writing<'_> {
                 Verb::AddValues | Verb::RemoveValues => self.change_values(session, &group).await?,
                 Verb::Delete => self.delete(session, &group).await?,
             }
-        }
-        if keeps_ledger {
-            self.enter(session).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! not marked as deleted, columns by expression.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use muster_connector::Error;
@@ -9,7 +10,7 @@ use muster_model::{Slot, Value, ValueType};
 
 use crate::catalog::{Column, Table};
 use crate::config::TypeSettings;
-use crate::database::Database;
+use crate::database::{Database, Text};
 use crate::enabling::Word;
 use crate::schema::{known_column, wrong};
 use crate::statement::{Name, joined};
@@ -20,6 +21,8 @@ use crate::text::{decode, encode_value};
 pub(crate) struct Belonging {
     /// What all its rows have, as literals; new ones get it.
     constants: Vec<(Name, String)>,
+    /// The same as they are bound.
+    bound: Vec<(Name, Arc<str>)>,
     mark: Option<Mark>,
     on_create: Vec<(Name, String)>,
     on_update: Vec<(Name, String)>,
@@ -60,8 +63,10 @@ impl Belonging {
             }
             Ok(found)
         };
+        let (constants, bound) = constants(&setting("where"), &configured.rows, table, database)?;
         Ok(Self {
-            constants: constants(&setting("where"), &configured.rows, table, database)?,
+            constants,
+            bound,
             mark: mark(&setting("deleted"), configured, table, database)?,
             on_create: expressions("on_create", &configured.on_create)?,
             on_update: expressions("on_update", &configured.on_update)?,
@@ -75,7 +80,8 @@ impl Belonging {
         table: &Table,
         database: &dyn Database,
     ) -> Result<Self, Error> {
-        Ok(Self { constants: constants(setting, given, table, database)?, ..Self::default() })
+        let (constants, bound) = constants(setting, given, table, database)?;
+        Ok(Self { constants, bound, ..Self::default() })
     }
 
     /// What else must be true of a row of the table `alias`, each with `AND` before it. Without an alias the table is
@@ -124,6 +130,11 @@ impl Belonging {
         self.constants.iter().any(|(name, _)| name == column)
     }
 
+    /// What all rows of the type have in a column.
+    pub(crate) fn constant(&self, column: &Name) -> Text {
+        self.bound.iter().find(|(name, _)| name == column).map(|(_, value)| value.clone())
+    }
+
     /// Whether every row of the table belongs to the type.
     pub(crate) fn is_everything(&self) -> bool {
         self.constants.is_empty() && self.mark.is_none()
@@ -151,7 +162,7 @@ impl Mark {
 }
 
 /// A configured value as a literal of a column's type.
-fn literal(setting: &str, column: &Column, word: &Word, database: &dyn Database) -> Result<String, Error> {
+fn value(setting: &str, column: &Column, word: &Word, database: &dyn Database) -> Result<Value, Error> {
     let value = match (word, column.value_type) {
         (word, Some(kind)) if word.value(kind).is_some() => word.value(kind),
         // Dates, UUIDs and exact numbers are written as texts.
@@ -174,21 +185,31 @@ fn literal(setting: &str, column: &Column, word: &Word, database: &dyn Database)
     if let Some((_, why)) = database.refuses(&value) {
         return Err(wrong(setting.to_owned(), why.to_owned(), "write another value".to_owned()));
     }
+    Ok(value)
+}
+
+fn literal(setting: &str, column: &Column, word: &Word, database: &dyn Database) -> Result<String, Error> {
+    let value = value(setting, column, word, database)?;
     Ok(database.literal(&Some(encode_value(&value)), &column.native))
 }
+
+type Constants = (Vec<(Name, String)>, Vec<(Name, Arc<str>)>);
 
 fn constants(
     setting: &str,
     given: &BTreeMap<String, Word>,
     table: &Table,
     database: &dyn Database,
-) -> Result<Vec<(Name, String)>, Error> {
-    let constant = |(name, word): (&String, &Word)| {
+) -> Result<Constants, Error> {
+    let (mut constants, mut bound) = (Vec::new(), Vec::new());
+    for (name, word) in given {
         let setting = format!("{setting}.{name}");
         let column = known_column(table, &setting, name)?;
-        Ok((table.quoted(name), literal(&setting, column, word, database)?))
-    };
-    given.iter().map(constant).collect()
+        let text = encode_value(&value(&setting, column, word, database)?);
+        constants.push((table.quoted(name), database.literal(&Some(text.clone()), &column.native)));
+        bound.push((table.quoted(name), text));
+    }
+    Ok((constants, bound))
 }
 
 fn mark(

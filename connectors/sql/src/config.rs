@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::enabling::{EnabledValues, Word};
+use crate::own::StatementSettings;
 
 /// A connection to an SQL database.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -75,6 +76,9 @@ pub struct TypeSettings {
     /// What the database computes for rows that change, by column: expressions in its own SQL, such as `row_version + 1`.
     #[serde(default)]
     pub on_update: BTreeMap<String, String>,
+    /// Statements of your own, such as calls of stored procedures, in place of Muster's.
+    #[serde(default)]
+    pub statements: StatementSettings,
     /// Columns that hold keys of rows of another type, by column: the type's name. Foreign keys in the database need
     /// not be named here.
     #[serde(default)]
@@ -102,7 +106,7 @@ pub struct ManySettings {
     pub rows: BTreeMap<String, Word>,
 }
 
-/// A column, or several in order.
+/// One, or several in order.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMore {

@@ -194,8 +194,12 @@ fn missing_right(database: &dyn Database, found: &TableType, obstacle: Obstacle)
     let type_name = &found.object_type.name;
     if let Some(setting) = obstacle.setting {
         let setting = format!("types.{type_name}.{setting}");
-        let problem = format!("{} refuses the expression: {}", database.engine(), obstacle.failure.message);
-        return Finding::error(Some(&setting), problem, "write an expression of the database's own SQL");
+        let problem = format!("{} refuses what is written here: {}", database.engine(), obstacle.failure.message);
+        return Finding::error(
+            Some(&setting),
+            problem,
+            "write it in the database's own SQL, and compare names with `muster schema`",
+        );
     }
     let setting = format!("types.{type_name}.table");
     let table = &found.table.name;

@@ -8,6 +8,7 @@ use muster_model::Value;
 use crate::belonging::Belonging;
 use crate::catalog::Catalog;
 use crate::error::Failure;
+use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
 
 /// A value as the database reads and writes it: its text form, or null.
@@ -90,6 +91,15 @@ pub(crate) trait Database: Send + Sync {
         sql!("UPDATE {table} AS t SET {changes} FROM {stage} AS s WHERE {condition}")
     }
 
+    /// Where a value is bound, the first being number 1, as a value of the type that its column is staged as.
+    fn mark(&self, number: usize, stage_type: &str) -> String;
+
+    /// Changes the rows of `table`, called `t`, that meet a condition.
+    fn update_one(&self, table: &TableName, changes: &[(Name, String)], condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, term)| format!("{column} = {term}")), ", ");
+        sql!("UPDATE {table} AS t SET {changes} WHERE {condition}")
+    }
+
     /// Deletes the rows of `table` whose columns equal the staged ones of a group, of those that belong to the type.
     fn delete_by_stage(
         &self,
@@ -138,6 +148,12 @@ pub(crate) trait Session: Send {
 
     /// Runs a query whose columns are all text.
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure>;
+
+    /// Runs a statement with bound values, and returns its rows as texts (`returns`), or how many it changed.
+    async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure>;
+
+    /// Lets the database read a statement with so many bound values, without running it.
+    async fn examine(&mut self, sql: Sql, bound: usize) -> Result<(), Failure>;
 
     /// Inserts one row and returns its key, read by `key`. `counted`: the column that the database numbers by itself.
     async fn insert_one(

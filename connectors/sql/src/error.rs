@@ -35,6 +35,8 @@ pub(crate) enum Class {
     Unique { constraint: Option<String> },
     /// Another rule is violated; `staged` is the position of the staged value to blame, where the column is not told.
     Row { rule: &'static str, column: Option<String>, constraint: Option<String>, staged: Option<usize> },
+    /// A statement of the administrator's own is wrong; the setting within the connection.
+    Statement { setting: String },
     /// Somebody with a newer lease writes the type.
     Superseded,
     /// The database answered what cannot be understood.
@@ -111,6 +113,11 @@ impl Failure {
                 setting: None,
                 problem: format!("the database has no such thing: {problem}"),
                 fix: "compare with `muster schema`; was a table or column renamed or dropped?".to_owned(),
+            },
+            Class::Statement { setting } => Error::Configuration {
+                setting: Some(setting),
+                problem: format!("the database refuses the statement: {problem}"),
+                fix: "mend it; `muster plan SYNC --sql` shows statements with their values".to_owned(),
             },
             Class::Superseded => Error::Configuration {
                 setting: Some("ledger".to_owned()),

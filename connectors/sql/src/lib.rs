@@ -21,6 +21,8 @@ mod identity;
 mod ledger;
 mod list;
 mod mysql;
+mod own;
+mod own_writing;
 mod postgres;
 mod preview;
 mod rehearse;

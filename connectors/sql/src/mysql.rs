@@ -296,6 +296,15 @@ impl Database for MySql {
         }
     }
 
+    fn mark(&self, _number: usize, _stage_type: &str) -> String {
+        "?".to_owned()
+    }
+
+    fn update_one(&self, table: &TableName, changes: &[(Name, String)], condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, term)| format!("t.{column} = {term}")), ", ");
+        sql!("UPDATE {table} AS t SET {changes} WHERE {condition}")
+    }
+
     fn max_in_flight(&self) -> u32 {
         2
     }

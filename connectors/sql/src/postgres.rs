@@ -17,6 +17,7 @@ use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::config::TlsMode;
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
+use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, sql};
 
 /// A PostgreSQL server.
@@ -289,6 +290,10 @@ impl Database for Postgres {
         }
     }
 
+    fn mark(&self, number: usize, stage_type: &str) -> String {
+        format!("CAST(${number} AS {stage_type})")
+    }
+
     fn max_in_flight(&self) -> u32 {
         2
     }
@@ -326,6 +331,27 @@ impl Session for PostgresSession {
         rows.iter().map(|row| (0..row.len()).map(|index| Ok(row.try_get::<Text, _>(index)?)).collect()).collect()
     }
 
+    async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure> {
+        let mut query = sqlx::query(sql.into_safe());
+        for (value, _) in bound {
+            query = query.bind(value.as_deref().map(str::to_owned));
+        }
+        if !returns {
+            let changed = self.transaction.execute(query).await?.rows_affected();
+            return Ok(Ran { changed: Some(changed), rows: Vec::new() });
+        }
+        let rows = self.transaction.fetch_all(query).await?;
+        let texts = |row: &PgRow| (0..row.len()).map(|index| text(row, index)).collect();
+        Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
+    }
+
+    async fn examine(&mut self, sql: Sql, bound: usize) -> Result<(), Failure> {
+        use sqlx::SqlSafeStr as _;
+        // Bound as texts, as they will be: what was once prepared with other types stays so in this connection.
+        let types = vec![<str as sqlx::Type<Engine>>::type_info(); bound];
+        Ok((*self.transaction).prepare_with(sql.into_safe().into_sql_str(), &types).await.map(drop)?)
+    }
+
     async fn savepoint(&mut self) -> Result<(), Failure> {
         self.execute(sql!("SAVEPOINT muster")).await.map(drop)
     }
@@ -342,6 +368,18 @@ impl Session for PostgresSession {
     async fn commit(self: Box<Self>) -> Result<(), Failure> {
         Ok(self.transaction.commit().await?)
     }
+}
+
+/// A value that somebody's statement returned, which may be of any type; those that are no keys are left out.
+fn text(row: &PgRow, index: usize) -> Text {
+    let whole = || {
+        let long = row.try_get::<Option<i64>, _>(index);
+        let middle = || row.try_get::<Option<i32>, _>(index).map(|number| number.map(i64::from));
+        let short = || row.try_get::<Option<i16>, _>(index).map(|number| number.map(i64::from));
+        long.or_else(|_| middle()).or_else(|_| short()).ok().flatten().map(|number| number.to_string().into())
+    };
+    let uuid = || row.try_get::<Option<uuid::Uuid>, _>(index).ok().flatten().map(|uuid| uuid.to_string().into());
+    row.try_get::<Text, _>(index).ok().flatten().or_else(whole).or_else(uuid)
 }
 
 /// Rows in one message of `COPY`.

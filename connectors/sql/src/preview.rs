@@ -4,7 +4,9 @@ use muster_connector::{Batch, Error, Kind, Operation};
 use muster_model::{Key, Row, Value};
 
 use crate::apply::Verb;
-use crate::database::Database;
+use crate::database::{Database, Text};
+use crate::own::{Parameter, Purpose};
+use crate::own_writing::purposes;
 use crate::relations::Child;
 use crate::schema::TableType;
 use crate::statement::{Name, joined};
@@ -21,6 +23,10 @@ pub(crate) fn statement(
     batch: &Batch,
     operation: &Operation,
 ) -> Result<String, Error> {
+    let own = purposes(table, batch, operation);
+    if !own.is_empty() {
+        return Ok(own_statements(database, table, batch, operation, &own));
+    }
     let mut lines = Vec::new();
     let key = operation.key.as_ref();
     if operation.kind == Kind::Delete && table.belonging.of_deleted_rows(database).is_none() {
@@ -60,6 +66,48 @@ pub(crate) fn statement(
         lines.push(format!("-- and {} more values", values.len() - SHOWN));
     }
     Ok(lines.join("\n"))
+}
+
+/// The statements of the administrator's own, with the values that are known before the row is looked at; others stay
+/// as their parameters.
+fn own_statements(
+    database: &dyn Database,
+    table: &TableType,
+    batch: &Batch,
+    operation: &Operation,
+    purposes: &[Purpose],
+) -> String {
+    let value = |parameter: &Parameter| -> Option<Text> {
+        let anchor = &table.object_type.anchor.attributes;
+        let in_key = |key: &Key| {
+            let position = anchor.iter().position(|name| *name == parameter.column)?;
+            Some(Some(encode_value(key.0.get(position)?)))
+        };
+        let new_key = match &operation.kind {
+            Kind::Rename { to } if !parameter.old => in_key(to),
+            _ => None,
+        };
+        let attribute = batch.attributes.iter().position(|name| *name == parameter.column);
+        let slot = attribute.map(|position| operation.row.slot(position)).filter(|slot| !slot.is_unknown());
+        let written = slot.filter(|_| !parameter.old).map(encode);
+        let constant =
+            || Some(table.belonging.constant(&table.table.quoted(&parameter.column))).filter(Option::is_some);
+        new_key
+            .or(written)
+            .or_else(|| operation.key.as_ref().and_then(in_key))
+            .or_else(constant)
+            .or_else(|| (operation.kind == Kind::Create).then_some(None))
+    };
+    let statements = purposes.iter().filter_map(|purpose| table.own.of(*purpose)).flatten();
+    let shown = statements.map(|statement| {
+        let (text, _) = statement.render(|_, parameter| match value(parameter) {
+            Some(text) => database.literal(&text, native(table, &parameter.column)),
+            None if parameter.old => format!(":old.{}", parameter.column),
+            None => format!(":{}", parameter.column),
+        });
+        format!("{text};")
+    });
+    joined(shown, "\n")
 }
 
 fn pairs(values: &[(Name, String)]) -> Vec<String> {

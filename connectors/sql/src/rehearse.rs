@@ -4,6 +4,7 @@ use muster_connector::UsedType;
 
 use crate::connector::SqlConnector;
 use crate::error::{Class, Failure};
+use crate::own::{Parameter, Purpose};
 use crate::schema::TableType;
 use crate::statement::{Sql, Stage, joined, sql};
 
@@ -49,14 +50,19 @@ impl SqlConnector {
                 joined(all.filter_map(|pair| pair.into_iter().nth(term)), ", ")
             };
             let same = joined(written.iter().map(|column| format!("{column} = {column}")), ", ");
-            tries.push((
-                "INSERT",
-                false,
-                sql!("INSERT INTO {name} ({}) SELECT {} FROM {name} WHERE 1 = 0", with(0), with(1)),
-            ));
-            tries.push(("UPDATE", false, sql!("UPDATE {name} SET {same} WHERE 1 = 0")));
+            if table.own.of(Purpose::Create).is_none() {
+                tries.push((
+                    "INSERT",
+                    false,
+                    sql!("INSERT INTO {name} ({}) SELECT {} FROM {name} WHERE 1 = 0", with(0), with(1)),
+                ));
+            }
+            if table.own.of(Purpose::Update).is_none() {
+                tries.push(("UPDATE", false, sql!("UPDATE {name} SET {same} WHERE 1 = 0")));
+            }
         }
-        if table.belonging.of_deleted_rows(self.database.as_ref()).is_none() {
+        if table.belonging.of_deleted_rows(self.database.as_ref()).is_none() && table.own.of(Purpose::Delete).is_none()
+        {
             tries.push(("DELETE", true, sql!("DELETE FROM {name} WHERE 1 = 0")));
         }
         for (right, optional, statement) in tries {
@@ -68,6 +74,20 @@ impl SqlConnector {
                     continue;
                 }
                 obstacles.push(obstacle(right, optional, failure)?);
+            }
+        }
+        for (purpose, statement) in table.own.all() {
+            let mark = |number: usize, parameter: &Parameter| {
+                let column = table.table.column(&parameter.column);
+                self.database.mark(number, column.map_or("", |column| &column.stage_type))
+            };
+            let (text, parameters) = statement.render(mark);
+            let bound = parameters.len();
+            session.savepoint().await?;
+            if let Err(failure) = session.examine(sql!("{text}"), bound).await {
+                session.return_to_savepoint().await?;
+                let setting = Some(format!("statements.{}", purpose.name()));
+                obstacles.push(Obstacle { setting, ..obstacle("EXECUTE", false, failure)? });
             }
         }
         for (setting, expression) in table.belonging.expressions() {

@@ -13,6 +13,7 @@ use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
 use crate::enabling::Words;
 use crate::ledger;
+use crate::own::OwnStatements;
 use crate::relations::{Child, relate};
 
 /// An object type with the table behind it.
@@ -28,6 +29,8 @@ pub(crate) struct TableType {
     pub(crate) belonging: Belonging,
     /// The table's keys that hold for its other rows as well.
     pub(crate) keys_of_all: Vec<Vec<String>>,
+    /// What is run in place of Muster's own statements.
+    pub(crate) own: OwnStatements,
 }
 
 /// Rows in one transaction: beyond this larger sets were not measured to be faster.
@@ -103,7 +106,8 @@ fn configured_type(
         }
         (None, None) => {}
     }
-    Ok(TableType { words, ..build(name, table, anchor, configured.enabled.clone(), belonging, database) })
+    let own = OwnStatements::new(name, &configured.statements, table)?;
+    Ok(TableType { words, own, ..build(name, table, anchor, configured.enabled.clone(), belonging, database) })
 }
 
 /// The table of that name, or the finding that there is none.
@@ -176,7 +180,15 @@ fn build(
             max_in_flight: database.max_in_flight(),
         }),
     };
-    TableType { object_type, table: table.clone(), children: BTreeMap::new(), words: None, belonging, keys_of_all }
+    TableType {
+        object_type,
+        table: table.clone(),
+        children: BTreeMap::new(),
+        words: None,
+        belonging,
+        keys_of_all,
+        own: OwnStatements::default(),
+    }
 }
 
 /// A table as a type sees it: among its own rows, a key needs no column that is the same in all of them.

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use muster_connector::Error;
 use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
+use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 /// A SQLite file.
@@ -174,6 +175,11 @@ impl Database for Sqlite {
         }
     }
 
+    /// A text takes the affinity of the column that it meets; a cast would make `1980` of `1980-02-03`.
+    fn mark(&self, _number: usize, stage_type: &str) -> String {
+        if stage_type == BINARY { "unhex(?)".to_owned() } else { "?".to_owned() }
+    }
+
     /// A transaction that writes is the only one.
     fn locked(&self, table: &str, _exclusive: bool) -> (String, &'static str) {
         (table.to_owned(), "")
@@ -298,6 +304,15 @@ fn mark_row_number(table: &mut Table) {
     }
 }
 
+fn texts(row: &SqliteRow) -> Result<Vec<Text>, Failure> {
+    let text = |index| -> Result<Text, Failure> {
+        // Nothing keeps bytes that are no text out of a text column, and one such row must not hide others.
+        let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into()))
+    };
+    (0..row.len()).map(text).collect()
+}
+
 struct SqliteSession {
     transaction: Transaction<'static, Engine>,
     staged: bool,
@@ -328,16 +343,28 @@ impl Session for SqliteSession {
 
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
         let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
-        rows.iter()
-            .map(|row| {
-                let text = |index| -> Result<Text, Failure> {
-                    // Nothing keeps bytes that are no text out of a text column, and one such row must not hide others.
-                    let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index)?;
-                    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into()))
-                };
-                (0..row.len()).map(text).collect()
-            })
-            .collect()
+        rows.iter().map(texts).collect()
+    }
+
+    async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure> {
+        let mut query = sqlx::query(sql.into_safe());
+        for (value, kind) in bound {
+            // `unhex` takes digits only.
+            let digits =
+                |text: &str| if kind == BINARY { text.trim_start_matches("\\x").to_owned() } else { text.to_owned() };
+            query = query.bind(value.as_deref().map(digits));
+        }
+        if !returns {
+            let changed = self.transaction.execute(query).await?.rows_affected();
+            return Ok(Ran { changed: Some(changed), rows: Vec::new() });
+        }
+        let rows = self.transaction.fetch_all(query).await?;
+        Ok(Ran { changed: None, rows: rows.iter().map(texts).collect::<Result<_, _>>()? })
+    }
+
+    async fn examine(&mut self, sql: Sql, _bound: usize) -> Result<(), Failure> {
+        use sqlx::SqlSafeStr as _;
+        Ok((*self.transaction).prepare(sql.into_safe().into_sql_str()).await.map(drop)?)
     }
 
     async fn savepoint(&mut self) -> Result<(), Failure> {

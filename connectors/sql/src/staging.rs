@@ -11,6 +11,7 @@ use crate::connector::SqlConnector;
 use crate::database::{StageRow, Text};
 use crate::error::{Class, Failure};
 use crate::find::{key, staged_column};
+use crate::own_writing::purposes;
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined};
 use crate::text::{decode, encode, encode_value};
@@ -80,6 +81,8 @@ impl<'a> Writing<'a> {
             rows: Vec::with_capacity(batch.operations.len()),
             groups: Vec::new(),
             outcomes: BTreeMap::new(),
+            own: Vec::new(),
+            secret: BTreeSet::new(),
         };
         let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
         for (position, operation) in batch.operations.iter().enumerate() {
@@ -89,9 +92,14 @@ impl<'a> Writing<'a> {
                 continue;
             }
             let known = |(position, slot): (usize, &Slot)| (!slot.is_unknown()).then_some(position);
-            let shape = operation.row.0.iter().enumerate().filter_map(known).collect();
+            let shape: Vec<usize> = operation.row.0.iter().enumerate().filter_map(known).collect();
             let shape = if verb == Verb::Delete { Vec::new() } else { shape };
-            groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+            let own = purposes(table, batch, operation);
+            if own.is_empty() {
+                groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+            } else {
+                writing.own.push((position, own));
+            }
             for (attribute, verb, _) in changed(operation) {
                 groups.entry((verb, vec![attribute], None)).or_default().insert(position);
             }

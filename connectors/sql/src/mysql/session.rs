@@ -1,11 +1,13 @@
 //! A transaction, and its stage filled by multi-row inserts.
 
 use async_trait::async_trait;
-use sqlx::{Executor as _, MySql as Engine, Transaction};
+use sqlx::mysql::MySqlRow;
+use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
 
 use super::{catalog, texts};
 use crate::database::{Session, StageRow, Text};
 use crate::error::{Class, Failure};
+use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Sql, Stage, TableName, sql};
 use crate::text::unhex;
 
@@ -59,6 +61,17 @@ impl MySqlSession {
     }
 }
 
+/// A value that somebody's statement returned, which may be of any type; those that are no keys are left out.
+fn text(row: &MySqlRow, index: usize) -> Text {
+    let whole = || row.try_get::<Option<i64>, _>(index).ok().flatten().map(|number| number.to_string().into());
+    let natural = || row.try_get::<Option<u64>, _>(index).ok().flatten().map(|number| number.to_string().into());
+    let bytes = || {
+        let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index).ok().flatten();
+        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into())
+    };
+    whole().or_else(natural).or_else(bytes)
+}
+
 fn bytes(row: &StageRow) -> usize {
     row.values.iter().flatten().map(|text| text.len() + 16).sum()
 }
@@ -108,6 +121,29 @@ impl Session for MySqlSession {
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
         let rows = self.transaction.fetch_all(sqlx::raw_sql(sql.into_safe())).await?;
         rows.iter().map(texts).collect()
+    }
+
+    async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure> {
+        let mut query = sqlx::query(sql.into_safe());
+        for (value, kind) in bound {
+            query = match (value, kind.as_str()) {
+                (Some(text), catalog::BINARY) => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+                (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
+                (value, _) => query.bind(value.as_deref().map(str::to_owned)),
+            };
+        }
+        if !returns {
+            let changed = self.transaction.execute(query).await?.rows_affected();
+            return Ok(Ran { changed: Some(changed), rows: Vec::new() });
+        }
+        let rows = self.transaction.fetch_all(query).await?;
+        let texts = |row: &MySqlRow| (0..row.len()).map(|index| text(row, index)).collect();
+        Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
+    }
+
+    async fn examine(&mut self, sql: Sql, _bound: usize) -> Result<(), Failure> {
+        use sqlx::SqlSafeStr as _;
+        Ok((*self.transaction).prepare(sql.into_safe().into_sql_str()).await.map(drop)?)
     }
 
     async fn insert_one(

@@ -14,6 +14,7 @@ mod identities;
 mod ledger;
 mod mariadb;
 mod names;
+mod own;
 mod previews;
 mod refusals;
 mod relations;

@@ -283,8 +283,9 @@ async fn a_deadlock_is_resolved_by_trying_again() {
     let state = |key: &str| update(Key::text(key), vec![Slot::Unknown, number(1)]);
     let (outcomes, ()) =
         tokio::join!(connection.send("person", &["name", "state"], vec![name("1", "a"), state("2")]), async {
-            for _ in 0..400 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            // The server renews what it says here only when nobody asked for 100 ms.
+            for _ in 0..100 {
+                tokio::time::sleep(std::time::Duration::from_millis(150)).await;
                 let waiting = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
                 if world.rows(waiting).await == [["1"]] {
                     break;
