@@ -60,6 +60,11 @@ async fn whoever_is_assigned_is_there_as_long_as_they_are() {
     muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
     let write = |scope: &str| program.write("muster.toml", &format!("{}{APP}{}", entra(&sandbox.facts()), sync(scope)));
     let who = |numbers: &[usize]| numbers.iter().map(|number| people[*number].clone()).collect::<BTreeSet<_>>();
+    write(r#"['[assignedTo] EQUALS "Warehouse/Pickr"']"#);
+    let told = program.fails(2, &["check"]);
+    assert!(told.contains("no such role") && told.contains("\"Warehouse/Picker\""), "{told}");
+    let told = program.fails(2, &["sync", "staff"]);
+    assert!(told.contains("name the application by its id") && told.contains("muster check"), "{told}");
     write(r#"['[assignedTo] EQUALS "Warehouse"']"#);
     let checked = program.ok(&["check"]);
     assert!(checked.contains("application objects can be read in full"), "{checked}");

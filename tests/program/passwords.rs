@@ -65,9 +65,18 @@ async fn passwords_reach_the_table_and_their_receiver_and_nothing_else() {
     // A file that others may read is refused, and nobody is created.
     std::fs::write(program.path("new.jsonl"), "").unwrap();
     std::fs::set_permissions(program.path("new.jsonl"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let said = program.fails(2, &["sync", "staff"]);
-    assert!(said.contains("chmod 600") && said.contains("password.receiver"), "{said}");
+    for command in [&["check"][..], &["sync", "staff"]] {
+        let said = program.fails(2, command);
+        assert!(said.contains("chmod 600") && said.contains("password.receiver"), "{said}");
+    }
+    write("length = 24\nreceiver = { command = [\"no-such-program\"] }");
+    assert!(program.fails(2, &["check"]).contains("there is no program \"no-such-program\""));
+    write("length = 24\nreceiver = { file = \"no-such-folder/new.jsonl\" }");
+    assert!(program.fails(2, &["check"]).contains("no-such-folder"));
+    write("length = 24\nreceiver = { file = \"new.jsonl\" }");
     std::fs::remove_file(program.path("new.jsonl")).unwrap();
+    program.ok(&["check"]);
+    assert!(!program.path("new.jsonl").exists(), "check makes nothing");
 
     program.sync(&["staff"]);
     let rows = sqlite(&program.path("app.db"), "SELECT login, password_hash FROM app_user").await;

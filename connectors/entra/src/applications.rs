@@ -329,6 +329,30 @@ impl Entra {
         }
     }
 
+    /// The ids and names of applications that these names may mean, with their roles, and the names of the applications
+    /// alone; of the first ones of the tenant where nothing is named.
+    pub(crate) async fn application_names(
+        &self,
+        named: &[String],
+    ) -> Result<(Vec<(String, String)>, Vec<String>), Failure> {
+        let mut place = Place::start(named);
+        while !place.ask.is_empty() {
+            self.look_up(&mut place).await?;
+            if named.is_empty() {
+                break;
+            }
+        }
+        let applications: Vec<String> = place.found.iter().map(|found| found.name.clone()).collect();
+        let mut names = Vec::new();
+        for application in place.found {
+            let roles = application.roles.into_iter();
+            let (id, name) = (&application.id, &application.name);
+            names.extend(roles.map(|(role, called)| (format!("{id}/{role}"), format!("{name}/{called}"))));
+            names.push((application.id, application.name));
+        }
+        Ok((names, applications))
+    }
+
     /// Asks for one application, which takes the same permission as all of them.
     pub(crate) async fn probe_applications(&self) -> Result<(), Failure> {
         let url = self.session.endpoints.graph("servicePrincipals", Some("$select=id&$top=1"));

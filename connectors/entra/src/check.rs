@@ -41,6 +41,9 @@ pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
     for request in &readable {
         probe(entra, request, roles.as_deref(), &mut report).await;
     }
+    for used in used {
+        report.findings.extend(crate::named::examine(entra, used).await);
+    }
     // What /organization refuses is no finding: it is optional.
     match entra.identity().await {
         Ok(identity) => report.features.push(format!("tenant {identity}")),

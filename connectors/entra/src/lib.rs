@@ -23,6 +23,7 @@ mod http;
 mod layout;
 mod managed_identity;
 mod members;
+mod named;
 mod permissions;
 mod retry;
 mod scalar;

@@ -178,7 +178,16 @@ impl Tokens {
             Ok(answer) if answer.status == 200 => self.accept(&answer.body, asked_at),
             Ok(answer) => self.refusal(&answer),
             Err(Broken::Transient(problem)) => {
-                let problem = format!("{} cannot be reached: {problem}", self.asked());
+                let place = match &self.grant {
+                    Grant::ManagedIdentity(_) => String::new(),
+                    Grant::Secret(_) | Grant::Certificate(_) => {
+                        format!(" at {}", self.endpoint.origin().ascii_serialization())
+                    }
+                };
+                let problem = format!(
+                    "{}{place} cannot be reached: {problem}; check the network, a proxy (HTTPS_PROXY) and the setting `authority`",
+                    self.asked()
+                );
                 Attempt::Again { problem, pause: None }
             }
             Err(Broken::TooLarge(limit)) => {

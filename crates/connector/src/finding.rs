@@ -60,6 +60,9 @@ pub struct UsedType {
     pub object_type: String,
     /// The attributes that mappings, matches and rules name.
     pub attributes: Vec<String>,
+    /// The names or ids by which scopes ask for single objects of the type.
+    #[serde(default)]
+    pub named: Vec<String>,
     /// A sync reads this type.
     pub as_source: bool,
     /// A sync writes this type.

@@ -43,16 +43,18 @@ impl Failure {
                     findings.iter().map(|finding| crate::output::rule_finding(finding, settings)).collect();
                 Self::configuration(lines.join("\n"))
             }
-            EngineError::ScopeGroup { sync, many, .. } => {
+            EngineError::ScopeGroup { sync, kind, many, .. } => {
                 let fix = match many {
-                    0 => "correct the name, or name the group by its id",
-                    _ => "name the group by its id",
+                    0 => format!(
+                        "correct the name, or name the {kind} by its id; `muster check` looks for a similar name"
+                    ),
+                    _ => format!("name the {kind} by its id"),
                 };
                 Self::configuration(crate::output::placed(
                     settings,
                     &format!("syncs.{sync}.scope"),
                     &error.to_string(),
-                    fix,
+                    &fix,
                 ))
             }
             EngineError::PasswordReceiver { sync, problem } => Self::configuration(crate::output::placed(

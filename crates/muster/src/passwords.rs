@@ -47,6 +47,21 @@ impl PasswordReceivers for Receivers {
     }
 }
 
+/// What keeps a receiver from taking passwords. Makes nothing.
+pub(crate) async fn examine(receiver: &PasswordReceiver) -> Result<(), String> {
+    match receiver {
+        PasswordReceiver::Command(command) => found(command).map(drop),
+        PasswordReceiver::File(path) if path.exists() => open(path).await.map(drop),
+        PasswordReceiver::File(path) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            match folder.is_dir() {
+                true => Ok(()),
+                false => Err(format!("there is no folder {} for the file of new passwords", folder.display())),
+            }
+        }
+    }
+}
+
 /// Opens the file to add to it; makes it where there is none, for its owner alone.
 async fn open(path: &Path) -> Result<tokio::fs::File, String> {
     let failed = |error: io::Error| {

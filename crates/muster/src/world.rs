@@ -10,6 +10,7 @@ use muster_engine::{
     Clock as _, EndDay, Engine, GuardRules, LifecycleClock, LifecycleRules, Limit, MappingRule, MatchPart, MatchRule,
     Mode, Observer, PasswordHash, PasswordReceiver, PasswordRules, Removal, RemovalRules, SyncRules, SystemClock, When,
 };
+use muster_expression::Operator;
 use muster_settings::{ConnectionSettings, Environment, LimitSettings, Settings, SyncSettings};
 use muster_store::{SqliteStore, StateLock, Store, StoreError};
 
@@ -304,6 +305,7 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
     let fresh = |name: &str| UsedType {
         object_type: name.to_owned(),
         attributes: Vec::new(),
+        named: Vec::new(),
         as_source: false,
         as_target: false,
     };
@@ -328,6 +330,12 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
                 used.as_source = true;
                 used.attributes.extend(["displayName", members].map(str::to_owned));
             }
+            for comparison in sync.scope.iter().flat_map(|condition| &condition.comparisons) {
+                let (Operator::Equals(named) | Operator::NotEquals(named)) = &comparison.operator else { continue };
+                if let Some((name, _)) = asked_by_scope(&comparison.attribute).first() {
+                    types.entry(name).or_insert_with(|| fresh(name)).named.push(named.clone());
+                }
+            }
         }
         if sync.to.connection == connection {
             let name = sync.to.object_type.as_str();
@@ -342,6 +350,8 @@ pub(crate) fn used(settings: &Settings, connection: &str) -> Vec<UsedType> {
         .map(|mut used| {
             used.attributes.sort();
             used.attributes.dedup();
+            used.named.sort();
+            used.named.dedup();
             used
         })
         .collect()

@@ -2,16 +2,19 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use muster_connector::{Severity, UsedType};
+use muster_connector::{ConnectorKind as _, Severity, UsedType};
+use muster_connector_entra::EntraKind;
+use muster_sandbox::{Sandbox, SandboxOptions};
 use serde_json::json;
 
 use crate::peer::Reply;
-use crate::world::start;
+use crate::world::{settings, start};
 
 fn used(object_type: &str, attributes: &[&str]) -> UsedType {
     UsedType {
         object_type: object_type.to_owned(),
         attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+        named: Vec::new(),
         as_source: true,
         as_target: false,
     }
@@ -43,6 +46,48 @@ async fn a_good_connection_has_no_findings() {
         "/v1.0/groups/delta?$deltatoken=latest&$select=id,members",
     ];
     assert_eq!(targets, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_in_scopes_are_looked_up() {
+    let options = SandboxOptions { users: 30, groups: 4, ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let facts = sandbox.facts();
+    let group = sandbox.directory().groups()[0].clone();
+    let (name, id) = (group["displayName"].as_str().unwrap(), group["id"].as_str().unwrap());
+    let (called, role) = ("O'Neil's / R&D + 100%", "Admin");
+    sandbox.directory().add_application(called, &[role]);
+    let values = json!({ "tenant": facts.tenant, "client_id": facts.client_id, "client_secret": { "env": "S" },
+        "authority": facts.authority, "graph_url": facts.graph_url });
+    let connector = EntraKind.connect(settings(values, &[("client_secret", &facts.client_secret)])).unwrap();
+    let asked = |object_type: &str, attribute: &str, named: &[String]| UsedType {
+        named: named.to_vec(),
+        ..used(object_type, &["displayName", attribute])
+    };
+    let good = [
+        asked("group", "members", &[name.to_owned(), id.to_owned()]),
+        asked("application", "assigned", &[called.to_owned(), format!("{called}/{role}")]),
+    ];
+    assert_eq!(connector.check(&good).await.unwrap().findings, []);
+    let wrong = [
+        (asked("group", "members", &[format!("{name}x")]), "the group", name.to_owned()),
+        (
+            asked("group", "members", &["11111111-2222-3333-4444-555555555555".to_owned()]),
+            "the group",
+            "by its id".to_owned(),
+        ),
+        (asked("application", "assigned", &[format!("{called}x")]), "the application", called.to_owned()),
+        (
+            asked("application", "assigned", &[format!("{called}/Nobody'")]),
+            "has no such role",
+            format!("{called}/{role}"),
+        ),
+    ];
+    for (used, problem, fix) in wrong {
+        let findings = connector.check(&[used]).await.unwrap().findings;
+        assert!(findings.len() == 1 && findings[0].problem.contains(problem), "{findings:?}");
+        assert!(findings[0].fix.contains(&fix), "{findings:?}");
+    }
 }
 
 #[tokio::test]
@@ -105,7 +150,7 @@ async fn unknown_names_get_the_nearest() {
 #[tokio::test]
 async fn writing_to_entra_is_refused() {
     let (_, _, connector) = start().await;
-    let target = UsedType { as_source: false, as_target: true, ..used("user", &["mail"]) };
+    let target = UsedType { named: Vec::new(), as_source: false, as_target: true, ..used("user", &["mail"]) };
     let report = connector.check(&[target]).await.unwrap();
     assert_eq!(report.findings.len(), 1);
     assert_eq!(report.findings[0].severity, Severity::Error);

@@ -183,6 +183,7 @@ async fn the_database_computes(world: World) {
         object_type: "doc".to_owned(),
         attributes: vec!["name".to_owned()],
         as_target: true,
+        named: Vec::new(),
         as_source: false,
     };
     assert_eq!(connection.0.check(&[used]).await.unwrap().findings, []);
@@ -257,6 +258,7 @@ async fn slips_are_told(world: World) {
             object_type: "part".to_owned(),
             attributes: vec!["no".to_owned()],
             as_target: true,
+            named: Vec::new(),
             as_source: false,
         };
         let findings = connection.0.check(&[used]).await.unwrap().findings;

@@ -11,6 +11,7 @@ fn uses(object_type: &str, attributes: &[&str]) -> Vec<UsedType> {
     vec![UsedType {
         object_type: object_type.to_owned(),
         attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+        named: Vec::new(),
         as_source: false,
         as_target: true,
     }]

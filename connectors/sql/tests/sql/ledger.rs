@@ -30,7 +30,13 @@ async fn recorded(connection: &Connection, operations: &[Operation]) -> Vec<Reso
 }
 
 fn used() -> UsedType {
-    UsedType { object_type: "visit".to_owned(), attributes: vec!["who".to_owned()], as_source: false, as_target: true }
+    UsedType {
+        object_type: "visit".to_owned(),
+        attributes: vec!["who".to_owned()],
+        named: Vec::new(),
+        as_source: false,
+        as_target: true,
+    }
 }
 
 async fn is_set_up_from_what_is_shown(world: World) {

@@ -320,6 +320,7 @@ async fn a_user_without_rights_is_told_which_to_grant() {
     let used = vec![UsedType {
         object_type: "user".to_owned(),
         attributes: vec!["employee_no".to_owned(), "full_name".to_owned()],
+        named: Vec::new(),
         as_source: false,
         as_target: true,
     }];
@@ -349,7 +350,13 @@ async fn a_table_that_cannot_undo_is_found() {
     world.run("CREATE TABLE loose (no int PRIMARY KEY, name varchar(9)) ENGINE = MyISAM").await;
     let used = |object_type: &str| {
         let attributes = vec!["no".to_owned(), "name".to_owned()];
-        vec![UsedType { object_type: object_type.to_owned(), attributes, as_source: false, as_target: true }]
+        vec![UsedType {
+            object_type: object_type.to_owned(),
+            attributes,
+            named: Vec::new(),
+            as_source: false,
+            as_target: true,
+        }]
     };
     let found = findings(&world.connect(), &used("loose")).await;
     assert_eq!(found.len(), 1, "{found:?}");

@@ -76,6 +76,7 @@ async fn take_the_place_of_musters(world: World) {
     let used = UsedType {
         object_type: "account".to_owned(),
         attributes: ATTRIBUTES.map(str::to_owned).to_vec(),
+        named: Vec::new(),
         as_source: false,
         as_target: true,
     };
@@ -194,6 +195,7 @@ async fn slips_are_told(world: World) {
     let used = UsedType {
         object_type: "account".to_owned(),
         attributes: vec!["login".to_owned()],
+        named: Vec::new(),
         as_source: false,
         as_target: true,
     };

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::{CheckArguments, OutputForm};
 use crate::exit::Failure;
-use crate::{output, world};
+use crate::{output, passwords, world};
 
 struct Line {
     severity: Severity,
@@ -38,7 +38,10 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
     for sync in &settings.syncs {
         let sides = (schemas.get(sync.from.connection.as_str()), schemas.get(sync.to.connection.as_str()));
         let (Some(source), Some(target)) = sides else {
-            let text = format!("sync {:?} was not examined, because one of its connections does not answer", sync.name);
+            let text = format!(
+                "sync {:?} was not examined, because one of its connections cannot be used (see above)",
+                sync.name
+            );
             lines.push(Line { severity: Severity::Warning, text });
             continue;
         };
@@ -57,6 +60,14 @@ pub(crate) async fn run(config: &Path, form: OutputForm, arguments: &CheckArgume
         );
     }
     lines.extend(rivals(&settings));
+    for sync in &settings.syncs {
+        let Some(receiver) = world::rules(sync).password.and_then(|password| password.receiver) else { continue };
+        if let Err(problem) = passwords::examine(&receiver).await {
+            let at = format!("syncs.{}.password.receiver", sync.name);
+            let text = output::placed(&settings, &at, &problem, "nobody is created before it can take their passwords");
+            lines.push(Line { severity: Severity::Error, text });
+        }
+    }
     lines.extend(crate::zone::problem(&settings).map(|text| Line { severity: Severity::Warning, text }));
     print(form, &lines, &features)?;
     let errors = lines.iter().filter(|line| line.severity == Severity::Error).count();

@@ -45,7 +45,10 @@ pub(crate) async fn run(config: &Path, form: OutputForm) -> Result<(), Failure> 
         output::line("no sync has run yet");
         return Ok(());
     }
-    output::table(&["sync", "linked", "disabled", "to do", "waiting", "parked", "held", "last run", "outcome"], rows);
+    output::table(
+        &["sync", "linked", "of them disabled", "to do", "waiting", "parked", "held", "last run", "outcome"],
+        rows,
+    );
     for line in waiting {
         output::line(output::visible(&line));
     }
@@ -62,7 +65,8 @@ fn outcome(run: Option<&RunRecord>) -> String {
 
 fn row(name: &str, configured: bool, counts: &SyncCounts, run: Option<&RunRecord>) -> Vec<String> {
     let name = if configured { name.to_owned() } else { format!("{name} (not in the configuration)") };
-    let numbers = [counts.linked, counts.disabled, counts.dirty, counts.waiting, counts.parked, counts.held];
+    let linked = counts.linked + counts.disabled;
+    let numbers = [linked, counts.disabled, counts.dirty, counts.waiting, counts.parked, counts.held];
     let mut row = vec![name];
     row.extend(numbers.map(|number| number.to_string()));
     row.push(run.map(|run| time(run.started_at)).unwrap_or_default());
