@@ -24,6 +24,10 @@ cargo xtask bench [USERS ...]
 cargo xtask bench groups [MEMBERS ...]
     measures a group of many members, filled and changed; without a number for 100000
 
+cargo run --release --package xtask -- bench apply [ROWS ...]
+    measures writing alone: rows in memory through the SQL connector beside the raw best of each engine through the
+    same driver; without a number for 100000
+
 cargo xtask expressions
     measures how long 15 typical mappings take for an object on one core; build it with --release
 
@@ -46,6 +50,10 @@ fn main() -> anyhow::Result<()> {
         ["bench", "groups", members @ ..] => {
             let members = members.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
             bench::groups::run(if members.is_empty() { &[100_000] } else { &members }, &mut output)
+        }
+        ["bench", "apply", rows @ ..] => {
+            let rows = rows.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
+            bench::apply::run(if rows.is_empty() { &[100_000] } else { &rows }, &mut output)
         }
         ["bench", users @ ..] => {
             let users = users.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;

@@ -2,6 +2,7 @@
 //!
 //! Ratios of one run are good to about 15 %: both sides share the machine with the tenant that is read.
 
+pub(crate) mod apply;
 pub(crate) mod groups;
 mod measure;
 mod target;

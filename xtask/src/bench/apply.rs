@@ -1,0 +1,375 @@
+//! Writing alone: rows in memory through the connector's `apply`, without a ledger, beside the raw best of the same
+//! engine through the same driver in the same run. Each person has a row and a value in a table of values.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use muster_connector::settings::ConnectorSettings;
+use muster_connector::{
+    Batch, Connector, ConnectorKind as _, Epoch, Kind, Operation, OperationId, Outcome, ValueDelta,
+};
+use muster_connector_sql::SqlKind;
+use muster_model::{Key, Row, Slot, Value};
+use muster_testkit::{MariaDb, Postgres};
+use serde_json::json;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Columns beside the login.
+const COLUMNS: usize = 9;
+/// Those that an update changes.
+const CHANGED: usize = 3;
+/// Operations in a batch, as many as the connector takes.
+const BATCH: usize = 5_000;
+/// Rows in one statement where an engine is loaded by statements of many rows.
+const TOGETHER: usize = 1_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Postgres,
+    MariaDb,
+    Sqlite,
+}
+
+/// A server or file that is there as long as this.
+enum Place {
+    Postgres(Box<Postgres>),
+    MariaDb(Box<MariaDb>),
+    Sqlite(tempfile::TempDir),
+}
+
+/// One connection of the raw side.
+enum Raw {
+    Postgres(PgConnection),
+    MariaDb(MySqlConnection),
+    Sqlite(SqliteConnection),
+}
+
+pub(crate) fn run(rows: &[usize], output: &mut dyn Write) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        bail!("the connector runs in this process: cargo run --release --package xtask -- bench apply");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    writeln!(
+        output,
+        "rows in memory → table with {} columns and a table of values, no ledger\n\
+         raw: COPY and upsert (PostgreSQL), upserts of {TOGETHER} rows (MariaDB, SQLite), one transaction\n\n\
+         {:>9}  {:<10} {:>11} {:>10} {:>6} {:>11} {:>10} {:>6}",
+        COLUMNS + 1,
+        "rows",
+        "engine",
+        "raw new s",
+        "apply s",
+        "rate",
+        "raw chg s",
+        "apply s",
+        "rate"
+    )?;
+    for rows in rows {
+        for engine in [Engine::Postgres, Engine::MariaDb, Engine::Sqlite] {
+            runtime.block_on(one(engine, *rows, output))?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(engine: Engine, rows: usize, output: &mut dyn Write) -> anyhow::Result<()> {
+    let place = match engine {
+        Engine::Postgres => Place::Postgres(Box::new(Postgres::durable())),
+        Engine::MariaDb => Place::MariaDb(Box::new(MariaDb::start())),
+        Engine::Sqlite => Place::Sqlite(tempfile::tempdir()?),
+    };
+    let mut raw = place.raw().await?;
+    for prefix in ["raw", "app"] {
+        let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number} varchar(60)")).collect();
+        raw.run(&format!("CREATE TABLE {prefix}_user (login varchar(40) PRIMARY KEY, {})", columns.join(", "))).await?;
+        raw.run(&format!(
+            "CREATE TABLE {prefix}_phone (login varchar(40) NOT NULL, phone varchar(40) NOT NULL, PRIMARY KEY (login, phone))"
+        ))
+        .await?;
+    }
+    let connector = connect(&place.url())?;
+    connector.schema().await?;
+    let attributes: Vec<String> = ["login".to_owned(), "phones".to_owned()]
+        .into_iter()
+        .chain((0..COLUMNS).map(|number| format!("c{number}")))
+        .collect();
+
+    let raw_new = raw.load(rows, 0).await?;
+    let started = Instant::now();
+    apply(&connector, &attributes, rows, create).await?;
+    apply(&connector, &attributes, rows, |number| phones(number, None, 0)).await?;
+    let new = started.elapsed().as_secs_f64();
+    let raw_changed = raw.load(rows, 1).await?;
+    let started = Instant::now();
+    apply(&connector, &attributes, rows, change).await?;
+    let changed = started.elapsed().as_secs_f64();
+    raw.compare().await?;
+    let name = match engine {
+        Engine::Postgres => "PostgreSQL",
+        Engine::MariaDb => "MariaDB",
+        Engine::Sqlite => "SQLite",
+    };
+    writeln!(
+        output,
+        "{rows:>9}  {name:<10} {raw_new:>11.2} {new:>10.2} {:>6.2} {raw_changed:>11.2} {changed:>10.2} {:>6.2}",
+        raw_new / new,
+        raw_changed / changed
+    )?;
+    output.flush()?;
+    Ok(())
+}
+
+fn login(number: usize) -> String {
+    format!("person{number:07}@sandbox.example")
+}
+
+fn phone(number: usize, round: usize) -> String {
+    format!("+49 30 {number:07}-{round}")
+}
+
+/// The value of a column, which an update changes in the first ones.
+fn value(number: usize, column: usize, round: usize) -> String {
+    let round = if column < CHANGED { round } else { 0 };
+    format!("value {column} of person {number}, {round}")
+}
+
+fn operation(kind: Kind, number: usize, row: Vec<Slot>) -> Operation {
+    Operation {
+        id: OperationId(Uuid::now_v7()),
+        key: (kind != Kind::Create).then(|| Key::text(&login(number))),
+        kind,
+        row: Row(row),
+        deltas: Vec::new(),
+        enabling: None,
+        expected_version: None,
+        expected: None,
+        depends_on: Vec::new(),
+        secrets: Vec::new(),
+    }
+}
+
+fn create(number: usize) -> Operation {
+    let mut row = vec![Slot::text(&login(number)), Slot::Unknown];
+    row.extend((0..COLUMNS).map(|column| Slot::text(&value(number, column, 0))));
+    operation(Kind::Create, number, row)
+}
+
+fn phones(number: usize, old: Option<usize>, new: usize) -> Operation {
+    let add = vec![Value::text(&phone(number, new))];
+    let remove = old.map(|old| Value::text(&phone(number, old))).into_iter().collect();
+    Operation { deltas: vec![ValueDelta { attribute: 1, add, remove }], ..operation(Kind::Update, number, Vec::new()) }
+}
+
+fn change(number: usize) -> Operation {
+    let mut row = vec![Slot::Unknown, Slot::Unknown];
+    row.extend((0..CHANGED).map(|column| Slot::text(&value(number, column, 1))));
+    Operation { row: Row(row), ..phones(number, Some(0), 1) }
+}
+
+fn connect(url: &str) -> anyhow::Result<Arc<dyn Connector>> {
+    let many = json!({ "phones": { "table": "app_phone", "key": "login", "value": "phone" } });
+    Ok(SqlKind.connect(ConnectorSettings {
+        connection: "app".to_owned(),
+        values: json!({ "url": url, "types": { "user": { "table": "app_user", "multi": many } } }),
+        secrets: BTreeMap::new(),
+        base_folder: std::env::temp_dir(),
+    })?)
+}
+
+/// Sends all rows in batches, as many at once as the connector takes.
+async fn apply(
+    connector: &Arc<dyn Connector>,
+    attributes: &[String],
+    rows: usize,
+    operation: impl Fn(usize) -> Operation,
+) -> anyhow::Result<()> {
+    let schema = connector.schema().await?;
+    let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
+    let attributes: Arc<[String]> = attributes.into();
+    let mut flying: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    for start in (0..rows).step_by(BATCH) {
+        while flying.len() >= capabilities.max_in_flight as usize {
+            flying.join_next().await.context("nothing flies")???;
+        }
+        let batch = Batch {
+            object_type: "user".into(),
+            attributes: Arc::clone(&attributes),
+            operations: (start..rows.min(start + BATCH)).map(&operation).collect(),
+            epoch: Epoch::default(),
+            deadline: Duration::from_secs(300),
+        };
+        let connector = Arc::clone(connector);
+        flying.spawn(async move {
+            let outcomes = connector.target().context("no target")?.apply(&batch).await?;
+            match outcomes.iter().find(|(_, outcome)| !matches!(outcome, Outcome::Applied(_))) {
+                Some((_, outcome)) => bail!("a row was not applied: {outcome:?}"),
+                None => Ok(()),
+            }
+        });
+    }
+    while let Some(landed) = flying.join_next().await {
+        landed??;
+    }
+    Ok(())
+}
+
+impl Place {
+    fn url(&self) -> String {
+        match self {
+            Self::Postgres(server) => server.url(),
+            Self::MariaDb(server) => server.url(),
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("app.db").display()),
+        }
+    }
+
+    async fn raw(&self) -> anyhow::Result<Raw> {
+        Ok(match self {
+            Self::Postgres(server) => Raw::Postgres(server.url().parse::<PgConnectOptions>()?.connect().await?),
+            Self::MariaDb(server) => Raw::MariaDb(server.url().parse::<MySqlConnectOptions>()?.connect().await?),
+            Self::Sqlite(folder) => {
+                let options =
+                    SqliteConnectOptions::new().filename(folder.path().join("app.db")).create_if_missing(true);
+                let options = options.journal_mode(SqliteJournalMode::Wal).disable_statement_logging();
+                Raw::Sqlite(options.connect().await?)
+            }
+        })
+    }
+}
+
+impl Raw {
+    async fn run(&mut self, sql: &str) -> anyhow::Result<()> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match self {
+            Self::Postgres(connection) => connection.execute(sql).await.map(drop)?,
+            Self::MariaDb(connection) => connection.execute(sql).await.map(drop)?,
+            Self::Sqlite(connection) => connection.execute(sql).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Seconds of writing all rows and their values; in the second round they are there, and change.
+    async fn load(&mut self, rows: usize, round: usize) -> anyhow::Result<f64> {
+        let people: Vec<Vec<String>> = (0..rows)
+            .map(|number| {
+                std::iter::once(login(number)).chain((0..COLUMNS).map(|column| value(number, column, round))).collect()
+            })
+            .collect();
+        let values: Vec<[String; 2]> = (0..rows).map(|number| [login(number), phone(number, round)]).collect();
+        let started = Instant::now();
+        match self {
+            Self::Postgres(connection) => raw_postgres(connection, &people, &values).await?,
+            _ => self.raw_statements(&people, &values).await?,
+        }
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    async fn raw_statements(&mut self, people: &[Vec<String>], values: &[[String; 2]]) -> anyhow::Result<()> {
+        let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number}")).collect();
+        let (keyword, conflict, new): (_, _, fn(&str) -> String) = match self {
+            Self::MariaDb(_) => ("START TRANSACTION", "ON DUPLICATE KEY UPDATE", |name| format!("VALUES({name})")),
+            _ => ("BEGIN IMMEDIATE", "ON CONFLICT (login) DO UPDATE SET", |name| format!("excluded.{name}")),
+        };
+        let updates: Vec<String> = columns.iter().map(|name| format!("{name} = {}", new(name))).collect();
+        self.run(keyword).await?;
+        for people in people.chunks(TOGETHER) {
+            let marks = vec![format!("({})", ["?"; COLUMNS + 1].join(", ")); people.len()].join(", ");
+            let sql = format!(
+                "INSERT INTO raw_user (login, {}) VALUES {marks} {conflict} {}",
+                columns.join(", "),
+                updates.join(", ")
+            );
+            self.bound(&sql, people.iter().flatten()).await?;
+        }
+        // Whoever loads by hand empties the table of values first.
+        self.run("DELETE FROM raw_phone").await?;
+        for values in values.chunks(TOGETHER) {
+            let marks = vec!["(?, ?)"; values.len()].join(", ");
+            self.bound(&format!("INSERT INTO raw_phone (login, phone) VALUES {marks}"), values.iter().flatten())
+                .await?;
+        }
+        self.run("COMMIT").await
+    }
+
+    async fn bound<'a>(&mut self, sql: &str, values: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(_) => bail!("PostgreSQL is loaded by COPY"),
+            Self::MariaDb(connection) => {
+                let query = values.fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.clone()));
+                connection.execute(query).await?;
+            }
+            Self::Sqlite(connection) => {
+                let query = values.fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.clone()));
+                connection.execute(query).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Both sides must have written the same.
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        for table in ["user", "phone"] {
+            let query = format!(
+                "SELECT (SELECT count(*) FROM app_{table}) + (SELECT count(*) FROM raw_{table}) - 2 * \
+                 (SELECT count(*) FROM (SELECT * FROM app_{table} INTERSECT SELECT * FROM raw_{table}) AS same)"
+            );
+            let query = AssertSqlSafe(query);
+            let different: i64 = match self {
+                Self::Postgres(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
+                Self::MariaDb(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
+                Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
+            };
+            if different != 0 {
+                bail!("{different} rows of {table} differ");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn raw_postgres(
+    connection: &mut PgConnection,
+    people: &[Vec<String>],
+    values: &[[String; 2]],
+) -> anyhow::Result<()> {
+    let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number}")).collect();
+    let updates: Vec<String> = columns.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    let columns = columns.join(", ");
+    let mut transaction = connection.begin().await?;
+    transaction
+        .execute(sqlx::raw_sql(
+            "CREATE TEMPORARY TABLE user_stage ON COMMIT DROP AS SELECT * FROM raw_user LIMIT 0; \
+             CREATE TEMPORARY TABLE phone_stage ON COMMIT DROP AS SELECT * FROM raw_phone LIMIT 0",
+        ))
+        .await?;
+    let mut copy = transaction.copy_in_raw("COPY user_stage FROM STDIN").await?;
+    for people in people.chunks(TOGETHER) {
+        copy.send(people.iter().map(|row| row.join("\t") + "\n").collect::<String>().into_bytes()).await?;
+    }
+    copy.finish().await?;
+    let upsert = format!(
+        "INSERT INTO raw_user (login, {columns}) SELECT login, {columns} FROM user_stage ON CONFLICT (login) DO UPDATE SET {}",
+        updates.join(", ")
+    );
+    transaction.execute(sqlx::raw_sql(AssertSqlSafe(upsert))).await?;
+    let mut copy = transaction.copy_in_raw("COPY phone_stage FROM STDIN").await?;
+    for values in values.chunks(TOGETHER) {
+        copy.send(values.iter().map(|row| row.join("\t") + "\n").collect::<String>().into_bytes()).await?;
+    }
+    copy.finish().await?;
+    transaction
+        .execute(sqlx::raw_sql(
+            "DELETE FROM raw_phone USING phone_stage AS s WHERE raw_phone.login = s.login; \
+             INSERT INTO raw_phone SELECT * FROM phone_stage",
+        ))
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
