@@ -5,6 +5,7 @@
 
 mod applications;
 mod demo;
+mod example;
 mod expression;
 mod groups;
 mod guard;
