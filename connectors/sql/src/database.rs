@@ -22,6 +22,13 @@ pub(crate) struct StageRow {
     pub(crate) values: Vec<Text>,
 }
 
+/// The positions of the staged columns in which any row has a value: the others need not be sent.
+pub(crate) fn used_columns(rows: &[StageRow]) -> Vec<usize> {
+    let width = rows.iter().map(|row| row.values.len()).max().unwrap_or_default();
+    let is_used = |position: &usize| rows.iter().any(|row| row.values.get(*position).is_some_and(Option::is_some));
+    (0..width).filter(is_used).collect()
+}
+
 /// How the rows after a staged key are asked for, in the order of their keys.
 pub(crate) struct After {
     /// What is run before.

@@ -11,10 +11,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRo
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
-use crate::database::{Database, Session, StageRow, Text};
+use crate::database::{Database, Session, StageRow, Text, used_columns};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
-use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, insert_rows, sql};
+use crate::text::unhex;
 
 /// A SQLite file.
 #[derive(Debug)]
@@ -323,15 +324,24 @@ impl Session for SqliteSession {
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
         self.execute(sql!("CREATE TEMPORARY TABLE {} ({})", Stage::NAME, stage.columns_with_types())).await?;
         self.staged = true;
-        let fields = stage.types.iter().enumerate().map(|(position, kind)| {
-            let field = format!("value ->> {}", position + 2);
-            if kind == BINARY { format!("unhex({field})") } else { field }
-        });
-        let fields = joined(fields, ", ");
-        // In pieces, so that a large batch is not in memory several times.
-        for rows in rows.chunks(STAGED_TOGETHER) {
-            let insert = sql!("INSERT INTO {stage} SELECT value ->> 0, value ->> 1, {fields} FROM json_each(?)");
-            let query = sqlx::query(insert.into_safe()).bind(stage_json(stage, rows)).persistent(false);
+        // Bound row by row, in statements of one shape, which are prepared once. JSON would take three times as long.
+        let used = used_columns(rows);
+        let together = STAGED_TOGETHER.min(MOST_VALUES / (used.len() + 2));
+        for rows in rows.chunks(together) {
+            let insert = insert_rows(stage, &used, rows.len());
+            let mut query = sqlx::query(insert.into_safe()).persistent(rows.len() == together);
+            for row in rows {
+                query = query.bind(i64::try_from(row.number).ok()).bind(i64::try_from(row.group).ok());
+                for position in &used {
+                    let value = row.values.get(*position).cloned().flatten();
+                    query = match stage.types.get(*position) {
+                        Some(kind) if kind == BINARY => {
+                            query.bind(value.and_then(|text| unhex(text.trim_start_matches("\\x"))).map(Vec::from))
+                        }
+                        _ => query.bind(value),
+                    };
+                }
+            }
             self.transaction.execute(query).await?;
         }
         Ok(())
@@ -389,27 +399,10 @@ impl Session for SqliteSession {
 }
 
 /// Rows in one statement.
-const STAGED_TOGETHER: usize = 500;
+const STAGED_TOGETHER: usize = 200;
 
-fn stage_json(stage: &Stage, rows: &[StageRow]) -> String {
-    let binary: Vec<bool> = stage.types.iter().map(|kind| kind == BINARY).collect();
-    let mut json = "[".to_owned();
-    for row in rows {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        json.push_str(&format!("[{},{}", row.number, row.group));
-        for (value, binary) in row.values.iter().zip(&binary) {
-            json.push(',');
-            // `unhex` takes digits only.
-            let value = value.as_deref().map(|text| if *binary { text.trim_start_matches("\\x") } else { text });
-            json.push_str(&serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned()));
-        }
-        json.push(']');
-    }
-    json.push(']');
-    json
-}
+/// Values in one statement (SQLite, "Limits", SQLITE_MAX_VARIABLE_NUMBER).
+const MOST_VALUES: usize = 32_000;
 
 /// What a result code means (SQLite, "Result and Error Codes").
 pub(crate) fn classify(error: &dyn DatabaseError, code: &str) -> Class {

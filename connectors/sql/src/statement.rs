@@ -140,6 +140,18 @@ impl Stage {
     }
 }
 
+/// Inserts so many rows into a stage, with a `?` for each number, group and value of these columns.
+pub(crate) fn insert_rows(stage: &Stage, columns: &[usize], rows: usize) -> Sql {
+    let names = joined(columns.iter().map(|position| format!(", {}", stage.column(*position))), "");
+    let row = format!("(?, ?{})", ", ?".repeat(columns.len()));
+    let mut text = format!("INSERT INTO {stage} (n, g{names}) VALUES {row}");
+    for _ in 1..rows {
+        text.push_str(", ");
+        text.push_str(&row);
+    }
+    Sql(text)
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.schema {

@@ -5,10 +5,10 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
 
 use super::{catalog, texts};
-use crate::database::{Session, StageRow, Text};
+use crate::database::{Session, StageRow, Text, used_columns};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
-use crate::statement::{Name, Sql, Stage, TableName, sql};
+use crate::statement::{Name, Sql, Stage, TableName, insert_rows, sql};
 use crate::text::unhex;
 
 /// `2026-03-01T08:00:00.000000Z` as these servers read it.
@@ -39,20 +39,17 @@ pub(super) struct MySqlSession {
 }
 
 impl MySqlSession {
-    async fn fill(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
-        let marks = ", ?".repeat(stage.types.len());
-        let mut insert = format!("INSERT INTO {stage} VALUES ");
-        for (position, row) in rows.iter().enumerate() {
-            let comma = if position > 0 { ", " } else { "" };
-            insert.push_str(&format!("{comma}({}, {}{marks})", row.number, row.group));
-        }
-        let mut query = sqlx::query(sql!("{insert}").into_safe()).persistent(false);
+    /// `full`: as many rows as in other statements of the batch, so that the statement is worth keeping.
+    async fn fill(&mut self, stage: &Stage, columns: &[usize], rows: &[StageRow], full: bool) -> Result<(), Failure> {
+        let mut query = sqlx::query(insert_rows(stage, columns, rows.len()).into_safe()).persistent(full);
         for row in rows {
-            for (value, kind) in row.values.iter().zip(&stage.types) {
-                query = match (value, kind.as_str()) {
+            query = query.bind(i64::try_from(row.number).ok()).bind(i64::try_from(row.group).ok());
+            for position in columns {
+                let value = row.values.get(*position).and_then(Option::as_deref);
+                query = match (value, stage.types.get(*position).map_or("", String::as_str)) {
                     (Some(text), catalog::BINARY) => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
                     (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
-                    (value, _) => query.bind(value.as_deref().map(str::to_owned)),
+                    (value, _) => query.bind(value.map(str::to_owned)),
                 };
             }
         }
@@ -98,7 +95,8 @@ impl Session for MySqlSession {
             let message = format!("the server takes {} bytes in one message (max_allowed_packet)", self.packet);
             return Err(Failure::new(Class::Row { rule: "too_long", column: None, constraint: None, staged }, message));
         }
-        let together = STAGED_TOGETHER.min(MOST_VALUES / stage.types.len().max(1)).max(1);
+        let columns = used_columns(rows);
+        let together = STAGED_TOGETHER.min(MOST_VALUES / (columns.len() + 2)).max(1);
         let mut start = 0;
         while start < rows.len() {
             let mut sum = 0;
@@ -108,7 +106,8 @@ impl Session for MySqlSession {
             };
             let rest = rows.get(start..).unwrap_or_default();
             let count = rest.iter().take(together).take_while(fits).count().max(1);
-            self.fill(stage, rest.get(..count).unwrap_or_default()).await.map_err(of_the_stage)?;
+            let some = rest.get(..count).unwrap_or_default();
+            self.fill(stage, &columns, some, count == together).await.map_err(of_the_stage)?;
             start += count;
         }
         Ok(())
