@@ -47,7 +47,13 @@ impl Condition {
                 return Ok(Self { comparisons });
             }
             if !reader.word("AND") {
-                return Err(reader.fail("expected AND, or the end"));
+                let here = reader.fail("expected AND, or the end");
+                if reader.word("OR") {
+                    let problem =
+                        "a condition has no OR; write what follows it as a second condition in the list".to_owned();
+                    return Err(ExpressionError { length: 2, problem, ..here });
+                }
+                return Err(here);
             }
         }
     }
@@ -196,7 +202,29 @@ impl<'a> Reader<'a> {
                 return Ok(Operator::IsNotNull);
             }
         }
+        if let Some((sign, meant)) = self.meant() {
+            let problem = format!("there is no operator {sign}; did you mean {meant}?");
+            return Err(ExpressionError { length: sign.len(), ..self.fail(&problem) });
+        }
         Err(self.fail(OPERATORS))
+    }
+
+    /// An operator in the signs of another language that stands here, and ours.
+    fn meant(&self) -> Option<(&'static str, &'static str)> {
+        // The longer signs stand before those that they begin with.
+        const SIGNS: [(&str, &str); 10] = [
+            ("=~", "REGEX MATCH"),
+            ("==", "EQUALS"),
+            ("=", "EQUALS"),
+            ("!=", "NOT EQUALS"),
+            ("<>", "NOT EQUALS"),
+            (">=", "GREATER_THAN_OR_EQUALS"),
+            ("<=", "LESS_THAN_OR_EQUALS"),
+            (">", "GREATER_THAN"),
+            ("<", "LESS_THAN"),
+            ("~", "REGEX MATCH"),
+        ];
+        SIGNS.into_iter().find(|(sign, _)| self.rest.starts_with(sign))
     }
 
     fn sign(&mut self, sign: &str) -> bool {
@@ -338,7 +366,14 @@ mod tests {
             ("[no] EQUALS \"1", "the text's closing double quote is missing at character 13"),
             ("[no] NOT \"1\"", "expected EQUALS or REGEX MATCH after NOT at character 10"),
             ("[no] REGEX \"1\"", "expected MATCH after REGEX at character 12"),
-            ("[no] IS NULL OR [no] IS TRUE", "expected AND, or the end at character 14"),
+            ("[no] IS NULL XOR [no] IS TRUE", "expected AND, or the end at character 14"),
+            (
+                "[no] IS NULL OR [no] IS TRUE",
+                "a condition has no OR; write what follows it as a second condition in the list at character 14",
+            ),
+            ("[no] = \"1\"", "there is no operator =; did you mean EQUALS? at character 6"),
+            ("[no] <> \"1\"", "there is no operator <>; did you mean NOT EQUALS? at character 6"),
+            ("[no] >= 1", "there is no operator >=; did you mean GREATER_THAN_OR_EQUALS? at character 6"),
             ("[no] IS NULL AND", "expected an attribute, such as [department] at character 17"),
         ];
         for (text, expected) in cases {
