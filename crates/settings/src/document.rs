@@ -23,6 +23,11 @@ pub(crate) fn parse(file: &Arc<Path>, text: &str) -> Result<Table, Problem> {
             let nothing = rest.is_none_or(|rest| rest.trim().is_empty() || rest.trim_start().starts_with('#'));
             let (problem, fix) = explain(error.message(), nothing);
             let place = lines.place(error.span(), &lines.at(text.len()));
+            let again = error.message().contains("duplicate key").then(|| error.span()).flatten();
+            if let Some((header, first)) = again.and_then(|span| former_header(text, span.start)) {
+                let problem = format!("{header} stands here for the second time, first in line {first}");
+                return Err(Problem::new(&place, "", problem, "put what is in both together under the first"));
+            }
             Err(Problem::new(&place, "", problem, fix))
         }
     }
@@ -51,6 +56,19 @@ impl Node {
             _ => {}
         }
     }
+}
+
+/// The header in the line of this byte, and the number of the earlier line with the same one.
+fn former_header(text: &str, at: usize) -> Option<(&str, usize)> {
+    fn of(line: &str) -> Option<&str> {
+        let line = line.trim_start();
+        let end = line.starts_with('[').then(|| line.find(']')).flatten()?;
+        line.get(..=end)
+    }
+    let number = text.get(..at)?.matches('\n').count();
+    let again = text.lines().nth(number).and_then(of)?;
+    let first = text.lines().take(number).position(|line| of(line) == Some(again))?;
+    Some((again, first + 1))
 }
 
 /// Says what is wrong with a line that is no TOML, and where possibly nothing follows.

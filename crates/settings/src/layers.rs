@@ -65,7 +65,10 @@ fn further_files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
 fn read_file(file: &Arc<Path>) -> Result<String, Problem> {
     let fail = |problem: String, fix: &str| Problem::new(&Place::File(Arc::clone(file)), "", problem, fix);
     let cannot = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => fail("there is no such file".to_owned(), "create it, or name another"),
+        std::io::ErrorKind::NotFound => fail(
+            "there is no such file".to_owned(),
+            "`muster init` writes one; one that stands elsewhere is named with -c FILE",
+        ),
         kind => fail(format!("the file cannot be read ({kind})"), "give the path of a readable file"),
     };
     let opened = std::fs::File::open(file).map_err(|error| cannot(&error))?;

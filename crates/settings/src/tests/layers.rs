@@ -60,7 +60,12 @@ fn a_later_layer_may_take_a_secret_from_elsewhere() {
 #[test]
 fn files_that_cannot_be_read() {
     let nothing = Files::new(&[]);
-    assert_eq!(nothing.load(&[]).unwrap_err(), ["muster.toml: there is no such file; create it, or name another"]);
+    assert_eq!(
+        nothing.load(&[]).unwrap_err(),
+        [
+            "muster.toml: there is no such file; `muster init` writes one; one that stands elsewhere is named with -c FILE"
+        ]
+    );
     let binary = Files::new(&[("muster.toml", "")]);
     super::write(&binary.path(), b"state = \"a\"\n# \xff\n");
     assert_eq!(binary.load(&[]).unwrap_err(), ["muster.toml:2: the file is not UTF-8 text; save it as UTF-8"]);

@@ -474,7 +474,8 @@ fn lines_that_are_no_toml() {
     check(
         "[syncs.again]",
         "[syncs.staff]",
-        &["muster.toml:41: this name is given for the second time in its table; keep one of the two"],
+        &["muster.toml:41: [syncs.staff] stands here for the second time, first in line 17; \
+            put what is in both together under the first"],
     );
     check("[syncs.again]", "[syncs.again", &["muster.toml:41: the header is not closed; end it with ]"]);
     check("min = 5", "min = 05", &["muster.toml:39: a number begins with 0; remove the 0, or write a text in quotes"]);
