@@ -44,7 +44,7 @@ pub enum SandboxError {
         range: &'static str,
     },
     /// The port cannot be had.
-    #[error("cannot listen on 127.0.0.1:{port}")]
+    #[error("cannot listen on 127.0.0.1:{port}; end what uses this port, or choose another one with --port")]
     Listen {
         /// The wanted port.
         port: u16,

@@ -65,7 +65,10 @@ async fn options_that_make_no_sense_are_refused_by_name() {
     let taken = Sandbox::start(plain()).await.unwrap();
     let port = taken.facts().authority.rsplit_once(':').unwrap().1.parse().unwrap();
     let error = refused(SandboxOptions { port, ..plain() }).await;
-    assert_eq!(error, format!("cannot listen on 127.0.0.1:{port}"));
+    assert_eq!(
+        error,
+        format!("cannot listen on 127.0.0.1:{port}; end what uses this port, or choose another one with --port")
+    );
     let begun = Instant::now();
     taken.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(5));
