@@ -15,7 +15,7 @@ use crate::own::StatementSettings;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlSettings {
-    /// Where the database is: `postgres://user@host:5432/database`,
+    /// Where the database is: `postgres://user@host:5432/database`, `sqlserver://user@host:1433/database`,
     /// `mysql://user@host:3306/database` (also for MariaDB) or `sqlite:///path/to/file.db`. A URL with a
     /// password must stand in a file or an environment variable: { file = "PATH" } or { env = "NAME" }.
     #[schemars(schema_with = "url_schema")]
@@ -129,7 +129,7 @@ fn url_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let secret = generator.subschema_for::<Secret>();
     schemars::json_schema!({
         "description": "Where the database is: `postgres://user@host:5432/database`, \
-                        `mysql://user@host:3306/database` (also for MariaDB) or `sqlite:///path/to/file.db`. \
+                        `sqlserver://user@host:1433/database`, `mysql://user@host:3306/database` (also for MariaDB) or `sqlite:///path/to/file.db`. \
                         A URL with a password must stand in a file or an environment variable: { file = \"PATH\" } or { env = \"NAME\" }.",
         "anyOf": [{ "type": "string" }, secret]
     })
@@ -154,12 +154,13 @@ pub(crate) enum ServerKind {
     Postgres,
     /// MariaDB as well.
     MySql,
+    /// Azure SQL as well.
+    SqlServer,
 }
 
 impl SqlSettings {
     pub(crate) fn address(&self, given: &ConnectorSettings) -> Result<Address, Error> {
-        const FORMS: &str =
-            "write postgres://user@host:5432/database, mysql://user@host:3306/database or sqlite:///path/to/file.db";
+        const FORMS: &str = "write postgres://user@host:5432/database, sqlserver://user@host:1433/database, mysql://user@host:3306/database or sqlite:///path/to/file.db";
         let text = match (given.secret("url"), &self.url) {
             (Some(secret), _) => secret.clone(),
             (None, serde_json::Value::String(plain)) => SecretString::from(plain.clone()),
@@ -177,6 +178,7 @@ impl SqlSettings {
         let kind = match url.scheme() {
             "postgres" | "postgresql" => ServerKind::Postgres,
             "mysql" | "mariadb" => ServerKind::MySql,
+            "sqlserver" | "mssql" => ServerKind::SqlServer,
             other => return Err(wrong("url", format!("databases of kind {other:?} are not known"), FORMS)),
         };
         if given.secret("url").is_none() && url.password().is_some() {

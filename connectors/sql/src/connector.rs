@@ -18,6 +18,7 @@ use crate::postgres::Postgres;
 use crate::rehearse::Obstacle;
 use crate::schema::{TableType, types};
 use crate::sqlite::Sqlite;
+use crate::sqlserver::SqlServer;
 
 /// SQL databases.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +28,7 @@ impl ConnectorKind for SqlKind {
     fn describe(&self) -> Description {
         Description {
             kind: "sql".to_owned(),
-            summary: "tables of a PostgreSQL, MySQL, MariaDB or SQLite database".to_owned(),
+            summary: "tables of a PostgreSQL, SQL Server, MySQL, MariaDB or SQLite database".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: schemars::schema_for!(SqlSettings).to_value(),
         }
@@ -50,6 +51,7 @@ impl ConnectorKind for SqlKind {
                 match kind {
                     ServerKind::Postgres => Box::new(Postgres::new(&url, password, tls, ca_file)?),
                     ServerKind::MySql => Box::new(MySql::new(&url, password, tls, ca_file)?),
+                    ServerKind::SqlServer => Box::new(SqlServer::new(&url, password, tls, ca_file)?),
                 }
             }
         };

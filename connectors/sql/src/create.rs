@@ -7,7 +7,7 @@ use muster_connector::{Effect, Outcome};
 use muster_model::{AssignedBy, Key, Value};
 
 use crate::apply::{Group, Verb, Writing, number_of, rejected};
-use crate::database::Session;
+use crate::database::{Insert, Session};
 use crate::error::{Class, Failure};
 use crate::statement::{Name, joined, sql};
 
@@ -136,12 +136,17 @@ impl Writing<'_> {
                 self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
             }
         }
-        let returning = self.read_key("");
-        let counted = self.table.table.counted().map(|column| self.table.table.quoted(&column.name));
+        let read = self.read_key("");
         for position in alone {
-            let insert =
-                sql!("INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s WHERE s.n = {position}");
-            let rows = session.insert_one(insert, table, counted.as_ref(), &returning).await?;
+            let insert = Insert {
+                table,
+                columns: &columns,
+                select: sql!("SELECT {values} FROM {stage} AS s WHERE s.n = {position}"),
+                key: self.anchor().zip(stage.types.iter().cloned()).collect(),
+                read: &read,
+                counted: self.table.table.counted().map(|column| self.table.table.quoted(&column.name)),
+            };
+            let rows = session.insert_one(insert).await?;
             let key = rows.into_iter().next().map(|row| self.decode_key(row)).transpose()?;
             self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
         }

@@ -29,6 +29,29 @@ pub(crate) fn used_columns(rows: &[StageRow]) -> Vec<usize> {
     (0..width).filter(is_used).collect()
 }
 
+/// A row to insert, and what is wanted of it afterwards.
+pub(crate) struct Insert<'a> {
+    pub(crate) table: &'a TableName,
+    /// The columns that are written.
+    pub(crate) columns: &'a str,
+    /// The query for their values.
+    pub(crate) select: Sql,
+    /// The columns of the row's key, with types that hold their values.
+    pub(crate) key: Vec<(Name, String)>,
+    /// The key as it is read.
+    pub(crate) read: &'a str,
+    /// The column that the database numbers by itself.
+    pub(crate) counted: Option<Name>,
+}
+
+impl Insert<'_> {
+    /// The statement, as long as nothing is wanted of the row.
+    pub(crate) fn statement(&self) -> Sql {
+        let Self { table, columns, select, .. } = self;
+        sql!("INSERT INTO {table} ({columns}) {}", select.text())
+    }
+}
+
 /// How the rows after a staged key are asked for, in the order of their keys.
 pub(crate) struct After {
     /// What is run before.
@@ -56,7 +79,7 @@ pub(crate) trait Database: Send + Sync {
     /// A transaction; it ends without effect unless committed. `writes` tells an engine that locks early.
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure>;
 
-    /// The schema of temporary tables, where they have one.
+    /// The schema of temporary tables, where they have one, or the sign "#" in front of their names.
     fn temporary_schema(&self) -> Option<&'static str>;
 
     /// The right to make temporary tables.
@@ -131,6 +154,11 @@ pub(crate) trait Database: Send + Sync {
         After { first: None, from: format!(" CROSS JOIN {stage} AS s"), condition: format!("({order}) > ({last})") }
     }
 
+    /// What ends a query so that it answers with so many rows at most. It has an order.
+    fn limit(&self, rows: usize) -> String {
+        format!("LIMIT {rows}")
+    }
+
     /// A value as a literal, for a person.
     fn literal(&self, text: &Text, native: &str) -> String;
 
@@ -162,15 +190,9 @@ pub(crate) trait Session: Send {
     /// Lets the database read a statement with so many bound values, without running it.
     async fn examine(&mut self, sql: Sql, bound: usize) -> Result<(), Failure>;
 
-    /// Inserts one row and returns its key, read by `key`. `counted`: the column that the database numbers by itself.
-    async fn insert_one(
-        &mut self,
-        insert: Sql,
-        _table: &TableName,
-        _counted: Option<&Name>,
-        key: &str,
-    ) -> Result<Vec<Vec<Text>>, Failure> {
-        self.query(sql!("{} RETURNING {key}", insert.text())).await
+    /// Inserts one row and returns its key.
+    async fn insert_one(&mut self, insert: Insert<'_>) -> Result<Vec<Vec<Text>>, Failure> {
+        self.query(sql!("{} RETURNING {}", insert.statement().text(), insert.read)).await
     }
 
     /// Marks a point to return to.

@@ -86,7 +86,7 @@ impl SqlConnector {
         let names = joined((0..wanted.len()).map(|position| format!("d.c{position}")), ", ");
         let number = self.database.read_number("d.n");
         let query = sql!(
-            "SELECT {number}, {names} FROM (SELECT s.n AS n, row_number() OVER (PARTITION BY s.n) AS r, {read} \
+            "SELECT {number}, {names} FROM (SELECT s.n AS n, row_number() OVER (PARTITION BY s.n ORDER BY s.n) AS r, {read} \
              FROM {stage} AS s JOIN {} AS t ON {same}) AS d WHERE d.r <= 2",
             table.table.name
         );

@@ -41,7 +41,7 @@ impl Writing<'_> {
         let rows = session
             .query(sql!(
                 "SELECT {read} FROM {stage} AS s JOIN {table} AS t ON {key} WHERE s.g = {number} \
-                 AND ({same}) IS NOT TRUE"
+                 AND CASE WHEN {same} THEN 1 ELSE 0 END = 0"
             ))
             .await?;
         let others: Vec<usize> = rows.iter().filter_map(|row| number_of(row)).collect();

@@ -29,6 +29,7 @@ mod rehearse;
 mod relations;
 mod schema;
 mod sqlite;
+mod sqlserver;
 mod staging;
 mod statement;
 mod target;

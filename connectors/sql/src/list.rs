@@ -47,11 +47,11 @@ impl SqlConnector {
         );
         let order = joined(keys.iter().map(|column| format!("t.{}", table.table.quoted(&column.name))), ", ");
         let mut session = self.database.begin(false).await?;
-        let name = &table.table.name;
+        let (name, limit) = (&table.table.name, self.database.limit(PAGE));
         let query = match after {
             None => {
                 let rows = table.belonging.condition("t").map_or(String::new(), |rows| format!(" WHERE {rows}"));
-                sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} LIMIT {PAGE}")
+                sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} {limit}")
             }
             Some(key) => {
                 let stage = Stage::new(
@@ -66,7 +66,7 @@ impl SqlConnector {
                     session.execute(first).await?;
                 }
                 let and = table.belonging.and("t");
-                sql!("SELECT {texts} FROM {name} AS t{from} WHERE ({condition}){and} ORDER BY {order} LIMIT {PAGE}")
+                sql!("SELECT {texts} FROM {name} AS t{from} WHERE ({condition}){and} ORDER BY {order} {limit}")
             }
         };
         let rows = session.query(query).await?;

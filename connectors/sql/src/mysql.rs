@@ -315,7 +315,7 @@ mod tests {
     use muster_testkit::MariaDb;
 
     use super::*;
-    use crate::database::StageRow;
+    use crate::database::{Insert, StageRow};
 
     /// MySQL has no `RETURNING`. What is done instead works on MariaDB as well, so it is tried there.
     #[tokio::test]
@@ -338,11 +338,18 @@ mod tests {
         let row = |number| StageRow { number, group: 0, values: vec![Some("the same".into())] };
         session.stage(&stage, &[row(0), row(1)]).await.unwrap();
         let mut keys = Vec::new();
+        let insert = |number: usize, counted| Insert {
+            table: &table,
+            columns: "who",
+            select: sql!("SELECT v0 FROM {stage} WHERE n = {number}"),
+            key: Vec::new(),
+            read: "CAST(id AS CHAR)",
+            counted,
+        };
         for number in 0..2 {
-            let insert = sql!("INSERT INTO {table} (who) SELECT v0 FROM {stage} WHERE n = {number}");
-            keys.extend(session.insert_one(insert, &table, Some(&name("id")), "CAST(id AS CHAR)").await.unwrap());
+            keys.extend(session.insert_one(insert(number, Some(name("id")))).await.unwrap());
         }
-        let nothing = session.insert_one(sql!("SELECT 1"), &table, None, "id").await;
+        let nothing = session.insert_one(insert(0, None)).await;
         assert!(nothing.is_err_and(|failure| failure.message.contains("AUTO_INCREMENT")));
         session.commit().await.unwrap();
         assert_eq!(keys, [[Some("77".into())], [Some("78".into())]]);

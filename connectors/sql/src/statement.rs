@@ -9,6 +9,8 @@ pub(crate) enum Quote {
     Double,
     /// As MySQL and MariaDB do, whose double quotes may also enclose texts.
     Backtick,
+    /// As SQL Server does, whatever its QUOTED_IDENTIFIER says.
+    Bracket,
 }
 
 /// A table's or column's name, quoted.
@@ -31,19 +33,20 @@ impl Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quote = match self.quote {
-            Some(Quote::Double) => '"',
-            Some(Quote::Backtick) => '`',
+        let (open, close) = match self.quote {
+            Some(Quote::Double) => ('"', '"'),
+            Some(Quote::Backtick) => ('`', '`'),
+            Some(Quote::Bracket) => ('[', ']'),
             None => return formatter.write_str(&self.name),
         };
-        formatter.write_char(quote)?;
+        formatter.write_char(open)?;
         for letter in self.name.chars() {
-            if letter == quote {
-                formatter.write_char(quote)?;
+            if letter == close {
+                formatter.write_char(close)?;
             }
             formatter.write_char(letter)?;
         }
-        formatter.write_char(quote)
+        formatter.write_char(close)
     }
 }
 
@@ -115,7 +118,8 @@ pub(crate) fn joined<T: fmt::Display>(terms: impl IntoIterator<Item = T>, separa
 /// The staging table of a transaction: a number for each row, a group, and columns of the target's own types.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    /// Where the engine keeps temporary tables. Always said, so that no table of the same name is taken for it.
+    /// Where the engine keeps temporary tables: a schema, or a sign in front of the name. Always said, so that no table
+    /// of the same name is taken for it.
     schema: Option<&'static str>,
     /// Column types as the database spells them; column `i` is named `v{i}`.
     pub(crate) types: Vec<String>,
@@ -155,6 +159,7 @@ pub(crate) fn insert_rows(stage: &Stage, columns: &[usize], rows: usize) -> Sql 
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.schema {
+            Some("#") => write!(formatter, "#{}", Self::NAME),
             Some(schema) => write!(formatter, "{schema}.{}", Self::NAME),
             None => formatter.write_str(Self::NAME),
         }
@@ -182,5 +187,9 @@ mod tests {
         let table = TableName { schema: Some(name("a`; DROP TABLE x; --")), table: name("\"\\") };
         assert_eq!(table.to_string(), "`a``; DROP TABLE x; --`.`\"\\`");
         assert_eq!(table.column("b`").to_string(), "`b```");
+        let name = |name| Name::new(name, Quote::Bracket);
+        let table = TableName { schema: Some(name("a]; DROP TABLE x; --")), table: name("x]y") };
+        assert_eq!(table.to_string(), "[a]]; DROP TABLE x; --].[x]]y]");
+        assert_eq!(table.column("[b\"").to_string(), "[[b\"]");
     }
 }

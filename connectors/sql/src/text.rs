@@ -58,7 +58,7 @@ pub(crate) fn decode(text: Text, value_type: ValueType) -> Result<Slot, String> 
 }
 
 /// With zone, or without one, which is taken for UTC.
-fn instant(text: &str) -> Option<DateTime<chrono::Utc>> {
+pub(crate) fn instant(text: &str) -> Option<DateTime<chrono::Utc>> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.to_utc());
     }

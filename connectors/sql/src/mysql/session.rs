@@ -5,10 +5,10 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
 
 use super::{catalog, texts};
-use crate::database::{Session, StageRow, Text, used_columns};
+use crate::database::{Insert, Session, StageRow, Text, used_columns};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
-use crate::statement::{Name, Sql, Stage, TableName, insert_rows, sql};
+use crate::statement::{Sql, Stage, insert_rows, sql};
 use crate::text::unhex;
 
 /// `2026-03-01T08:00:00.000000Z` as these servers read it.
@@ -145,25 +145,20 @@ impl Session for MySqlSession {
         Ok((*self.transaction).prepare(sql.into_safe().into_sql_str()).await.map(drop)?)
     }
 
-    async fn insert_one(
-        &mut self,
-        insert: Sql,
-        table: &TableName,
-        counted: Option<&Name>,
-        key: &str,
-    ) -> Result<Vec<Vec<Text>>, Failure> {
+    async fn insert_one(&mut self, insert: Insert<'_>) -> Result<Vec<Vec<Text>>, Failure> {
+        let (table, read) = (insert.table, insert.read);
         if self.is_mariadb {
-            return self.query(sql!("{} RETURNING {key}", insert.text())).await;
+            return self.query(sql!("{} RETURNING {read}", insert.statement().text())).await;
         }
-        let Some(counted) = counted else {
+        let Some(counted) = &insert.counted else {
             let class = Class::Row { rule: "refused", column: None, constraint: None, staged: None };
             let message =
                 "MySQL does not tell the key of a new row unless AUTO_INCREMENT made it; write a unique column";
             return Err(Failure::new(class, message));
         };
-        self.execute(insert).await?;
+        self.execute(insert.statement()).await?;
         // The number of the one row just inserted: with several rows in a statement it would be the first one's only.
-        self.query(sql!("SELECT {key} FROM {table} WHERE {counted} = LAST_INSERT_ID()")).await
+        self.query(sql!("SELECT {read} FROM {table} WHERE {counted} = LAST_INSERT_ID()")).await
     }
 
     async fn savepoint(&mut self) -> Result<(), Failure> {
