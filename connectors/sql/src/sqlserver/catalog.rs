@@ -24,14 +24,14 @@ const COLUMNS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, 
     CONVERT(nvarchar(20), COLUMNPROPERTY(OBJECT_ID(QUOTENAME(TABLE_SCHEMA) + '.' + QUOTENAME(TABLE_NAME)), COLUMN_NAME, 'GeneratedAlwaysType')) \
     FROM INFORMATION_SCHEMA.COLUMNS ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION";
 
-// A key over a part of the rows is no key.
 const KEYS: &str = "SELECT s.name, o.name, CONVERT(nvarchar(20), i.index_id), \
-    CASE WHEN i.is_primary_key = 1 THEN '1' ELSE '0' END, c.name \
+    CASE WHEN i.is_primary_key = 1 THEN '1' ELSE '0' END, c.name, \
+    CASE WHEN i.has_filter = 1 THEN i.filter_definition END \
     FROM sys.indexes AS i JOIN sys.objects AS o ON o.object_id = i.object_id \
     JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
     JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id \
     JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id \
-    WHERE i.is_unique = 1 AND i.is_disabled = 0 AND i.has_filter = 0 AND i.is_hypothetical = 0 \
+    WHERE i.is_unique = 1 AND i.is_disabled = 0 AND i.is_hypothetical = 0 \
     AND k.is_included_column = 0 AND o.is_ms_shipped = 0 \
     ORDER BY s.name, o.name, i.index_id, k.key_ordinal";
 
@@ -138,6 +138,16 @@ fn spelled(table: &Table, name: &str) -> Option<String> {
     exact.or_else(alike).map(|column| column.name.clone())
 }
 
+/// Whether an index leaves out rows with nulls alone, as in `([login] IS NOT NULL)`: to SQL Server one null is another's
+/// equal, so that is how a unique column admits many. A key over any other part of the rows is no key.
+fn only_skips_nulls(filter: &str) -> bool {
+    let filter = filter.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(filter);
+    filter.split(" AND ").all(|term| {
+        let name = term.trim().strip_suffix(" IS NOT NULL").and_then(|name| name.strip_prefix('[')?.strip_suffix(']'));
+        name.is_some_and(|name| !name.replace("]]", "").contains([']', '(']))
+    })
+}
+
 /// The unique keys of a table, each with whether it is the primary one.
 type Keys = BTreeMap<usize, Vec<(String, bool, Option<Vec<String>>)>>;
 
@@ -147,7 +157,8 @@ fn keys(tables: &Tables, rows: &[Vec<Text>]) -> Keys {
         let text = |position: usize| row.get(position).and_then(Option::as_deref).unwrap_or_default();
         let Some(position) = tables.position(text(0), text(1)) else { continue };
         let Some(table) = tables.tables.get(position) else { continue };
-        let (index, column) = (text(2), spelled(table, text(4)));
+        let filter = row.get(5).and_then(Option::as_deref);
+        let (index, column) = (text(2), spelled(table, text(4)).filter(|_| filter.is_none_or(only_skips_nulls)));
         let of = keys.entry(position).or_default();
         match of.last_mut().filter(|(known, ..)| known == index) {
             Some((.., columns)) => match column.zip(columns.as_mut()) {
@@ -349,11 +360,26 @@ mod tests {
                 ],
             ]),
             &rows(&[
-                &[schema, Some("app_user"), one, one, Some("no")],
-                &[schema, Some("app_user"), Some("2"), zero, Some("dept_id")],
-                &[schema, Some("app_user"), Some("2"), zero, Some("pay")],
-                &[schema, Some("app_user"), Some("3"), zero, Some("gone")],
-                &[schema, Some("dept"), one, one, Some("id")],
+                &[schema, Some("app_user"), one, one, Some("no"), None],
+                &[
+                    schema,
+                    Some("app_user"),
+                    Some("2"),
+                    zero,
+                    Some("dept_id"),
+                    Some("([dept_id] IS NOT NULL AND [Pay] IS NOT NULL)"),
+                ],
+                &[
+                    schema,
+                    Some("app_user"),
+                    Some("2"),
+                    zero,
+                    Some("pay"),
+                    Some("([dept_id] IS NOT NULL AND [Pay] IS NOT NULL)"),
+                ],
+                &[schema, Some("app_user"), Some("3"), zero, Some("gone"), None],
+                &[schema, Some("app_user"), Some("4"), zero, Some("pay"), Some("([pay]>(0))")],
+                &[schema, Some("dept"), one, one, Some("id"), None],
             ]),
             &rows(&[&[schema, Some("app_user"), Some("dept_id"), schema, Some("dept"), Some("id")]]),
         );
@@ -375,6 +401,16 @@ mod tests {
         assert_eq!(generated.collect::<Vec<_>>(), ["Since", "Version", "Until"]);
         let id = dept.column("Id").unwrap();
         assert!(id.counted && id.generated && id.has_default);
+    }
+
+    #[test]
+    fn an_index_without_nulls_is_a_key() {
+        for filter in ["([login] IS NOT NULL)", "([a] IS NOT NULL AND [b c]]d] IS NOT NULL)"] {
+            assert!(only_skips_nulls(filter), "{filter}");
+        }
+        for filter in ["([login]>(3))", "([deleted]=(0) AND [a] IS NOT NULL)", "", "([a]='x' IS NOT NULL)"] {
+            assert!(!only_skips_nulls(filter), "{filter}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
 use super::codes::classify;
-use super::loading::LoadedRow;
+use super::loading::{Loaded, LoadedRow};
 use crate::config::TlsMode;
 use crate::database::Text;
 use crate::error::{Class, Failure};
@@ -41,7 +41,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(280);
 const PORT: u16 = 1433;
 const BROWSER_PORT: u16 = 1434;
 
-/// Bytes of one text that a bulk load carries, as the driver counts them.
+/// Bytes of one value that a bulk load carries, as the driver counts them.
 const MOST_BYTES: usize = 65_534;
 
 /// A connection. Once dropped it is closed, and the server undoes what was not committed.
@@ -141,10 +141,9 @@ impl Connection {
         Ok(queries.into_iter().map(|rows| rows.into_iter().map(texts).collect()).collect())
     }
 
-    /// Loads rows into a table of our own, with columns of whole numbers `n` and `g` and of texts behind them.
+    /// Loads rows into a table of our own, with whole numbers `n` and `g` in front.
     pub(super) async fn load(&mut self, table: &str, rows: &[LoadedRow<'_>]) -> Result<(), Failure> {
-        let (long, short): (Vec<_>, Vec<_>) =
-            rows.iter().partition(|row| row.texts.iter().flatten().any(|text| is_long(text)));
+        let (long, short): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.values.iter().any(is_long));
         quietly(self.load_in_bulk(table, &short)).await.map_err(|error| failure(&error))?;
         for row in long {
             quietly(self.load_alone(table, row)).await.map_err(|error| failure(&error))?;
@@ -158,11 +157,11 @@ impl Connection {
         }
         let mut request = self.client.bulk_insert(table).await?;
         for row in rows {
-            let mut sent = TokenRow::with_capacity(row.texts.len() + 2);
+            let mut sent = TokenRow::with_capacity(row.values.len() + 2);
             sent.push(ColumnData::I32(Some(row.number)));
             sent.push(ColumnData::I32(Some(row.group)));
-            for text in &row.texts {
-                sent.push(ColumnData::String(text.as_deref().map(Cow::Borrowed)));
+            for value in &row.values {
+                sent.push(sendable(value));
             }
             request.send(sent).await?;
         }
@@ -173,34 +172,46 @@ impl Connection {
     async fn load_alone(&mut self, table: &str, row: &LoadedRow<'_>) -> tiberius::Result<()> {
         // A null is written as one: a parameter would need a type.
         let mut terms = format!("{}, {}", row.number, row.group);
-        let mut values: Vec<&str> = Vec::new();
-        for text in &row.texts {
-            match text {
-                Some(text) => {
-                    values.push(text);
-                    terms.push_str(&format!(", @P{}", values.len()));
+        let mut values: Vec<&dyn tiberius::ToSql> = Vec::new();
+        for value in &row.values {
+            match value {
+                Loaded::Text(None) | Loaded::Bytes(None) => {
+                    terms.push_str(", NULL");
+                    continue;
                 }
-                None => terms.push_str(", NULL"),
+                Loaded::Text(Some(text)) => values.push(text),
+                Loaded::Bytes(Some(bytes)) => values.push(bytes),
             }
+            terms.push_str(&format!(", @P{}", values.len()));
         }
-        let values: Vec<&dyn tiberius::ToSql> = values.iter().map(|text| text as &dyn tiberius::ToSql).collect();
         self.client.execute(format!("INSERT INTO {table} VALUES ({terms})"), &values).await?;
         Ok(())
+    }
+}
+
+fn sendable<'a>(value: &'a Loaded<'_>) -> ColumnData<'a> {
+    match value {
+        Loaded::Text(text) => ColumnData::String(text.as_deref().map(Cow::Borrowed)),
+        Loaded::Bytes(bytes) => ColumnData::Binary(bytes.as_deref().map(Cow::Borrowed)),
+    }
+}
+
+fn is_long(value: &Loaded<'_>) -> bool {
+    match value {
+        Loaded::Text(Some(text)) => text.len() > MOST_BYTES / 2 && text.encode_utf16().count() * 2 > MOST_BYTES,
+        Loaded::Bytes(Some(bytes)) => bytes.len() > MOST_BYTES,
+        _ => false,
     }
 }
 
 /// How often one gateway may name another.
 const MOST_ROUTES: usize = 3;
 
-fn is_long(text: &str) -> bool {
-    text.len() > MOST_BYTES / 2 && text.encode_utf16().count() * 2 > MOST_BYTES
-}
-
 fn texts(row: Row) -> Vec<Text> {
     row.into_iter().map(text).collect()
 }
 
-/// A value as text. All are read as texts already, but for the numbers that the server has no exact words for.
+/// A value as text. Most are read as texts already, but for what the server has no exact words for, and for bytes.
 fn text(value: ColumnData<'static>) -> Text {
     let text = match value {
         ColumnData::String(text) => return text.map(|text| text.as_ref().into()),
@@ -211,6 +222,7 @@ fn text(value: ColumnData<'static>) -> Text {
         ColumnData::I32(number) => number.map(|number| number.to_string()),
         ColumnData::I64(number) => number.map(|number| number.to_string()),
         ColumnData::Bit(bit) => bit.map(|bit| i32::from(bit).to_string()),
+        ColumnData::Binary(bytes) => bytes.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
         ColumnData::Guid(uuid) => uuid.map(|uuid| uuid.to_string()),
         _ => None,
     };

@@ -14,7 +14,8 @@ use crate::error::{Class, Failure};
 use crate::statement::{Sql, Stage, joined, sql};
 use crate::text::{instant, unhex};
 
-/// The table that rows are loaded into: `n`, `g` and a text for each column of the stage, named `w0`, `w1` and so on.
+/// The table that rows are loaded into: `n`, `g` and a text (bytes, where it is binary) for each column of the stage,
+/// named `w0`, `w1` and so on.
 pub(super) const LOADED: &str = "#muster_loaded";
 
 /// Why a text is no value of a column: the rule, and the reason for a person.
@@ -25,7 +26,14 @@ type Refusal = (&'static str, &'static str);
 pub(super) struct LoadedRow<'a> {
     pub(super) number: i32,
     pub(super) group: i32,
-    pub(super) texts: Vec<Option<Cow<'a, str>>>,
+    pub(super) values: Vec<Loaded<'a>>,
+}
+
+/// A value on its way.
+#[derive(Debug, PartialEq)]
+pub(super) enum Loaded<'a> {
+    Text(Option<Cow<'a, str>>),
+    Bytes(Option<Vec<u8>>),
 }
 
 /// The rows as they are loaded.
@@ -35,17 +43,25 @@ pub(super) fn loaded<'a>(stage: &Stage, rows: &'a [StageRow]) -> Result<Vec<Load
     };
     rows.iter()
         .map(|row| {
-            let texts = row.values.iter().zip(&stage.types).enumerate().map(|(position, (text, kind))| {
-                let Some(text) = text.as_deref() else { return Ok(None) };
-                value(text, kind).map(Some).map_err(|(rule, why)| refused(rule, why, position))
+            let values = row.values.iter().zip(&stage.types).enumerate().map(|(position, (text, kind))| {
+                let loaded = if is_binary(kind) {
+                    text.as_deref().map(|text| bytes(text, kind)).transpose().map(Loaded::Bytes)
+                } else {
+                    text.as_deref().map(|text| value(text, kind)).transpose().map(Loaded::Text)
+                };
+                loaded.map_err(|(rule, why)| refused(rule, why, position))
             });
             Ok(LoadedRow {
                 number: number(row.number)?,
                 group: number(row.group)?,
-                texts: texts.collect::<Result<_, Failure>>()?,
+                values: values.collect::<Result<_, Failure>>()?,
             })
         })
         .collect()
+}
+
+fn is_binary(kind: &str) -> bool {
+    word(kind) == "varbinary"
 }
 
 /// The failure of a staged value.
@@ -55,7 +71,8 @@ pub(super) fn refused(rule: &'static str, why: &str, position: usize) -> Failure
 }
 
 pub(super) fn create_loaded(stage: &Stage) -> Sql {
-    let columns = (0..stage.types.len()).map(|position| format!("w{position} nvarchar(max)"));
+    let kind = |kind: &String| if is_binary(kind) { "varbinary(max)" } else { "nvarchar(max)" };
+    let columns = stage.types.iter().enumerate().map(|(position, own)| format!("w{position} {}", kind(own)));
     let columns = ["n int".to_owned(), "g int".to_owned()].into_iter().chain(columns);
     sql!("CREATE TABLE {LOADED} ({})", joined(columns, ", "))
 }
@@ -70,10 +87,9 @@ pub(super) fn fill(stage: &Stage) -> Sql {
 
 fn conversion(column: &str, kind: &str) -> String {
     match word(kind) {
-        "varchar" | "nvarchar" => column.to_owned(),
+        "varchar" | "nvarchar" | "varbinary" => column.to_owned(),
         "date" => format!("CONVERT(date, {column}, 23)"),
         "datetime2" => format!("CONVERT({kind}, {column}, 126)"),
-        "varbinary" => format!("CONVERT({kind}, {column}, 1)"),
         _ => format!("CONVERT({kind}, {column})"),
     }
 }
@@ -82,8 +98,9 @@ fn conversion(column: &str, kind: &str) -> String {
 /// The query answers with a row if one is lost. `None` where nothing can be.
 pub(super) fn lost_letters(stage: &Stage, rows: &[LoadedRow<'_>], position: usize) -> Option<Sql> {
     let kind = stage.types.get(position).filter(|kind| word(kind) == "varchar")?;
-    let is_plain = |row: &LoadedRow<'_>| {
-        row.texts.get(position).is_none_or(|text| text.as_ref().is_none_or(|text| text.is_ascii()))
+    let is_plain = |row: &LoadedRow<'_>| match row.values.get(position) {
+        Some(Loaded::Text(Some(text))) => text.is_ascii(),
+        _ => true,
     };
     if rows.iter().all(is_plain) {
         return None;
@@ -121,18 +138,18 @@ fn value<'a>(text: &'a str, kind: &str) -> Result<Cow<'a, str>, Refusal> {
             Ok(uuid) => Ok(uuid.hyphenated().to_string().into()),
             Err(_) => Err(("refused", "not a UUID")),
         },
-        "varbinary" => {
-            let digits = text.trim_start_matches("\\x");
-            match unhex(digits) {
-                None => Err(("refused", "not a binary value")),
-                Some(bytes) if length.is_some_and(|length| bytes.len() > length) => Err(TOO_LONG),
-                Some(_) => Ok(format!("0x{digits}").into()),
-            }
-        }
         // A code page may need several bytes for a letter, and the server counts those.
         "varchar" if length.is_some_and(|length| text.chars().count() > length) => Err(TOO_LONG),
         "nvarchar" if length.is_some_and(|length| text.encode_utf16().count() > length) => Err(TOO_LONG),
         _ => Ok(Cow::Borrowed(text)),
+    }
+}
+
+fn bytes(text: &str, kind: &str) -> Result<Vec<u8>, Refusal> {
+    match unhex(text.trim_start_matches("\\x")) {
+        None => Err(("refused", "not a binary value")),
+        Some(bytes) if numbers(kind).next().is_some_and(|length| bytes.len() > length) => Err(TOO_LONG),
+        Some(bytes) => Ok(bytes.into()),
     }
 }
 
@@ -204,13 +221,13 @@ mod tests {
         assert_eq!(
             create_loaded(&stage).text(),
             "CREATE TABLE #muster_loaded (n int, g int, w0 nvarchar(max), w1 nvarchar(max), w2 nvarchar(max), \
-             w3 nvarchar(max), w4 nvarchar(max), w5 nvarchar(max), w6 nvarchar(max), w7 nvarchar(max))"
+             w3 nvarchar(max), w4 nvarchar(max), w5 nvarchar(max), w6 varbinary(max), w7 nvarchar(max))"
         );
         assert_eq!(
             fill(&stage).text(),
             "INSERT INTO #muster_stage SELECT n, g, CONVERT(bigint, w0), w1, CONVERT(decimal(38,30), w2), \
              CONVERT(date, w3, 23), CONVERT(datetime2(7), w4, 126), CONVERT(datetimeoffset(7), w5), \
-             CONVERT(varbinary(max), w6, 1), CONVERT(uniqueidentifier, w7) FROM #muster_loaded"
+             w6, CONVERT(uniqueidentifier, w7) FROM #muster_loaded"
         );
     }
 
@@ -241,9 +258,6 @@ mod tests {
             ("0000-01-01T00:00:00Z", "datetime2(7)", Err("out_of_range")),
             ("6F9619FF8B86D011B42D00CF4FC964FF", "uniqueidentifier", Ok("6f9619ff-8b86-d011-b42d-00cf4fc964ff")),
             ("me", "uniqueidentifier", Err("refused")),
-            ("\\x00ff", "varbinary(2)", Ok("0x00ff")),
-            ("\\x00ff00", "varbinary(2)", Err("too_long")),
-            ("Ada", "varbinary(2)", Err("refused")),
             ("abc", "varchar(3) COLLATE Latin1_General_CI_AS", Ok("abc")),
             ("abcd", "varchar(3) COLLATE Latin1_General_CI_AS", Err("too_long")),
             // A letter of two units.
@@ -255,6 +269,9 @@ mod tests {
             let found = value(text, kind);
             assert_eq!(found.as_deref().map_err(|(rule, _)| *rule), expected, "{text} as {kind}");
         }
+        assert_eq!(bytes("\\x00ff", "varbinary(2)"), Ok([0, 255].into()));
+        assert_eq!(bytes("\\x00ff00", "varbinary(2)"), Err(TOO_LONG));
+        assert!(bytes("\\x00ff00", "varbinary(max)").is_ok() && bytes("Ada", "varbinary(max)").is_err());
         let row = StageRow { number: 7, group: 0, values: vec![None, Some("x".into())] };
         let failure = loaded(&stage(&["int", "int"]), std::slice::from_ref(&row)).unwrap_err();
         let expected = Class::Row { rule: "refused", column: None, constraint: None, staged: Some(1) };
@@ -265,8 +282,8 @@ mod tests {
     fn only_letters_that_a_code_page_may_lack_are_asked_about() {
         let stage = stage(&["varchar(9) COLLATE Latin1_General_CI_AS", "nvarchar(9)"]);
         let row = |first: &'static str| {
-            let texts = vec![Some(Cow::Borrowed(first)), Some(Cow::Borrowed("Ł"))];
-            LoadedRow { number: 0, group: 0, texts }
+            let values = [first, "Ł"].map(|text| Loaded::Text(Some(Cow::Borrowed(text)))).into();
+            LoadedRow { number: 0, group: 0, values }
         };
         assert!(lost_letters(&stage, &[row("plain")], 0).is_none());
         assert!(lost_letters(&stage, &[row("plain")], 1).is_none(), "this one is no code page's");

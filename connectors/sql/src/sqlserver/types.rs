@@ -87,8 +87,7 @@ pub(super) fn read_expression(column: &str, native: &str) -> String {
             format!("CONVERT(nvarchar(33), CONVERT(datetime2(7), SWITCHOFFSET({column}, '+00:00')), 126)")
         }
         "uniqueidentifier" => format!("CONVERT(nvarchar(36), {column})"),
-        "binary" | "varbinary" | "timestamp" => format!("CONVERT(varchar(max), {column}, 2)"),
-        "image" => format!("CONVERT(varchar(max), CONVERT(varbinary(max), {column}), 2)"),
+        "binary" | "varbinary" | "timestamp" | "image" => format!("CONVERT(varbinary(max), {column})"),
         _ => format!("CONVERT(nvarchar(max), {column})"),
     }
 }
@@ -171,8 +170,7 @@ mod tests {
             ("datetime2(3)", "CONVERT(nvarchar(33), CONVERT(datetime2(7), [c]), 126)"),
             ("datetimeoffset(7)", "CONVERT(nvarchar(33), CONVERT(datetime2(7), SWITCHOFFSET([c], '+00:00')), 126)"),
             ("uniqueidentifier", "CONVERT(nvarchar(36), [c])"),
-            ("varbinary(max)", "CONVERT(varchar(max), [c], 2)"),
-            ("image", "CONVERT(varchar(max), CONVERT(varbinary(max), [c]), 2)"),
+            ("binary(16)", "CONVERT(varbinary(max), [c])"),
             ("nvarchar(20)", "CONVERT(nvarchar(max), [c])"),
         ];
         for (native, expected) in cases {

@@ -26,7 +26,8 @@ async fn nothing_is_wrong(world: World) {
     let report = connection.0.check(&uses("app_user", &["id", "employee_no", "full_name"])).await.unwrap();
     assert_eq!(report.findings, []);
     assert!(
-        report.features[0].starts_with(world.each("PostgreSQL 1", "MariaDB 1", "SQLite 3.")),
+        report.features[0]
+            .starts_with(world.sqlserver_or("SQL Server 1", world.each("PostgreSQL 1", "MariaDB 1", "SQLite 3."))),
         "{:?}",
         report.features
     );

@@ -19,7 +19,7 @@ async fn any_name_is_only_a_name(world: World) {
                 world.quoted("the key\""),
                 columns.join(", "),
                 world.quoted("id\"t."),
-                world.either("int GENERATED ALWAYS AS (1) STORED", "int AS (1)")
+                world.sqlserver_or("AS (1)", world.either("int GENERATED ALWAYS AS (1) STORED", "int AS (1)"))
             ))
             .await;
         let connection = world.connect_with(json!({ "types": { "a type": { "table": table } } }));

@@ -47,14 +47,26 @@ async fn texts(world: World) {
     let read = connection.get("visit", &["who"], &keys).await;
     let read: Vec<Slot> = read.into_iter().map(|row| row.unwrap().0.remove(0)).collect();
     assert_eq!(read, hostile().iter().map(|name| text(name)).chain([Slot::Null]).collect::<Vec<_>>());
-    let length = world.each("octet_length(who)", "octet_length(who)", "length(CAST(who AS blob))");
-    let stored: Vec<String> =
-        world.rows(&format!("SELECT {length} FROM visit WHERE who IS NOT NULL ORDER BY id")).await.concat();
-    assert_eq!(stored, hostile().iter().map(|name| name.len().to_string()).collect::<Vec<_>>());
-    assert_eq!(world.rows("SELECT count(*) FROM visit WHERE who = ''").await, [["1"]]);
+    if world.is_sqlserver() {
+        assert_eq!(world.rows("SELECT who FROM visit WHERE who IS NOT NULL ORDER BY id").await.concat(), hostile());
+    } else {
+        let length = world.each("octet_length(who)", "octet_length(who)", "length(CAST(who AS blob))");
+        let stored =
+            world.rows(&format!("SELECT {length} FROM visit WHERE who IS NOT NULL ORDER BY id")).await.concat();
+        assert_eq!(stored, hostile().iter().map(|name| name.len().to_string()).collect::<Vec<_>>());
+    }
+    // To SQL Server a text of blanks is as good as none.
+    let empty = world.sqlserver_or("2", "1");
+    assert_eq!(world.rows("SELECT count(*) FROM visit WHERE who = ''").await, [[empty]]);
     for name in hostile() {
         let found = connection.find("visit", &[], &["who"], vec![vec![Value::text(&name)]]).await;
-        assert_eq!(found[0].len(), 1, "{name:?}");
+        let alike = hostile()
+            .iter()
+            .filter(|other| {
+                world.sqlserver_or(other.trim_end_matches(' ') == name.trim_end_matches(' '), **other == name)
+            })
+            .count();
+        assert_eq!(found[0].len(), alike, "{name:?}");
     }
     let changes =
         keys.iter().zip(hostile().into_iter().rev()).map(|(key, name)| update(key.clone(), vec![text(&name)]));
@@ -65,6 +77,7 @@ async fn texts(world: World) {
 async fn hostile_keys(world: World) {
     let connection = world.connect();
     let keys: Vec<String> = hostile().into_iter().filter(|key| key.chars().count() <= 12).collect();
+    let keys: Vec<String> = keys.into_iter().filter(|key| world.sqlserver_or(key != " ", true)).collect();
     let operations = keys.iter().map(|key| create(vec![text(key), text("n")])).collect();
     assert!(connection.send("person", &["no", "name"], operations).await.iter().all(is_applied));
     let changes = keys.iter().map(|key| update(Key::text(key), vec![text(key)])).collect();
@@ -84,7 +97,7 @@ async fn every_type(world: World) {
         .run(&format!(
             "CREATE TABLE everything (id integer PRIMARY KEY, whole bigint, exact numeric(40, 10), yes boolean, \
              day date, at {{instant}}, made {}, uid uuid, bytes {{bytes}}, named varchar(5))",
-            world.each("timestamp", "datetime(6)", "datetime")
+            world.sqlserver_or("datetime2(6)", world.each("timestamp", "datetime(6)", "datetime"))
         ))
         .await;
     let attributes = ["id", "whole", "exact", "yes", "day", "at", "made", "uid", "bytes", "named"];
@@ -93,6 +106,8 @@ async fn every_type(world: World) {
         "123456789012345678901234567890.0123456789",
         "12345678901.2345",
     );
+    let precise = world.sqlserver_or("123456789012345678901234567890.12345678", precise);
+    let smallest = world.sqlserver_or("-0.00000001", "-0.0000000001");
     let row = |number: i64, values: [Value; 9]| -> Vec<Slot> {
         std::iter::once(crate::world::number(number)).chain(values.into_iter().map(Slot::One)).collect()
     };
@@ -115,7 +130,7 @@ async fn every_type(world: World) {
             2,
             [
                 Value::Integer(i64::MIN),
-                Value::Decimal(Decimal::parse("-0.0000000001").unwrap()),
+                Value::Decimal(Decimal::parse(smallest).unwrap()),
                 Value::Boolean(false),
                 Value::Date(NaiveDate::from_ymd_opt(1, 1, 1).unwrap()),
                 instant("0001-01-01T00:00:00.000001Z"),
@@ -148,6 +163,9 @@ async fn odd_values_hide_no_others(world: World) {
     world.run("CREATE TABLE odd (id integer PRIMARY KEY, day date, amount numeric, name text)").await;
     if world.is_postgres() {
         world.run("INSERT INTO odd VALUES (1, 'infinity', 'NaN', 'a'), (2, '2024-01-02', 1.5, 'b')").await;
+    } else if world.is_sqlserver() {
+        // A number that Muster does not hold, however it is written.
+        return;
     } else if world.each(false, true, false) {
         // Zero dates, and numbers that no integer of Muster holds.
         world.run("DROP TABLE odd; CREATE TABLE odd (id integer PRIMARY KEY, day date, amount bigint unsigned, name text)").await;

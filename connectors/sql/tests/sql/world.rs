@@ -1,9 +1,11 @@
 //! A database with a few tables, a connection to it, and shorthand for operations.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_connector::settings::SecretString;
 use muster_connector::{
     Batch, Connector, ConnectorKind as _, ConnectorSettings, Epoch, Error, Kind, Operation, OperationId, Outcome,
     ReadRequest,
@@ -16,6 +18,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use uuid::Uuid;
 
+use crate::sqlserver;
+
 /// What most scenarios work on. Words in braces differ between the engines.
 const TABLES: &str = "
     CREATE TABLE dept (id integer PRIMARY KEY, name text NOT NULL);
@@ -23,7 +27,7 @@ const TABLES: &str = "
     CREATE TABLE app_user (
         id {identity},
         employee_no varchar(20) NOT NULL UNIQUE,
-        login varchar(30) UNIQUE,
+        login varchar(30){unique},
         full_name {long} NOT NULL,
         note varchar(8),
         dept_id integer,
@@ -33,15 +37,16 @@ const TABLES: &str = "
     );
     CREATE TABLE badge (
         site varchar(10) NOT NULL, number integer NOT NULL, holder {text}, colour {text},
-        PRIMARY KEY (site, number), UNIQUE (holder, colour)
+        PRIMARY KEY (site, number){unique holder}
     );
-    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail {text} UNIQUE, name text, state integer);
+    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail {text}{unique}, name text, state integer);
     CREATE TABLE visit (id {identity}, who {long});";
 
 pub(crate) enum Server {
     Postgres(Box<Postgres>),
     MariaDb(Box<MariaDb>),
     Sqlite { _folder: tempfile::TempDir, path: PathBuf },
+    SqlServer(Box<sqlserver::Server>),
 }
 
 pub(crate) struct World {
@@ -71,6 +76,23 @@ impl World {
         world
     }
 
+    pub(crate) async fn sqlserver() -> Self {
+        let world = Self { server: Server::SqlServer(Box::new(sqlserver::Server::start().await)) };
+        world.run(TABLES).await;
+        world
+            .run(
+                "CREATE UNIQUE INDEX one_login ON app_user (login) WHERE login IS NOT NULL; \
+                 CREATE UNIQUE INDEX one_mail ON person (mail) WHERE mail IS NOT NULL; \
+                 CREATE UNIQUE INDEX one_holder ON badge (holder, colour) WHERE holder IS NOT NULL AND colour IS NOT NULL",
+            )
+            .await;
+        world
+    }
+
+    pub(crate) fn is_sqlserver(&self) -> bool {
+        matches!(self.server, Server::SqlServer(_))
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.server, Server::Postgres(_))
     }
@@ -80,6 +102,7 @@ impl World {
             Server::Postgres(server) => server.url(),
             Server::MariaDb(server) => server.url(),
             Server::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
+            Server::SqlServer(server) => server.url(),
         }
     }
 
@@ -102,16 +125,25 @@ impl World {
         if self.is_postgres() { postgres } else { other }
     }
 
+    /// SQL Server's is MariaDB's, where it has none of its own.
     pub(crate) fn each<T>(&self, postgres: T, mariadb: T, sqlite: T) -> T {
         match self.server {
             Server::Postgres(_) => postgres,
-            Server::MariaDb(_) => mariadb,
+            Server::MariaDb(_) | Server::SqlServer(_) => mariadb,
             Server::Sqlite { .. } => sqlite,
         }
     }
 
+    /// SQL Server's own, or else that of the others.
+    pub(crate) fn sqlserver_or<T>(&self, sqlserver: T, others: T) -> T {
+        if self.is_sqlserver() { sqlserver } else { others }
+    }
+
     /// A name as the engine quotes it.
     pub(crate) fn quoted(&self, name: &str) -> String {
+        if self.is_sqlserver() {
+            return format!("[{}]", name.replace(']', "]]"));
+        }
         let quote = self.each("\"", "`", "\"");
         format!("{quote}{}{quote}", name.replace(quote, &quote.repeat(2)))
     }
@@ -123,28 +155,30 @@ impl World {
 
     /// Reads rows apart from the connector.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let identity = self.each(
+            "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            "bigint AUTO_INCREMENT PRIMARY KEY",
+            "INTEGER PRIMARY KEY",
+        );
         let words = [
-            (
-                "{identity}",
-                self.each(
-                    "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-                    "bigint AUTO_INCREMENT PRIMARY KEY",
-                    "INTEGER PRIMARY KEY",
-                ),
-            ),
+            ("{identity}", self.sqlserver_or("bigint IDENTITY PRIMARY KEY", identity)),
+            // To SQL Server one null equals another: there an index without them keeps such columns unique.
+            ("{unique}", self.sqlserver_or("", " UNIQUE")),
+            ("{unique holder}", self.sqlserver_or("", ", UNIQUE (holder, colour)")),
             ("{true}", self.either("true", "1")),
             ("{false}", self.either("false", "0")),
-            ("{bytes}", self.either("bytea", "blob")),
-            ("{instant}", self.each("timestamptz", "datetime(6)", "timestamp")),
+            ("{bytes}", self.sqlserver_or("varbinary(max)", self.either("bytea", "blob"))),
+            ("{instant}", self.sqlserver_or("datetime2(6)", self.each("timestamptz", "datetime(6)", "timestamp"))),
             // A text with an index that can be searched, and one without a limit.
             ("{text}", self.each("text", "varchar(190)", "text")),
-            ("{long}", self.each("text", "longtext", "text")),
+            ("{long}", self.each("text", self.sqlserver_or("text", "longtext"), "text")),
             ("{as text}", self.either("::text", "")),
         ];
         let sql = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));
         match &self.server {
             Server::Postgres(server) => server.psql(&sql),
             Server::MariaDb(server) => server.sql(&sql),
+            Server::SqlServer(server) => server.sql(&sql).await,
             Server::Sqlite { path, .. } => sqlite_rows(path, &sql).await,
         }
     }
@@ -154,8 +188,10 @@ impl World {
     }
 
     /// A connection with these settings beside the address.
-    pub(crate) fn connect_with(&self, settings: serde_json::Value) -> Connection {
-        try_connect(&self.url(), settings).unwrap()
+    pub(crate) fn connect_with(&self, mut settings: serde_json::Value) -> Connection {
+        let Server::SqlServer(server) = &self.server else { return try_connect(&self.url(), settings).unwrap() };
+        settings["password"] = json!({ "env": sqlserver::VARIABLE });
+        connect_as(&self.url(), settings, [("password".to_owned(), server.password().into())].into()).unwrap()
     }
 }
 
@@ -169,12 +205,20 @@ async fn sqlite_rows(path: &std::path::Path, sql: &str) -> Vec<Vec<String>> {
     rows.iter().map(|row| (0..row.len()).map(|index| text(row, index)).collect()).collect()
 }
 
-pub(crate) fn try_connect(url: &str, mut settings: serde_json::Value) -> Result<Connection, Error> {
+pub(crate) fn try_connect(url: &str, settings: serde_json::Value) -> Result<Connection, Error> {
+    connect_as(url, settings, BTreeMap::new())
+}
+
+pub(crate) fn connect_as(
+    url: &str,
+    mut settings: serde_json::Value,
+    secrets: BTreeMap<String, SecretString>,
+) -> Result<Connection, Error> {
     settings["url"] = json!(url);
     let given = ConnectorSettings {
         connection: "hrapp".to_owned(),
         values: settings,
-        secrets: std::collections::BTreeMap::new(),
+        secrets,
         base_folder: std::env::temp_dir(),
     };
     Ok(Connection(SqlKind.connect(given)?))
