@@ -3,6 +3,7 @@
 use muster_connector::UsedType;
 
 use crate::connector::SqlConnector;
+use crate::database::Session;
 use crate::error::{Class, Failure};
 use crate::own::{Parameter, Purpose};
 use crate::schema::TableType;
@@ -68,7 +69,7 @@ impl SqlConnector {
         for (right, optional, statement) in tries {
             session.savepoint().await?;
             if let Err(failure) = session.execute(statement).await {
-                session.return_to_savepoint().await?;
+                session = self.as_before(session).await?;
                 // MySQL asks for a value of every required column even where there is no row.
                 if failure.blames_a_row() {
                     continue;
@@ -93,18 +94,27 @@ impl SqlConnector {
         for (setting, expression) in table.belonging.expressions() {
             session.savepoint().await?;
             if let Err(failure) = session.execute(sql!("SELECT {expression} FROM {name} WHERE 1 = 0")).await {
-                session.return_to_savepoint().await?;
+                session = self.as_before(session).await?;
                 obstacles.push(Obstacle { setting: Some(setting), ..obstacle("EXECUTE", false, failure)? });
             }
         }
         Ok(obstacles)
+    }
+
+    /// A session in which nothing was tried yet. Some errors end the whole transaction, and with it the savepoint.
+    async fn as_before(&self, mut session: Box<dyn Session>) -> Result<Box<dyn Session>, Failure> {
+        match session.return_to_savepoint().await {
+            Ok(()) => Ok(session),
+            Err(_) => self.database.begin(true).await,
+        }
     }
 }
 
 fn obstacle(right: &'static str, optional: bool, failure: Failure) -> Result<Obstacle, Failure> {
     match failure.class {
         Class::Forbidden => Ok(Obstacle { right: Some(right), optional, setting: None, failure }),
-        Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug => {
+        // A row is refused where there is none: the statement itself must be wrong.
+        Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug | Class::Row { .. } => {
             Ok(Obstacle { right: None, optional: false, setting: None, failure })
         }
         _ => Err(failure),

@@ -1,5 +1,5 @@
 //! The connector against real databases. Every scenario is written once and runs on PostgreSQL, MariaDB and SQLite, and
-//! on SQL Server where the environment names one (see [`sqlserver`]); what the databases hold is asked by other means
+//! on SQL Server where the environment names one (see [`sqlserver_kit`]); what the databases hold is asked by other means
 //! than the connector's own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
@@ -21,6 +21,7 @@ mod refusals;
 mod relations;
 mod secrets;
 mod sqlserver;
+mod sqlserver_kit;
 mod updates;
 mod values;
 mod world;

@@ -18,7 +18,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use uuid::Uuid;
 
-use crate::sqlserver;
+use crate::sqlserver_kit;
 
 /// What most scenarios work on. Words in braces differ between the engines.
 const TABLES: &str = "
@@ -39,14 +39,14 @@ const TABLES: &str = "
         site varchar(10) NOT NULL, number integer NOT NULL, holder {text}, colour {text},
         PRIMARY KEY (site, number){unique holder}
     );
-    CREATE TABLE person (no varchar(12) PRIMARY KEY, mail {text}{unique}, name text, state integer);
-    CREATE TABLE visit (id {identity}, who {long});";
+    CREATE TABLE person (no varchar(12){exact} PRIMARY KEY, mail {text}{unique}, name text{exact}, state integer);
+    CREATE TABLE visit (id {identity}, who {long}{exact});";
 
 pub(crate) enum Server {
     Postgres(Box<Postgres>),
     MariaDb(Box<MariaDb>),
     Sqlite { _folder: tempfile::TempDir, path: PathBuf },
-    SqlServer(Box<sqlserver::Server>),
+    SqlServer(Box<sqlserver_kit::Server>),
 }
 
 pub(crate) struct World {
@@ -77,7 +77,7 @@ impl World {
     }
 
     pub(crate) async fn sqlserver() -> Self {
-        let world = Self { server: Server::SqlServer(Box::new(sqlserver::Server::start().await)) };
+        let world = Self { server: Server::SqlServer(Box::new(sqlserver_kit::Server::start().await)) };
         world.run(TABLES).await;
         world
             .run(
@@ -117,6 +117,13 @@ impl World {
         match &self.server {
             Server::MariaDb(server) => server,
             _ => panic!("for MariaDB only"),
+        }
+    }
+
+    pub(crate) fn mssql(&self) -> &sqlserver_kit::Server {
+        match &self.server {
+            Server::SqlServer(server) => server,
+            _ => panic!("for SQL Server only"),
         }
     }
 
@@ -165,6 +172,8 @@ impl World {
             // To SQL Server one null equals another: there an index without them keeps such columns unique.
             ("{unique}", self.sqlserver_or("", " UNIQUE")),
             ("{unique holder}", self.sqlserver_or("", ", UNIQUE (holder, colour)")),
+            // Its databases take upper and lower case for the same, unless a column says otherwise.
+            ("{exact}", self.sqlserver_or(" COLLATE Latin1_General_BIN2", "")),
             ("{true}", self.either("true", "1")),
             ("{false}", self.either("false", "0")),
             ("{bytes}", self.sqlserver_or("varbinary(max)", self.either("bytea", "blob"))),
@@ -188,10 +197,11 @@ impl World {
     }
 
     /// A connection with these settings beside the address.
-    pub(crate) fn connect_with(&self, mut settings: serde_json::Value) -> Connection {
-        let Server::SqlServer(server) = &self.server else { return try_connect(&self.url(), settings).unwrap() };
-        settings["password"] = json!({ "env": sqlserver::VARIABLE });
-        connect_as(&self.url(), settings, [("password".to_owned(), server.password().into())].into()).unwrap()
+    pub(crate) fn connect_with(&self, settings: serde_json::Value) -> Connection {
+        match &self.server {
+            Server::SqlServer(server) => with_password(&self.url(), &server.password(), settings),
+            _ => try_connect(&self.url(), settings).unwrap(),
+        }
     }
 }
 
@@ -209,7 +219,12 @@ pub(crate) fn try_connect(url: &str, settings: serde_json::Value) -> Result<Conn
     connect_as(url, settings, BTreeMap::new())
 }
 
-pub(crate) fn connect_as(
+pub(crate) fn with_password(url: &str, password: &str, mut settings: serde_json::Value) -> Connection {
+    settings["password"] = json!({ "env": "X" });
+    connect_as(url, settings, [("password".to_owned(), password.to_owned().into())].into()).unwrap()
+}
+
+fn connect_as(
     url: &str,
     mut settings: serde_json::Value,
     secrets: BTreeMap<String, SecretString>,
