@@ -187,8 +187,8 @@ pub(crate) trait Session: Send {
     /// Runs a statement with bound values, and returns its rows as texts (`returns`), or how many it changed.
     async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure>;
 
-    /// Lets the database read a statement with so many bound values, without running it.
-    async fn examine(&mut self, sql: Sql, bound: usize) -> Result<(), Failure>;
+    /// Lets the database read a statement with bound values of these types, without running it.
+    async fn examine(&mut self, sql: Sql, bound: &[String]) -> Result<(), Failure>;
 
     /// Inserts one row and returns its key.
     async fn insert_one(&mut self, insert: Insert<'_>) -> Result<Vec<Vec<Text>>, Failure> {

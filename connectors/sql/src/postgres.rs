@@ -345,10 +345,10 @@ impl Session for PostgresSession {
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
     }
 
-    async fn examine(&mut self, sql: Sql, bound: usize) -> Result<(), Failure> {
+    async fn examine(&mut self, sql: Sql, bound: &[String]) -> Result<(), Failure> {
         use sqlx::SqlSafeStr as _;
         // Bound as texts, as they will be: what was once prepared with other types stays so in this connection.
-        let types = vec![<str as sqlx::Type<Engine>>::type_info(); bound];
+        let types = vec![<str as sqlx::Type<Engine>>::type_info(); bound.len()];
         Ok((*self.transaction).prepare_with(sql.into_safe().into_sql_str(), &types).await.map(drop)?)
     }
 

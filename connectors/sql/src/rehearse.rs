@@ -78,15 +78,15 @@ impl SqlConnector {
             }
         }
         for (purpose, statement) in table.own.all() {
-            let mark = |number: usize, parameter: &Parameter| {
-                let column = table.table.column(&parameter.column);
-                self.database.mark(number, column.map_or("", |column| &column.stage_type))
+            let stage_type = |parameter: &Parameter| {
+                table.table.column(&parameter.column).map_or(String::new(), |column| column.stage_type.clone())
             };
-            let (text, parameters) = statement.render(mark);
-            let bound = parameters.len();
+            let (text, parameters) =
+                statement.render(|number, parameter| self.database.mark(number, &stage_type(parameter)));
+            let bound: Vec<String> = parameters.into_iter().map(stage_type).collect();
             session.savepoint().await?;
-            if let Err(failure) = session.examine(sql!("{text}"), bound).await {
-                session.return_to_savepoint().await?;
+            if let Err(failure) = session.examine(sql!("{text}"), &bound).await {
+                session = self.as_before(session).await?;
                 let setting = Some(format!("statements.{}", purpose.name()));
                 obstacles.push(Obstacle { setting, ..obstacle("EXECUTE", false, failure)? });
             }

@@ -372,7 +372,7 @@ impl Session for SqliteSession {
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect::<Result<_, _>>()? })
     }
 
-    async fn examine(&mut self, sql: Sql, _bound: usize) -> Result<(), Failure> {
+    async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {
         use sqlx::SqlSafeStr as _;
         Ok((*self.transaction).prepare(sql.into_safe().into_sql_str()).await.map(drop)?)
     }

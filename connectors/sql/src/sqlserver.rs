@@ -199,6 +199,25 @@ impl Database for SqlServer {
         types::read_expression(column, native)
     }
 
+    fn long_text(&self) -> String {
+        "nvarchar(max)".to_owned()
+    }
+
+    /// Locks are held to the end even where readers are given snapshots. Those that may be shared keep exclusive ones
+    /// waiting, which those for an update would not.
+    fn locked(&self, table: &str, exclusive: bool) -> (String, &'static str) {
+        (format!("{table} WITH (ROWLOCK, HOLDLOCK{})", if exclusive { ", XLOCK" } else { "" }), "")
+    }
+
+    fn mark(&self, number: usize, _stage_type: &str) -> String {
+        format!("@muster_{number}")
+    }
+
+    fn update_one(&self, table: &TableName, changes: &[(Name, String)], condition: &str) -> Sql {
+        let changes = joined(changes.iter().map(|(column, term)| format!("{column} = {term}")), ", ");
+        sql!("UPDATE t SET {changes} FROM {table} AS t WHERE {condition}")
+    }
+
     fn read_number(&self, column: &str) -> String {
         types::read_expression(column, "int")
     }

@@ -140,7 +140,7 @@ impl Session for MySqlSession {
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
     }
 
-    async fn examine(&mut self, sql: Sql, _bound: usize) -> Result<(), Failure> {
+    async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {
         use sqlx::SqlSafeStr as _;
         Ok((*self.transaction).prepare(sql.into_safe().into_sql_str()).await.map(drop)?)
     }

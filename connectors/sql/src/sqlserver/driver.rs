@@ -141,6 +141,14 @@ impl Connection {
         Ok(queries.into_iter().map(|rows| rows.into_iter().map(texts).collect()).collect())
     }
 
+    /// The same for statements with values, called `@P1`, `@P2` and so on. None of them is null, which would need a type.
+    pub(super) async fn run_with(&mut self, sql: &str, values: &[Loaded<'_>]) -> Result<Vec<Vec<Vec<Text>>>, Failure> {
+        let values: Vec<&dyn tiberius::ToSql> = values.iter().filter_map(bound).collect();
+        let ran = quietly(async { self.client.query(sql, &values).await?.into_results().await }).await;
+        let queries = ran.map_err(|error| failure(&error))?;
+        Ok(queries.into_iter().map(|rows| rows.into_iter().map(texts).collect()).collect())
+    }
+
     /// Loads rows into a table of our own, with whole numbers `n` and `g` in front.
     pub(super) async fn load(&mut self, table: &str, rows: &[LoadedRow<'_>]) -> Result<(), Failure> {
         let (long, short): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.values.iter().any(is_long));
@@ -174,15 +182,13 @@ impl Connection {
         let mut terms = format!("{}, {}", row.number, row.group);
         let mut values: Vec<&dyn tiberius::ToSql> = Vec::new();
         for value in &row.values {
-            match value {
-                Loaded::Text(None) | Loaded::Bytes(None) => {
-                    terms.push_str(", NULL");
-                    continue;
+            match bound(value) {
+                Some(value) => {
+                    values.push(value);
+                    terms.push_str(&format!(", @P{}", values.len()));
                 }
-                Loaded::Text(Some(text)) => values.push(text),
-                Loaded::Bytes(Some(bytes)) => values.push(bytes),
+                None => terms.push_str(", NULL"),
             }
-            terms.push_str(&format!(", @P{}", values.len()));
         }
         self.client.execute(format!("INSERT INTO {table} VALUES ({terms})"), &values).await?;
         Ok(())
@@ -193,6 +199,13 @@ fn sendable<'a>(value: &'a Loaded<'_>) -> ColumnData<'a> {
     match value {
         Loaded::Text(text) => ColumnData::String(text.as_deref().map(Cow::Borrowed)),
         Loaded::Bytes(bytes) => ColumnData::Binary(bytes.as_deref().map(Cow::Borrowed)),
+    }
+}
+
+fn bound<'a>(value: &'a Loaded<'_>) -> Option<&'a dyn tiberius::ToSql> {
+    match value {
+        Loaded::Text(text) => text.as_ref().map(|text| text as &dyn tiberius::ToSql),
+        Loaded::Bytes(bytes) => bytes.as_ref().map(|bytes| bytes as &dyn tiberius::ToSql),
     }
 }
 
@@ -223,10 +236,18 @@ fn text(value: ColumnData<'static>) -> Text {
         ColumnData::I64(number) => number.map(|number| number.to_string()),
         ColumnData::Bit(bit) => bit.map(|bit| i32::from(bit).to_string()),
         ColumnData::Binary(bytes) => bytes.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        ColumnData::Numeric(number) => number.map(|number| decimal(number.value(), number.scale().into())),
         ColumnData::Guid(uuid) => uuid.map(|uuid| uuid.to_string()),
         _ => None,
     };
     text.map(Into::into)
+}
+
+fn decimal(value: i128, scale: usize) -> String {
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
+    let (whole, part) = digits.split_at_checked(digits.len() - scale).unwrap_or((&digits, ""));
+    let sign = if value < 0 { "-" } else { "" };
+    if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") }
 }
 
 /// What a failure of a statement means. Whatever the server did not say itself leaves the connection unfit.
@@ -266,5 +287,40 @@ fn while_connecting(error: &tiberius::error::Error) -> Failure {
             Failure::new(Class::Insecure, "the server does not encrypt its connections")
         }
         other => unreachable(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_written_with_all_their_digits() {
+        for (value, scale, expected) in [(77, 0, "77"), (-1, 2, "-0.01"), (1234, 2, "12.34"), (0, 3, "0.000")] {
+            assert_eq!(decimal(value, scale), expected);
+        }
+    }
+
+    #[test]
+    fn a_failed_connection_says_what_to_look_at() {
+        use std::io::ErrorKind;
+        use tiberius::error::Error;
+        let io = |kind| Error::Io { kind, message: "m".to_owned() };
+        let cases = [
+            (
+                Error::Tls("bad certificate: UnknownIssuer. To connect anyway you can: (1) trust_cert".into()),
+                Class::Insecure,
+            ),
+            (io(ErrorKind::NotFound), Class::Insecure),
+            (io(ErrorKind::ConnectionReset), Class::Unreachable),
+            (Error::Protocol("Server does not allow the requested encryption level.".into()), Class::Insecure),
+            (Error::Protocol("garbage".into()), Class::Unreachable),
+            (Error::Utf16, Class::Unreachable),
+        ];
+        for (error, class) in cases {
+            let failure = while_connecting(&error);
+            assert_eq!(failure.class, class, "{error}");
+            assert!(!failure.message.contains("trust_cert"), "{}", failure.message);
+        }
     }
 }

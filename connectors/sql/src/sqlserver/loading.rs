@@ -85,13 +85,52 @@ pub(super) fn fill(stage: &Stage) -> Sql {
     sql!("INSERT INTO {stage} SELECT {} FROM {LOADED}", joined(values, ", "))
 }
 
-fn conversion(column: &str, kind: &str) -> String {
+pub(super) fn conversion(column: &str, kind: &str) -> String {
     match word(kind) {
         "varchar" | "nvarchar" | "varbinary" => column.to_owned(),
         "date" => format!("CONVERT(date, {column}, 23)"),
         "datetime2" => format!("CONVERT({kind}, {column}, 126)"),
         _ => format!("CONVERT({kind}, {column})"),
     }
+}
+
+/// A value to bind. Its variable is of a type that cuts nothing.
+pub(super) fn bindable<'a>(text: &'a str, kind: &str) -> Result<Loaded<'a>, Failure> {
+    let loaded = if is_binary(kind) {
+        bytes(text, kind).map(|bytes| Loaded::Bytes(Some(bytes)))
+    } else {
+        value(text, kind).map(|text| Loaded::Text(Some(text)))
+    };
+    let class = |rule| Class::Row { rule, column: None, constraint: None, staged: None };
+    loaded.map_err(|(rule, why)| Failure::new(class(rule), why))
+}
+
+/// What a variable for values of a staged type is declared as.
+pub(super) fn variable_type(kind: &str) -> &str {
+    match (word(kind), numbers(kind).next()) {
+        // In letters there may be fewer than in bytes.
+        ("varchar", Some(_)) => "varchar(8000)",
+        ("", _) => "nvarchar(max)",
+        _ => kind.split(" COLLATE").next().unwrap_or(kind),
+    }
+}
+
+/// The same for a single text, which is the query's only value.
+pub(super) fn lost_letter<'a>(text: &'a str, kind: &str) -> Option<(String, Loaded<'a>)> {
+    if word(kind) != "varchar" || text.is_ascii() {
+        return None;
+    }
+    let query = format!("SELECT CONVERT(nvarchar(1), '1') WHERE {}", loses("@P1", kind));
+    Some((query, Loaded::Text(Some(text.into()))))
+}
+
+/// The condition that a code page lacks a letter. As bytes, for to a collation different letters may be the same.
+fn loses(term: &str, kind: &str) -> String {
+    let collate = kind.split_once(')').map_or("", |(_, collate)| collate);
+    format!(
+        "CONVERT(varbinary(max), {term}) <> \
+         CONVERT(varbinary(max), CONVERT(nvarchar(max), CONVERT(varchar(max), {term}{collate})))"
+    )
 }
 
 /// Whether a column's code page has all letters of what is on its way there: the server replaces those that it lacks.
@@ -105,12 +144,8 @@ pub(super) fn lost_letters(stage: &Stage, rows: &[LoadedRow<'_>], position: usiz
     if rows.iter().all(is_plain) {
         return None;
     }
-    let collate = kind.split_once(')').map_or("", |(_, collate)| collate);
-    // As bytes, for to a collation different letters may be the same.
-    Some(sql!(
-        "SELECT TOP 1 CONVERT(nvarchar(1), '1') FROM {LOADED} WHERE CONVERT(varbinary(max), w{position}) <> \
-         CONVERT(varbinary(max), CONVERT(nvarchar(max), CONVERT(varchar(max), w{position}{collate})))"
-    ))
+    let loses = loses(&format!("w{position}"), kind);
+    Some(sql!("SELECT TOP 1 CONVERT(nvarchar(1), '1') FROM {LOADED} WHERE {loses}"))
 }
 
 /// A text as the server converts it without loss.

@@ -4,7 +4,7 @@ use muster_model::{Key, Slot, Value, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::on_each;
-use crate::world::{Connection, World, batch, is_applied, operation, text, try_connect, update};
+use crate::world::{Connection, World, batch, is_applied, operation, text, update};
 
 fn truth(truth: bool) -> Slot {
     Slot::One(Value::Boolean(truth))
@@ -110,11 +110,7 @@ async fn what_says_nothing_is_refused(world: World) {
         ),
     ];
     for (settings, told) in cases {
-        let connection = try_connect(&world.url(), settings.clone());
-        let error = match connection {
-            Ok(connection) => connection.0.schema().await.unwrap_err(),
-            Err(error) => error,
-        };
+        let error = world.connect_with(settings.clone()).0.schema().await.unwrap_err();
         let muster_connector::Error::Configuration { problem, fix, .. } = &error else { panic!("{error:?}") };
         assert!(format!("{problem}; {fix}").contains(told), "{settings}: {problem}; {fix}");
     }

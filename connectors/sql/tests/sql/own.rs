@@ -21,6 +21,18 @@ const TABLES: &str = "
 
 fn statements(world: &World) -> Json {
     let text = world.each("CAST(:id AS text)", "CAST(:id AS CHAR)", "CAST(:id AS TEXT)");
+    if world.is_sqlserver() {
+        return json!({
+            "create": "INSERT INTO account (login, mail, born, active) OUTPUT inserted.id VALUES (:login, :mail, :born, :active)",
+            "password": "UPDATE account SET secret = :secret WHERE login = :login",
+            "update": [
+                "UPDATE account SET login = :login, mail = :mail, born = :born WHERE id = :id",
+                "INSERT INTO audit (what, who) VALUES ('from ' + :old.login, CAST(:id AS nvarchar(20)))",
+            ],
+            "disable": "UPDATE account SET active = 0, mail = NULL WHERE id = :id",
+            "delete": ["INSERT INTO audit (what, who) VALUES ('gone', :login)", "DELETE FROM account WHERE id = :id"],
+        });
+    }
     json!({
         "create": world.each(
             json!("INSERT INTO account (login, mail, born, active) VALUES (:login, :mail, :born, :active) RETURNING id"),
@@ -96,6 +108,7 @@ async fn take_the_place_of_musters(world: World) {
     let tags = ValueDelta { attribute: 3, add: vec![Value::text("t")], remove: vec![] };
     sent.operations[1].deltas = vec![tags];
     let planned = connection.0.target().unwrap().preview(&sent).await.unwrap();
+    let planned: Vec<String> = planned.iter().map(|statement| statement.replace(" N'", " '")).collect();
     assert!(planned[0].contains("'it''s :cy'") && planned[0].contains("NULL"), "{planned:?}");
     assert!(planned[1].contains("mail = 'new@x'") && planned[1].contains(":old.login"), "{planned:?}");
     assert!(planned[3].contains("login = 'bob'") && planned[3].contains("active = 0"), "{planned:?}");

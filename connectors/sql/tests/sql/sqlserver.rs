@@ -237,6 +237,7 @@ async fn who_may_not_is_told_what_to_grant() {
         attributes: ["employee_no", "full_name"].map(str::to_owned).to_vec(),
         as_source: false,
         as_target: true,
+        named: Default::default(),
     };
     world.run(&format!("GRANT SELECT ON app_user TO {login}")).await;
     let connection = with_password(&url, "Right-Secret1", json!({}));
