@@ -52,7 +52,7 @@ pub(crate) struct Column {
     pub(crate) nullable: bool,
     /// Filled by the database when nothing is given.
     pub(crate) has_default: bool,
-    /// An `AUTO_INCREMENT` of MySQL or MariaDB.
+    /// An `AUTO_INCREMENT` of MySQL or MariaDB, an `IDENTITY` of SQL Server.
     pub(crate) counted: bool,
     /// Computed by the database, or an identity that is always its own.
     pub(crate) generated: bool,

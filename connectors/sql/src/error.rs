@@ -88,7 +88,7 @@ impl Failure {
             Class::Busy => Error::Throttled { problem, after: Duration::from_secs(5) },
             Class::SignIn => Error::Credentials {
                 problem: format!("the database refused the connection: {problem}"),
-                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf of PostgreSQL, the host of a MySQL account)".to_owned(),
+                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf of PostgreSQL, the host of a MySQL account, mixed mode of a SQL Server)".to_owned(),
             },
             Class::Insecure => Error::Credentials {
                 problem: format!("there is no encrypted connection to a server that can be trusted: {problem}"),
@@ -102,7 +102,7 @@ impl Failure {
             },
             Class::Forbidden => Error::Credentials {
                 problem: format!("the database forbids it: {problem}"),
-                fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY (CREATE TEMPORARY TABLES in MySQL) on the database".to_owned(),
+                fix: "grant the connection's user SELECT, INSERT, UPDATE and DELETE on the tables, and TEMPORARY (CREATE TEMPORARY TABLES in MySQL, nothing in SQL Server) on the database".to_owned(),
             },
             Class::NoFile => Error::Configuration {
                 setting: Some("url".to_owned()),
