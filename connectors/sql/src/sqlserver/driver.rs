@@ -121,7 +121,7 @@ impl Connection {
             };
             // Statements wait for answers, never for more of the same packet.
             connected.set_nodelay(true).map_err(|error| Failure::new(Class::Unreachable, error.to_string()))?;
-            match Client::connect(config.clone(), connected.compat_write()).await {
+            match Box::pin(Client::connect(config.clone(), connected.compat_write())).await {
                 Ok(client) => return Ok(Self { client }),
                 // A gateway names the server behind it.
                 Err(tiberius::error::Error::Routing { host, port }) => {

@@ -92,7 +92,7 @@ async fn types_and_what_they_mean() {
     ];
     let outcomes = connection.send("special", &attributes, vec![create(row.clone())]).await;
     let key = key_of(&outcomes[0]);
-    assert_eq!(connection.get("special", &attributes, &[key.clone()]).await[0].as_ref().unwrap().0, row);
+    assert_eq!(connection.get("special", &attributes, std::slice::from_ref(&key)).await[0].as_ref().unwrap().0, row);
     // What does not fit names its column, without a word from the server.
     let cases = [
         (1, number(256), "out_of_range"),

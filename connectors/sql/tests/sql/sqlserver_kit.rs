@@ -30,7 +30,7 @@ async fn connect(address: &Url, database: &str) -> Client<Compat<TcpStream>> {
     config.encryption(EncryptionLevel::NotSupported);
     let stream = TcpStream::connect(config.get_addr()).await;
     let stream = stream.unwrap_or_else(|error| panic!("{VARIABLE}: no connection: {error}"));
-    let client = Client::connect(config, stream.compat_write()).await;
+    let client = Box::pin(Client::connect(config, stream.compat_write())).await;
     client.unwrap_or_else(|error| panic!("{VARIABLE}: no sign-in: {error}"))
 }
 
@@ -153,8 +153,9 @@ fn translated(sql: &str) -> String {
             if letter == '\'' && !is_letter(before) {
                 translated.push('N');
             }
-            translated.push_str(&rest[..end]);
-            rest = &rest[end..];
+            let (quoted, after) = rest.split_at(end);
+            translated.push_str(quoted);
+            rest = after;
             continue;
         }
         let word = WORDS.iter().find(|(word, _)| {
@@ -165,11 +166,11 @@ fn translated(sql: &str) -> String {
         match word {
             Some((word, meaning)) => {
                 translated.push_str(meaning);
-                rest = &rest[word.len()..];
+                rest = rest.split_at(word.len()).1;
             }
             None => {
                 translated.push(letter);
-                rest = &rest[letter.len_utf8()..];
+                rest = rest.split_at(letter.len_utf8()).1;
             }
         }
     }

@@ -46,7 +46,7 @@ pub(crate) enum Server {
     Postgres(Box<Postgres>),
     MariaDb(Box<MariaDb>),
     Sqlite { _folder: tempfile::TempDir, path: PathBuf },
-    SqlServer(Box<sqlserver_kit::Server>),
+    Microsoft(Box<sqlserver_kit::Server>),
 }
 
 pub(crate) struct World {
@@ -77,7 +77,7 @@ impl World {
     }
 
     pub(crate) async fn sqlserver() -> Self {
-        let world = Self { server: Server::SqlServer(Box::new(sqlserver_kit::Server::start().await)) };
+        let world = Self { server: Server::Microsoft(Box::new(sqlserver_kit::Server::start().await)) };
         world.run(TABLES).await;
         world
             .run(
@@ -90,7 +90,7 @@ impl World {
     }
 
     pub(crate) fn is_sqlserver(&self) -> bool {
-        matches!(self.server, Server::SqlServer(_))
+        matches!(self.server, Server::Microsoft(_))
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -102,7 +102,7 @@ impl World {
             Server::Postgres(server) => server.url(),
             Server::MariaDb(server) => server.url(),
             Server::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
-            Server::SqlServer(server) => server.url(),
+            Server::Microsoft(server) => server.url(),
         }
     }
 
@@ -122,7 +122,7 @@ impl World {
 
     pub(crate) fn mssql(&self) -> &sqlserver_kit::Server {
         match &self.server {
-            Server::SqlServer(server) => server,
+            Server::Microsoft(server) => server,
             _ => panic!("for SQL Server only"),
         }
     }
@@ -136,7 +136,7 @@ impl World {
     pub(crate) fn each<T>(&self, postgres: T, mariadb: T, sqlite: T) -> T {
         match self.server {
             Server::Postgres(_) => postgres,
-            Server::MariaDb(_) | Server::SqlServer(_) => mariadb,
+            Server::MariaDb(_) | Server::Microsoft(_) => mariadb,
             Server::Sqlite { .. } => sqlite,
         }
     }
@@ -187,7 +187,7 @@ impl World {
         match &self.server {
             Server::Postgres(server) => server.psql(&sql),
             Server::MariaDb(server) => server.sql(&sql),
-            Server::SqlServer(server) => server.sql(&sql).await,
+            Server::Microsoft(server) => server.sql(&sql).await,
             Server::Sqlite { path, .. } => sqlite_rows(path, &sql).await,
         }
     }
@@ -199,7 +199,7 @@ impl World {
     /// A connection with these settings beside the address.
     pub(crate) fn connect_with(&self, settings: serde_json::Value) -> Connection {
         match &self.server {
-            Server::SqlServer(server) => with_password(&self.url(), &server.password(), settings),
+            Server::Microsoft(server) => with_password(&self.url(), &server.password(), settings),
             _ => try_connect(&self.url(), settings).unwrap(),
         }
     }
