@@ -77,7 +77,8 @@ async fn followed(tables: &str, url: &str, program: &mut Program, rows: impl Asy
     assert!(told.contains("everything is in order"), "{told}");
     let shown = program.ok(&["schema", "app"]);
     assert!(shown.contains("refers to user") && shown.contains("set of text"), "{shown}");
-    assert!(program.ok(&["plan", "staff", "--sql"]).contains("INSERT INTO"));
+    let plan = program.ok(&["plan", "staff", "--sql"]);
+    assert!(plan.contains("INSERT INTO") && plan.contains("both ends have their objects"), "{plan}");
     for round in 0..2 {
         program.sync(&["staff"]);
         program.sync(&["teams"]);

@@ -201,6 +201,11 @@ pub(crate) trait Session: Send {
     /// Undoes what happened since the savepoint.
     async fn return_to_savepoint(&mut self) -> Result<(), Failure>;
 
+    /// Forgets the savepoint; what happened since belongs to the transaction. Thousands within one another are slow.
+    async fn release_savepoint(&mut self) -> Result<(), Failure> {
+        self.execute(sql!("RELEASE SAVEPOINT muster")).await.map(drop)
+    }
+
     /// Undoes everything now, and not only when the connection is looked at again: others may wait for its locks.
     async fn rollback(self: Box<Self>);
 

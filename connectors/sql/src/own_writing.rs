@@ -50,6 +50,7 @@ impl Writing<'_> {
                 }
                 Err(failure) => return Err(failure),
             };
+            session.release_savepoint().await?;
             self.outcomes.insert(*position, outcome);
         }
         Ok(())

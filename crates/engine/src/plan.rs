@@ -145,6 +145,13 @@ impl Engine {
             takeover.matched_by = prepared.compiled.by_rule(&planner.matched_by);
             planner.plan.takeover = self.survey(prepared, takeover, &planner.claimed, options.limit).await?;
         }
+        if planner.plan.report.created > 0 && prepared.compiled.refers() {
+            planner.plan.report.notes.push(
+                "managers, members and other references of new objects are written as soon as both ends have their \
+                 objects, and are not counted here"
+                    .to_owned(),
+            );
+        }
         if options.statements {
             planner.plan.statements = self.statements(prepared, &planner.listed).await?;
         }

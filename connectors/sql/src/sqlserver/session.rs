@@ -155,6 +155,11 @@ impl Session for SqlServerSession {
         self.say("ROLLBACK TRANSACTION muster").await.map(drop).map_err(|failure| before.unwrap_or(failure))
     }
 
+    /// Another one of the same name takes its place.
+    async fn release_savepoint(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn rollback(mut self: Box<Self>) {
         // Where it cannot be said, the end of the connection says it.
         drop(self.say("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").await);

@@ -287,3 +287,18 @@ async fn procedures_of_mariadb() {
     assert_eq!(rows[0], ["A2", "2026-03-01 08:00:00.123456", "00FF"]);
     assert_eq!(rows[1][0], "B");
 }
+
+/// Thousands of operations leave no savepoint within another, which would make each slower than the one before.
+#[tokio::test]
+async fn many_operations_stay_side_by_side() {
+    let world = World::postgres().await;
+    world.run("CREATE TABLE flat (no integer PRIMARY KEY, depth bigint)").await;
+    // Every open savepoint is a transaction of its own, and the server numbers those that wrote.
+    let connection = world.connect_with(json!({ "types": { "flat": { "table": "flat", "statements": {
+        "create": "INSERT INTO flat (no, depth) SELECT :no, count(*) FROM pg_locks \
+                   WHERE locktype = 'transactionid' AND pid = pg_backend_pid()" } } } }));
+    let made = (0..50).map(|number| operation(Kind::Create, Some(id(number)), Vec::new())).collect();
+    assert!(connection.send("flat", &[], made).await.iter().all(is_applied));
+    let deepest: u64 = world.rows("SELECT max(depth) FROM flat").await[0][0].parse().unwrap();
+    assert!(deepest < 10, "{deepest}");
+}
