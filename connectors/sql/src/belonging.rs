@@ -246,10 +246,18 @@ fn mark(
         }
         (_, Some(word)) => Some(literal(&value_setting, column, word, database)?),
     };
-    if configured.enabled.as_ref() == Some(name) && written.is_none() {
-        let problem = format!("column {name:?} says whether a row is enabled");
-        let fix = "a date can mean one of both only: remove `enabled`, or `deleted`".to_owned();
-        return Err(wrong(setting.to_owned(), problem, fix));
+    if configured.enabled.as_ref() == Some(name) {
+        let (words, value) = (configured.enabled_values.as_ref(), configured.deleted_value.as_ref());
+        let apart =
+            words.zip(value).is_some_and(|(words, value)| !words.on.iter().chain(&words.off).any(|one| one == value));
+        if !apart {
+            let problem = format!("column {name:?} says whether a row is enabled");
+            let fix =
+                "one column can say both only with enabled_values and a deleted_value of its own: remove `enabled`, \
+                       or `deleted`, or name another column"
+                    .to_owned();
+            return Err(wrong(setting.to_owned(), problem, fix));
+        }
     }
     Ok(Some(Mark {
         column: table.quoted(name),

@@ -90,7 +90,10 @@ fn configured_type(
     }
     let anchor: Vec<String> = anchor.iter().filter(|column| !is_constant(column)).cloned().collect();
     if anchor.is_empty() {
-        let problem = format!("table {:?} has no primary key", configured.table);
+        let problem = match table.primary_key.is_empty() {
+            true => format!("table {:?} has no primary key", configured.table),
+            false => "all columns of the primary key are the same in all rows of the type".to_owned(),
+        };
         let fix = "name the columns that identify a row: anchor = [\"…\"]".to_owned();
         return Err(wrong(format!("types.{name}.anchor"), problem, fix));
     }

@@ -205,7 +205,7 @@ async fn the_database_computes(world: World) {
 async fn slips_are_told(world: World) {
     world.run(TENANTS).await;
     world
-        .run("CREATE TABLE staff (login varchar(9) PRIMARY KEY, gone_on date NOT NULL, left_on date, state varchar(9))")
+        .run("CREATE TABLE staff (login varchar(9) PRIMARY KEY, gone_on date NOT NULL, left_on date, state varchar(9), active integer)")
         .await;
     let part = |more: Json| json!({ "part": merged(json!({ "table": "part" }), more) });
     let staff = |more: Json| json!({ "staff": merged(json!({ "table": "staff" }), more) });
@@ -224,6 +224,13 @@ async fn slips_are_told(world: World) {
         (staff(json!({ "deleted": "state" })), "types.staff.deleted", "deleted_value"),
         (staff(json!({ "deleted": "left_on", "deleted_value": "x" })), "types.staff.deleted", "without deleted_value"),
         (staff(json!({ "deleted_value": "x" })), "types.staff.deleted_value", "deleted ="),
+        (staff(json!({ "deleted": "active", "enabled": "active" })), "types.staff.deleted", "another column"),
+        (
+            staff(json!({ "deleted": "state", "deleted_value": "off", "enabled": "state",
+                "enabled_values": { "on": ["on"], "off": ["off"] } })),
+            "types.staff.deleted",
+            "another column",
+        ),
         (staff(json!({ "deleted": "left_on", "enabled": "left_on" })), "types.staff.deleted", "remove `enabled`"),
         (
             staff(json!({ "deleted": "state", "deleted_value": "x", "where": { "state": "y" } })),
@@ -251,6 +258,9 @@ async fn slips_are_told(world: World) {
         assert_eq!(setting.as_deref(), Some(at));
         assert!(fix.contains(hint), "{fix}");
     }
+    let both = staff(json!({ "deleted": "state", "deleted_value": "gone", "enabled": "state",
+        "enabled_values": { "on": ["on"], "off": ["off"] } }));
+    world.connect_with(json!({ "types": both })).0.schema().await.unwrap();
     // The database's own word on its expressions is told by check, and nothing is written.
     for (setting, expression) in [("on_create", "no_such_function()"), ("on_update", "nme + 1")] {
         let connection = world.connect_with(json!({ "types": part(json!({ setting: { "name": expression } })) }));
