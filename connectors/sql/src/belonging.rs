@@ -55,6 +55,11 @@ impl Belonging {
                     let problem = format!("column {column:?} has a setting of its own");
                     return Err(wrong(setting, problem, "remove it here".to_owned()));
                 }
+                if name == "on_update" && configured.deleted.as_ref() == Some(column) {
+                    let problem =
+                        format!("column {column:?} says whether a row is deleted, and no update may change that");
+                    return Err(wrong(setting, problem, "remove it here".to_owned()));
+                }
                 if expression.trim().is_empty() {
                     let fix = "write an expression of the database, such as \"CURRENT_TIMESTAMP\"".to_owned();
                     return Err(wrong(setting, "the expression is empty".to_owned(), fix));

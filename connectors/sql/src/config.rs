@@ -135,6 +135,13 @@ fn url_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
+/// Whether a host is this machine, to which a connection is not encrypted unless the settings ask for it.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn wrong(setting: &str, problem: impl Into<String>, fix: &str) -> Error {
     Error::Configuration { setting: Some(setting.to_owned()), problem: problem.into(), fix: fix.to_owned() }
 }
@@ -189,5 +196,20 @@ impl SqlSettings {
             return Err(wrong("url", "the address names no database", FORMS));
         }
         Ok(Address::Server { kind, url: text, password: given.secret("password").cloned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_spoken_to_in_plain_text() {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.8.8.8", "::1", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["db.example.com", "localhost.example.com", "10.0.0.1", "0.0.0.0", "", "127.0.0.1.example.com"] {
+            assert!(!is_this_machine(host), "{host}");
+        }
     }
 }

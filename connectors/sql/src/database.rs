@@ -52,6 +52,29 @@ impl Insert<'_> {
     }
 }
 
+/// A deletion by a join, as MySQL and SQL Server spell it: see [`Database::delete_by_stage`].
+pub(crate) fn delete_by_join(
+    table: &TableName,
+    same: &[(Name, Name)],
+    belonging: &Belonging,
+    stage: &Stage,
+    group: usize,
+) -> Sql {
+    let same = joined(same.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), " AND ");
+    let and = belonging.and("t");
+    sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}{and}")
+}
+
+/// The condition that a key of `t` comes after another one, whose parts are these terms, spelled column by column.
+pub(crate) fn later_keys(keys: &[Name], term: impl Fn(usize) -> String) -> String {
+    let parts = keys.iter().enumerate().map(|(position, key)| {
+        let before = keys.iter().take(position).enumerate();
+        let same = before.map(|(position, key)| format!("t.{key} = {}", term(position)));
+        format!("({})", joined(same.chain([format!("t.{key} > {}", term(position))]), " AND "))
+    });
+    joined(parts, " OR ")
+}
+
 /// How the rows after a staged key are asked for, in the order of their keys.
 pub(crate) struct After {
     /// What is run before.

@@ -18,8 +18,8 @@ use tokio::sync::OnceCell;
 
 use crate::belonging::Belonging;
 use crate::catalog::Catalog;
-use crate::config::TlsMode;
-use crate::database::{After, Database, Session, Text};
+use crate::config::{TlsMode, is_this_machine};
+use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
 use crate::error::{Class, Failure};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
@@ -73,10 +73,7 @@ impl MySql {
         if let Some(password) = password {
             options = options.password(password.expose_secret());
         }
-        let host = options.get_host().trim_matches(['[', ']']).to_owned();
-        let local = options.get_socket().is_some()
-            || host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let local = options.get_socket().is_some() || is_this_machine(options.get_host());
         let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
         // Always said: the driver's own default falls back to plain text.
         options = options.ssl_mode(match tls {
@@ -258,9 +255,7 @@ impl Database for MySql {
         stage: &Stage,
         group: usize,
     ) -> Sql {
-        let same = joined(same.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), " AND ");
-        let and = belonging.and("t");
-        sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}{and}")
+        delete_by_join(table, same, belonging, stage, group)
     }
 
     /// A comparison of whole keys, or with a column of another table, would read the table from its start for every
@@ -269,15 +264,10 @@ impl Database for MySql {
         let variable = |position: usize| format!("@muster_{position}");
         let staged = joined((0..keys.len()).map(|position| stage.column(position)), ", ");
         let variables = joined((0..keys.len()).map(variable), ", ");
-        let condition = keys.iter().enumerate().map(|(position, key)| {
-            let before = keys.iter().take(position).enumerate();
-            let same = before.map(|(position, key)| format!("t.{key} = {}", variable(position)));
-            joined(same.chain([format!("t.{key} > {}", variable(position))]), " AND ")
-        });
         After {
             first: Some(sql!("SELECT {staged} INTO {variables} FROM {stage}")),
             from: String::new(),
-            condition: joined(condition.map(|part| format!("({part})")), " OR "),
+            condition: later_keys(keys, variable),
         }
     }
 

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, P
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _, Transaction};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
-use crate::config::TlsMode;
+use crate::config::{TlsMode, is_this_machine};
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
@@ -46,10 +46,7 @@ impl Postgres {
             options = options.password(password.expose_secret());
         }
         let host = options.get_host().to_owned();
-        let local = options.get_socket().is_some()
-            || host.starts_with('/')
-            || host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let local = options.get_socket().is_some() || host.starts_with('/') || is_this_machine(&host);
         let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
         // Always said: the driver's own default falls back to plain text, and its "require" verifies nothing.
         options = options.ssl_mode(match tls {

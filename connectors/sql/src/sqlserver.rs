@@ -20,8 +20,8 @@ use url::Url;
 
 use crate::belonging::Belonging;
 use crate::catalog::Catalog;
-use crate::config::TlsMode;
-use crate::database::{After, Database, Session, Text};
+use crate::config::{TlsMode, is_this_machine};
+use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
 use crate::error::Failure;
 use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
 
@@ -83,8 +83,6 @@ fn address(
         instance = Some(value.into_owned());
     }
     let in_url = url.password().map(decoded).transpose()?.map(SecretString::from);
-    let is_local = host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     Ok(Address {
         host: decoded(host)?,
         port: url.port(),
@@ -92,7 +90,7 @@ fn address(
         database: decoded(url.path().trim_start_matches('/'))?,
         user,
         password: password.cloned().or(in_url).unwrap_or_default(),
-        tls: tls.unwrap_or(if is_local { TlsMode::Off } else { TlsMode::Verify }),
+        tls: tls.unwrap_or(if is_this_machine(host) { TlsMode::Off } else { TlsMode::Verify }),
         ca_file: ca_file.map(Path::to_path_buf),
     })
 }
@@ -235,20 +233,13 @@ impl Database for SqlServer {
         stage: &Stage,
         group: usize,
     ) -> Sql {
-        let same = joined(same.iter().map(|(column, staged)| format!("t.{column} = s.{staged}")), " AND ");
-        let and = belonging.and("t");
-        sql!("DELETE t FROM {table} AS t JOIN {stage} AS s ON {same} WHERE s.g = {group}{and}")
+        delete_by_join(table, same, belonging, stage, group)
     }
 
     /// The first condition says nothing new, but leads into an index.
     fn after(&self, keys: &[Name], stage: &Stage) -> After {
         let staged = |position: usize| format!("s.{}", stage.column(position));
-        let later = keys.iter().enumerate().map(|(position, key)| {
-            let before = keys.iter().take(position).enumerate();
-            let same = before.map(|(position, key)| format!("t.{key} = {}", staged(position)));
-            joined(same.chain([format!("t.{key} > {}", staged(position))]), " AND ")
-        });
-        let later = joined(later.map(|part| format!("({part})")), " OR ");
+        let later = later_keys(keys, staged);
         let condition = match keys.first().filter(|_| keys.len() > 1) {
             Some(first) => format!("t.{first} >= {} AND ({later})", staged(0)),
             None => later,

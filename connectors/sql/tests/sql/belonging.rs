@@ -224,6 +224,11 @@ async fn slips_are_told(world: World) {
         (staff(json!({ "deleted": "state" })), "types.staff.deleted", "deleted_value"),
         (staff(json!({ "deleted": "left_on", "deleted_value": "x" })), "types.staff.deleted", "without deleted_value"),
         (staff(json!({ "deleted_value": "x" })), "types.staff.deleted_value", "deleted ="),
+        (
+            staff(json!({ "deleted": "left_on", "on_update": { "left_on": "CURRENT_DATE" } })),
+            "types.staff.on_update.left_on",
+            "remove it here",
+        ),
         (staff(json!({ "deleted": "active", "enabled": "active" })), "types.staff.deleted", "another column"),
         (
             staff(json!({ "deleted": "state", "deleted_value": "off", "enabled": "state",
