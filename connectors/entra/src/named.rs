@@ -27,7 +27,7 @@ struct Group {
     display_name: Option<String>,
 }
 
-/// What is wrong with the names by which the objects of a type are asked for. What cannot be asked is told elsewhere.
+/// What is wrong with the names by which the objects of a type are asked for.
 pub(crate) async fn examine(entra: &Entra, used: &UsedType) -> Vec<Finding> {
     let mut findings = Vec::new();
     for named in &used.named {
@@ -36,7 +36,18 @@ pub(crate) async fn examine(entra: &Entra, used: &UsedType) -> Vec<Finding> {
             APPLICATION => application(entra, named).await,
             _ => Ok(None),
         };
-        findings.extend(found.ok().flatten());
+        match found {
+            Ok(finding) => findings.extend(finding),
+            Err(failure) => {
+                let why = match failure {
+                    Failure::Host(error) => error.to_string(),
+                    Failure::Refused(refusal) => refusal.describe(),
+                };
+                let problem = format!("the {} {named:?} of a scope could not be looked up: {why}", used.object_type);
+                let fix = "check again; a sync says itself whether it is there, before it evaluates anybody";
+                findings.push(Finding::warning(None, problem, fix));
+            }
+        }
     }
     findings
 }

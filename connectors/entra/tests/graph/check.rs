@@ -91,6 +91,20 @@ async fn names_in_scopes_are_looked_up() {
 }
 
 #[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_told() {
+    let (_, peer, connector) = start().await;
+    peer.answer_tokens([token(&["Group.Read.All"])]);
+    peer.answer([nothing_new("group"), Reply::error(400, "Request_UnsupportedQuery", "Unsupported query.")]);
+    let named = UsedType { named: vec!["Sales".to_owned()], ..used("group", &["members"]) };
+    let findings = connector.check(&[named]).await.unwrap().findings;
+    assert!(findings.len() == 1 && findings[0].severity == Severity::Warning, "{findings:?}");
+    assert!(
+        findings[0].problem.contains("\"Sales\"") && findings[0].problem.contains("Unsupported query"),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_missing_permission_is_named() {
     let leave = &["mail", "employeeLeaveDateTime"][..];
     let cases = [
