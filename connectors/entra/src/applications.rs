@@ -193,6 +193,7 @@ impl<'a> Wanted<'a> {
             row: Row(self.request.attributes.iter().map(slot).collect()),
             edges: own.filter_map(edge).collect(),
             key: Key::text(&id),
+            continues: false,
         }
     }
 }

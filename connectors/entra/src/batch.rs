@@ -113,7 +113,7 @@ async fn get_few(
                 200 => match decode::object(response.body(), layout) {
                     Ok(entry) => {
                         if let (Some(place), Change::Partial(row)) = (found.get_mut(*position), entry.change) {
-                            *place = Some(SourceObject { key: entry.key, row, edges: entry.edges });
+                            *place = Some(SourceObject { key: entry.key, row, edges: entry.edges, continues: false });
                         }
                     }
                     Err(error) => {

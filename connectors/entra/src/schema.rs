@@ -333,6 +333,7 @@ pub(crate) fn object_type(name: &str, extensions: &BTreeMap<String, ExtensionTyp
                 starts_full: true,
                 precision: Precision::Round,
                 deletes_visible: true,
+                keys_every: 0,
             }),
             recycle_bin: name != APPLICATION,
         }),

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct ReadRequest {
     /// The object type.
     pub object_type: Arc<str>,
-    /// The attributes wanted; rows answer in this order. References are answered as edges and leave
-    /// their slot unknown.
+    /// The attributes wanted; rows answer in this order. References are answered as edges; a slot beside them stays
+    /// unknown, unless the attribute has a value of its own, such as a foreign key. No attributes at all: keys only.
     pub attributes: Arc<[String]>,
     /// Where not empty, only objects with these ids or names are needed of the type, and a source that finds objects
     /// by them may leave out all others. Names are those by which [`muster_model::Inverse::called_by`] has objects
@@ -85,7 +85,8 @@ pub struct Entry {
 /// What happened to an object's attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// All attributes; an unknown slot of the row is null.
+    /// All attributes; an unknown slot of the row is null. In a delta the entry's references are all that there are,
+    /// too.
     Whole(Row),
     /// Some attributes; an unknown slot is as before (or null, when the object is seen first in a full round).
     Partial(Row),
@@ -138,6 +139,9 @@ pub struct SourceObject {
     pub row: Row,
     /// Its references.
     pub edges: Vec<EdgeChange>,
+    /// Only of a full read: an earlier page brought its attributes, and these are further references. So a group of a
+    /// million members needs no page of its size.
+    pub continues: bool,
 }
 
 /// One object found at a target.

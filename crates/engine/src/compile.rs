@@ -294,7 +294,7 @@ impl Compiler<'_> {
                 continue;
             }
             let when = if attribute.updatable { mapping.when } else { When::Create };
-            let input = match self.reference_in(&mapping.value) {
+            let input = match self.reference_in(&mapping.value, &attribute) {
                 Some(from) => self.reference(&setting, &from, &attribute),
                 None => self.input(&setting, &mapping.value, &attribute, Some(when)),
             };

@@ -9,6 +9,7 @@ use muster_connector::page::{Next, Position};
 use muster_connector::{
     Change, Connector, Cursor, Entry, Error as ConnectorError, Expired, ReadPage, ReadRequest, Watermark,
 };
+use muster_model::Row;
 use muster_store::{
     LinkId, LinkState, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Origin, PageCommit, PageSummary, Round,
     RoundWrite, SourceType, Store, SyncId,
@@ -24,6 +25,7 @@ use crate::merge::{MergeContext, Merged, ReferenceAttribute, merge};
 use crate::pass::joined;
 use crate::prepare::SourceSide;
 use crate::stop::Stop;
+use crate::survey::{Survey, Unshown, unshown};
 
 /// How often a round may start again within one cycle before a person should look.
 const MAX_RESTARTS: u32 = 5;
@@ -86,6 +88,7 @@ impl Importer {
         let changes = capabilities.as_ref().and_then(|capabilities| capabilities.changes.clone());
         let starts_full = changes.as_ref().is_some_and(|changes| changes.starts_full);
         let has_changes = changes.is_some();
+        let surveys = changes.as_ref().map(|changes| Survey::new(changes, &side.wanted));
         let mut standing = self.store.source_type(side.connection, &side.object_type.name).await?;
         let (request, ids, grown) = side.request(self.store.as_ref(), &standing).await?;
         // A full read that was begun goes on; changes that were being read are among what it reads anyway.
@@ -98,13 +101,41 @@ impl Importer {
             standing.cursor = None;
         }
         standing.attributes = ids;
+        let resumes_keys = standing.round == Round::Keys;
+        let (mut entries, mut standing) = self.read_round(&request, standing, starts_full, has_changes).await?;
+        if resumes_keys {
+            standing.round = Round::Delta;
+            let (more, after) = self.read_round(&request, standing, starts_full, has_changes).await?;
+            (entries, standing) = (entries + more, after);
+        }
+        if surveys.is_some_and(|survey| survey.is_due(&standing, self.clock.now())) {
+            standing.round = Round::Keys;
+            standing.generation += 1;
+            tracing::info!(generation = standing.generation, "all keys are read, to find what is gone");
+            let (more, _) = self.read_round(&request, standing, starts_full, has_changes).await?;
+            entries += more;
+        }
+        Ok(entries)
+    }
+
+    /// Reads until a round is complete. Returns how many entries came, and where reading stands then.
+    async fn read_round(
+        &mut self,
+        request: &ReadRequest,
+        mut standing: SourceType,
+        starts_full: bool,
+        has_changes: bool,
+    ) -> Result<(u64, SourceType), EngineError> {
+        let side = Arc::clone(&self.side);
         // What is always read in full begins anew with every cycle.
         if standing.round == Round::Full && standing.cursor.is_none() && has_changes {
             tracing::info!(generation = standing.generation, "a full read begins");
         }
         let references = request.attributes.iter().map(|name| side.references.get(name).cloned()).collect();
         let (connector, pages) = (Arc::clone(&side.connector), mpsc::channel(1).1);
-        let mut reading = Reading { connector, request, starts_full, task: JoinSet::new(), pages };
+        let unshown = unshown(&side.wanted, request);
+        let request = request.clone();
+        let mut reading = Reading { connector, request, unshown, starts_full, task: JoinSet::new(), pages };
         let all_new = !self.store.has_objects(side.id).await?;
         let mut unmerged = Pages { entries: Vec::new(), weight: 0, all_new, references };
         let mut cursors = HashSet::new();
@@ -154,7 +185,7 @@ impl Importer {
                     let done = advance(&mut standing, &page, starts_full);
                     if done && is_idle && standing.round == Round::Delta && standing.watermark == before {
                         // Nothing new at all: not even the state is written.
-                        return Ok(entries);
+                        return Ok((entries, idle(standing)));
                     }
                     // A group may bring a thousand members along.
                     unmerged.weight += page.entries.iter().map(|entry| 1 + entry.edges.len()).sum::<usize>();
@@ -163,7 +194,10 @@ impl Importer {
                         self.commit(&standing, &mut unmerged, done).await?;
                     }
                     if done {
-                        return Ok(entries);
+                        if standing.round != Round::Delta {
+                            standing.keys_read = Some(self.clock.now());
+                        }
+                        return Ok((entries, idle(standing)));
                     }
                 }
                 Err(error) => {
@@ -187,19 +221,28 @@ impl Importer {
 
     /// Merges pages and commits them with the round's standing after them.
     async fn commit(&mut self, standing: &SourceType, pages: &mut Pages, done: bool) -> Result<(), EngineError> {
-        let entries = std::mem::take(&mut pages.entries);
+        let mut entries = std::mem::take(&mut pages.entries);
         pages.weight = 0;
+        if standing.round == Round::Keys {
+            self.read_unknown(&mut entries).await?;
+        }
         let full = (standing.round == Round::Full).then_some(standing.generation);
-        let ends_full = done && full.is_some();
+        let ends_generation = done && standing.round != Round::Delta;
+        // What the generation did not look at is not missing.
+        let unread = match standing.round == Round::Keys && done {
+            true => self.shown_references(&standing.attributes, &pages.references),
+            false => Vec::new(),
+        };
         let context =
             MergeContext { ids: &standing.attributes, references: &pages.references, full, now: self.clock.now() };
         let round = RoundWrite {
             round: if done { Round::Idle } else { standing.round },
             generation: standing.generation,
-            unswept: standing.unswept || ends_full,
+            unswept: standing.unswept || ends_generation,
             watermark: standing.watermark.clone(),
             cursor: standing.cursor.clone(),
             attributes: standing.attributes.clone(),
+            keys_read: if ends_generation { Some(self.clock.now()) } else { standing.keys_read },
         };
         let (commit, summary) = loop {
             // What is written as new by mistake collides; a removal would go by unnoticed, so it is looked for.
@@ -208,11 +251,12 @@ impl Importer {
                 true => ObjectsByAnchor::new(),
                 false => self.store.objects(self.side.id, &anchors(&entries)).await?,
             };
-            let Merged { objects, edges } = merge(&context, &entries, &stored)?;
+            let Merged { objects, edges, complete } = merge(&context, &entries, &stored)?;
             // Where nothing was known before, nothing can be missing.
             let unswept = round.unswept && !pages.all_new;
             let round = RoundWrite { unswept, ..round.clone() };
-            let commit = PageCommit { source_type: self.side.id, objects, edges, round };
+            let commit =
+                PageCommit { source_type: self.side.id, objects, edges, complete, unread: unread.clone(), round };
             let summary = self.store.commit_page(&commit).await?;
             if !summary.collided {
                 break (commit, summary);
@@ -228,6 +272,11 @@ impl Importer {
         }
         Ok(())
     }
+}
+
+/// A standing whose round is complete.
+fn idle(standing: SourceType) -> SourceType {
+    SourceType { round: Round::Idle, cursor: None, ..standing }
 }
 
 fn anchors(entries: &[Entry]) -> Vec<Vec<u8>> {
@@ -251,32 +300,48 @@ struct Pages {
 struct Reading {
     connector: Arc<dyn Connector>,
     request: ReadRequest,
+    /// What is read with all keys.
+    unshown: Unshown,
     starts_full: bool,
     task: JoinSet<()>,
     pages: mpsc::Receiver<Result<Fetched, ConnectorError>>,
 }
 
+/// How a round is read.
+enum Way {
+    /// Whole objects.
+    Whole,
+    /// What changed.
+    Changes,
+    /// All keys.
+    Keys(Unshown),
+}
+
 /// A page of a round, whichever way it was read.
-struct Fetched {
-    entries: Vec<Entry>,
-    next: Next,
-    source_time: Option<DateTime<Utc>>,
+pub(crate) struct Fetched {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) next: Next,
+    pub(crate) source_time: Option<DateTime<Utc>>,
     /// A watermark that was taken before the first page of a full read.
-    taken: Option<Vec<u8>>,
+    pub(crate) taken: Option<Vec<u8>>,
 }
 
 impl Reading {
     /// Reads on from where a round stands.
     fn start(&mut self, standing: &SourceType) {
         let (connector, request) = (Arc::clone(&self.connector), self.request.clone());
-        let whole = standing.round == Round::Full && !self.starts_full;
+        let way = match standing.round {
+            Round::Full if !self.starts_full => Way::Whole,
+            Round::Keys => Way::Keys(self.unshown.clone()),
+            _ => Way::Changes,
+        };
         let mut position = position(standing);
         let (to, pages) = mpsc::channel(PAGES_AHEAD);
         self.pages = pages;
         self.task = JoinSet::new();
         self.task.spawn(async move {
             loop {
-                let answer = fetch(connector.as_ref(), &request, whole, &position).await;
+                let answer = fetch(connector.as_ref(), &request, &way, &position).await;
                 let next = match &answer {
                     Ok(Fetched { next: Next::Page(cursor), .. }) => Some(Position::Page(cursor.clone())),
                     _ => None,
@@ -306,18 +371,23 @@ impl Reading {
 async fn fetch(
     connector: &dyn Connector,
     request: &ReadRequest,
-    whole: bool,
+    way: &Way,
     position: &Position,
 ) -> Result<Fetched, ConnectorError> {
     let Some(source) = connector.source() else {
         return Err(ConnectorError::Unsupported("reading".to_owned()));
     };
-    if whole {
-        let cursor = match position {
-            Position::Page(cursor) => Some(cursor),
-            Position::Start(_) => None,
-        };
-        return source.read(request, cursor).await.map(whole_page);
+    let cursor = match position {
+        Position::Page(cursor) => Some(cursor),
+        Position::Start(_) => None,
+    };
+    match way {
+        Way::Whole => return source.read(request, cursor).await.map(whole_page),
+        Way::Keys(unshown) => {
+            let keys = source.read(&unshown.request, cursor).await?;
+            return Ok(unshown.spread(whole_page(keys), request.attributes.len()));
+        }
+        Way::Changes => {}
     }
     let page = source.changes(request, position).await?;
     Ok(Fetched { entries: page.entries, next: page.next, source_time: page.source_time, taken: None })
@@ -325,13 +395,13 @@ async fn fetch(
 
 /// Moves a round on by a page. Returns whether it is complete.
 fn advance(standing: &mut SourceType, page: &Fetched, starts_full: bool) -> bool {
-    if let Some(taken) = &page.taken {
+    if let Some(taken) = page.taken.as_ref().filter(|_| standing.round == Round::Full) {
         standing.watermark = Some(taken.clone());
     }
     match &page.next {
         Next::Done(Watermark(watermark)) => {
             // A full read's own watermark was taken before its first page and is good now that the last one is here.
-            if starts_full || standing.round != Round::Full {
+            if standing.round == Round::Delta || (starts_full && standing.round == Round::Full) {
                 standing.watermark = Some(watermark.clone());
             }
             standing.cursor = None;
@@ -403,7 +473,7 @@ fn fresh_round(standing: &SourceType) -> SourceType {
 
 fn restarted(standing: &SourceType, expired: Expired) -> SourceType {
     match (expired, standing.round) {
-        (Expired::Cursor, Round::Delta) => SourceType { cursor: None, ..standing.clone() },
+        (Expired::Cursor, Round::Delta | Round::Keys) => SourceType { cursor: None, ..standing.clone() },
         _ => fresh_round(standing),
     }
 }
@@ -411,7 +481,7 @@ fn restarted(standing: &SourceType, expired: Expired) -> SourceType {
 fn position(standing: &SourceType) -> Position {
     match (&standing.cursor, standing.round) {
         (Some(cursor), _) => Position::Page(Cursor(cursor.clone())),
-        (None, Round::Full) => Position::Start(None),
+        (None, Round::Full | Round::Keys) => Position::Start(None),
         (None, _) => Position::Start(standing.watermark.clone().map(Watermark)),
     }
 }
@@ -425,7 +495,10 @@ fn whole_page(page: ReadPage) -> Fetched {
     let entries = page
         .objects
         .into_iter()
-        .map(|object| Entry { key: object.key, change: Change::Whole(object.row), edges: object.edges })
+        .map(|object| {
+            let change = if object.continues { Change::Partial(Row::default()) } else { Change::Whole(object.row) };
+            Entry { key: object.key, change, edges: object.edges }
+        })
         .collect();
     let source_time = page.source_time;
     Fetched { entries, next, source_time, taken: page.watermark.map(|Watermark(taken)| taken) }

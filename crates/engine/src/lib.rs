@@ -46,6 +46,7 @@ pub mod scope;
 mod send;
 mod sought;
 mod soundness;
+mod survey;
 mod sweep;
 mod takeover;
 mod ties;

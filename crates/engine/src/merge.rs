@@ -29,6 +29,8 @@ pub struct ReferenceAttribute {
     pub types: HashMap<String, SourceTypeId>,
     /// It holds one reference at most.
     pub single: bool,
+    /// Its changes appear in the type's delta.
+    pub in_changes: bool,
 }
 
 /// A merged page.
@@ -38,6 +40,8 @@ pub struct Merged {
     pub objects: Vec<ObjectWrite>,
     /// The references to write.
     pub edges: Vec<EdgeWrite>,
+    /// Of these attributes of these objects `edges` holds every reference.
+    pub complete: Vec<(Vec<u8>, AttributeId)>,
 }
 
 struct Working {
@@ -86,6 +90,12 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
         if let Some((_, object)) = working.get_mut(position) {
             absorb(context, object, &entry.change)?;
         }
+        // In a full read an object's references may come in pieces, and what is not repeated goes with the sweep.
+        if context.full.is_none() && matches!(entry.change, Change::Whole(_)) {
+            merged.edges.retain(|edge| edge.anchor != anchor);
+            let references = context.ids.iter().zip(context.references).filter(|(_, reference)| reference.is_some());
+            merged.complete.extend(references.map(|(id, _)| (anchor.clone(), *id)));
+        }
         collect_edges(context, &anchor, entry, &mut merged.edges);
     }
     for (anchor, object) in working {
@@ -132,17 +142,12 @@ fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> 
         }
         _ => None,
     };
-    let is_reference = |position: usize| context.references.get(position).is_some_and(Option::is_some);
-    let slots = (0..context.ids.len()).map(|position| {
-        // Says that the reference is being read; where it leads stands in rows of their own.
-        if is_reference(position) {
-            return Slot::Null;
-        }
-        match (row.slot(position), &base) {
-            (Slot::Unknown, Some(base)) => base.slot(position).clone(),
-            (Slot::Unknown, None) => Slot::Null,
-            (known, _) => known.clone(),
-        }
+    // A reference leaves its slot unknown and so it becomes null, which says that it is being read; where it leads
+    // stands in rows of their own.
+    let slots = (0..context.ids.len()).map(|position| match (row.slot(position), &base) {
+        (Slot::Unknown, Some(base)) => base.slot(position).clone(),
+        (Slot::Unknown, _) => Slot::Null,
+        (known, _) => known.clone(),
     });
     object.state = Some(Row(slots.collect()));
     object.seen = true;
@@ -178,6 +183,7 @@ fn collect_edges(context: &MergeContext<'_>, anchor: &[u8], entry: &Entry, edges
 
 #[cfg(test)]
 mod tests {
+    use muster_connector::page::EdgeChange;
     use muster_model::Key;
     use muster_store::StoredObject;
 
@@ -243,6 +249,26 @@ mod tests {
         let seen = known(&row(Slot::text("B"), Slot::Null), 2, Removed::No);
         let merged = row(Slot::text("B"), Slot::text("b@x"));
         assert_eq!(after(&context(Some(2)), &[second], &seen), Some((Some(merged), Removed::No, true)));
+    }
+
+    #[test]
+    fn what_is_whole_in_a_delta_names_all_references() {
+        let referring = |to: &str| {
+            let (object_type, referenced) = ("user".into(), Key::text(to));
+            let edges = vec![EdgeChange { attribute: 1, object_type, referenced, removed: false }];
+            Entry { edges, ..entry(Change::Whole(row(Slot::text("A"), Slot::Unknown))) }
+        };
+        let types = HashMap::from([("user".to_owned(), SourceTypeId(1))]);
+        let references = [None, Some(ReferenceAttribute { types, single: false, in_changes: true })];
+        let context = |full| MergeContext { references: &references, ..context(full) };
+        let pages = [referring("x"), referring("y")];
+        let merged = merge(&context(None), &pages, &ObjectsByAnchor::new()).unwrap();
+        assert_eq!(merged.complete, vec![(Key::text("a").encode(), IDS[1]); 2]);
+        let named: Vec<_> = merged.edges.iter().map(|edge| edge.referenced.clone()).collect();
+        assert_eq!(named, [Key::text("y").encode()]);
+        // A full read may bring them in pieces.
+        let merged = merge(&context(Some(2)), &pages, &ObjectsByAnchor::new()).unwrap();
+        assert_eq!((merged.edges.len(), merged.complete.len()), (2, 0));
     }
 
     #[test]

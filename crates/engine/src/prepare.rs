@@ -207,13 +207,14 @@ impl Engine {
         wanted: &[Attribute],
     ) -> Result<HashMap<String, ReferenceAttribute>, EngineError> {
         let mut references = HashMap::new();
-        for attribute in wanted.iter().filter(|attribute| attribute.is_reference()) {
+        for attribute in wanted.iter().filter(|attribute| attribute.refers()) {
             let mut types = HashMap::new();
             for name in &attribute.references {
                 types.insert(name.clone(), self.store.source_type(connection, name).await?.id);
             }
             let single = attribute.multiplicity == Multiplicity::Single;
-            references.insert(attribute.name.clone(), ReferenceAttribute { types, single });
+            references
+                .insert(attribute.name.clone(), ReferenceAttribute { types, single, in_changes: attribute.in_changes });
         }
         Ok(references)
     }

@@ -24,9 +24,10 @@ use crate::rules::SyncRules;
 pub(crate) const WAITS_FOR_REFERENCE: &str = "waits_for_reference";
 
 impl Compiler<'_> {
-    /// The source's reference attribute that a mapping takes by itself.
-    pub(crate) fn reference_in(&self, value: &Expression) -> Option<Attribute> {
-        self.source.attribute(value.direct()?).filter(|attribute| attribute.is_reference()).cloned()
+    /// The source's reference attribute that a mapping takes by itself. One that has a value as well, such as a foreign
+    /// key, flows as a value into an attribute that refers to nothing.
+    pub(crate) fn reference_in(&self, value: &Expression, to: &Attribute) -> Option<Attribute> {
+        self.source.attribute(value.direct()?).filter(|from| flows_as_reference(from, to)).cloned()
     }
 
     /// Resolves a mapping of a reference, or says why it cannot flow.
@@ -48,6 +49,10 @@ impl Compiler<'_> {
     }
 }
 
+fn flows_as_reference(from: &Attribute, to: &Attribute) -> bool {
+    from.is_reference() || (from.refers() && !to.references.is_empty())
+}
+
 /// Mappings of references whose objects no sync writes, so that they would lead nowhere.
 #[must_use]
 pub fn unwritten_references(compiled: &Compiled, syncs: &[SyncRules]) -> Vec<RuleFinding> {
@@ -55,11 +60,13 @@ pub fn unwritten_references(compiled: &Compiled, syncs: &[SyncRules]) -> Vec<Rul
     let mut findings = Vec::new();
     for mapping in &rules.mappings {
         let from = mapping.value.direct().and_then(|name| compiled.source.attribute(name));
-        let (Some(from), Some(to)) =
-            (from.filter(|from| from.is_reference()), compiled.target.attribute(&mapping.target))
+        let (Some(from), Some(to)) = (from.filter(|from| from.refers()), compiled.target.attribute(&mapping.target))
         else {
             continue;
         };
+        if !flows_as_reference(from, to) {
+            continue;
+        }
         let writes = |sync: &SyncRules| {
             sync.source_connection == rules.source_connection
                 && sync.target_connection == rules.target_connection

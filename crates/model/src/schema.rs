@@ -144,6 +144,9 @@ pub struct Attribute {
     pub inverse: Option<Inverse>,
     /// What the system calls the type, for messages.
     pub native_type: String,
+    /// A change of it appears in the type's delta. What does not is read with all keys.
+    #[serde(default = "yes")]
+    pub in_changes: bool,
     /// Why Muster can neither read nor write it, when that is so.
     pub unsupported: Option<String>,
 }
@@ -166,15 +169,26 @@ impl Attribute {
             references: Vec::new(),
             inverse: None,
             native_type: value_type.name().to_owned(),
+            in_changes: true,
             unsupported: None,
         }
     }
 
-    /// Whether its values name other objects.
+    /// Whether its values are known only as references to other objects.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         self.value_type == ValueType::Reference
     }
+
+    /// Whether it names other objects, be it besides a value of its own such as a foreign key.
+    #[must_use]
+    pub fn refers(&self) -> bool {
+        self.is_reference() || !self.references.is_empty()
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a type offers as a source.
@@ -195,6 +209,10 @@ pub struct Changes {
     pub precision: Precision,
     /// Whether deletions appear in the delta.
     pub deletes_visible: bool,
+    /// How many seconds pass at least before all keys are read again, together with the attributes that the delta does
+    /// not show, where there is anything that the delta does not show.
+    #[serde(default)]
+    pub keys_every: u64,
 }
 
 /// How exactly a watermark separates what was read from what was not.

@@ -86,6 +86,7 @@ impl<'a> World<'a> {
             watermark: Some(b"mark".to_vec()),
             cursor: Some(b"page 2".to_vec()),
             attributes: vec![self.mail, self.manager],
+            keys_read: Some(NOW),
         }
     }
 
@@ -95,7 +96,8 @@ impl<'a> World<'a> {
         for object in &mut objects {
             object.known = stored.get(&object.anchor).map(|stored| stored.id);
         }
-        let page = PageCommit { source_type: self.source, objects, edges, round };
+        let page =
+            PageCommit { source_type: self.source, objects, edges, complete: Vec::new(), unread: Vec::new(), round };
         self.store.commit_page(&page).await.unwrap().new
     }
 
@@ -258,6 +260,47 @@ pub(crate) async fn references_may_come_before_their_objects(store: &dyn Store) 
     let of_boss = store.edges(world.source, &Key::text("boss").encode()).await.unwrap();
     assert_eq!(of_boss, [(world.manager, Key::text("x").encode())]);
     world.page(vec![change], vec![world.edge("a", "y", true)], world.round(Round::Delta, 1)).await;
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), []);
+}
+
+pub(crate) async fn a_page_may_name_all_references_and_a_generation_leave_some_out(store: &dyn Store) {
+    let world = World::new(store).await;
+    let sync = world.sync("staff", 1).await.id;
+    let many = |to: &str| EdgeWrite { single: false, ..world.edge("a", to, false) };
+    let objects = ["a", "b", "c"].map(|key| world.object(key, "1")).to_vec();
+    world.page(objects, vec![many("b"), many("c")], world.round(Round::Full, 1)).await;
+    let seen = world.dirty(sync).await;
+    let updates: Vec<_> = seen.iter().zip(["1", "2", "3"]).map(|(view, key)| linked(view, key)).collect();
+    store.settle(sync, &updates, NOW).await.unwrap();
+    let a = Key::text("a").encode();
+    let known = |key: &str, id| ObjectWrite { known: Some(id), changed: false, state: None, ..world.object(key, "1") };
+    let page = |objects, edges, complete, unread, round| PageCommit {
+        source_type: world.source,
+        objects,
+        edges,
+        complete,
+        unread,
+        round,
+    };
+    let complete = vec![(a.clone(), world.manager)];
+    let of_a =
+        page(vec![known("a", seen[0].object)], vec![many("c")], complete.clone(), vec![], world.round(Round::Delta, 1));
+    store.commit_page(&of_a).await.unwrap();
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("c").encode())]);
+    assert_eq!(keys(&world.dirty(sync).await), ["a"]);
+    // A generation of keys alone keeps the references, and sweeps "b", which it did not see.
+    let round = RoundWrite { unswept: true, keys_read: Some(NOW + 7), ..world.round(Round::Keys, 2) };
+    let objects = vec![known("a", seen[0].object), known("c", seen[2].object)];
+    store.commit_page(&page(objects, vec![], vec![], vec![world.manager], round)).await.unwrap();
+    let entra = store.connection("entra").await.unwrap().id;
+    let standing = store.source_type(entra, "user").await.unwrap();
+    assert_eq!((standing.round, standing.keys_read), (Round::Keys, Some(NOW + 7)));
+    while store.sweep(world.source, NOW, 10).await.unwrap() > 0 {}
+    assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("c").encode())]);
+    assert_eq!(keys(&world.dirty(sync).await), ["a", "b"]);
+    // Naming none is naming all, too.
+    let none = page(vec![known("a", seen[0].object)], vec![], complete, vec![], world.round(Round::Delta, 2));
+    store.commit_page(&none).await.unwrap();
     assert_eq!(store.edges(world.source, &a).await.unwrap(), []);
 }
 
@@ -459,6 +502,7 @@ macro_rules! contract_tests {
             a_sync_keeps_its_types
             a_later_sync_is_filled_in_slices
             references_may_come_before_their_objects
+            a_page_may_name_all_references_and_a_generation_leave_some_out
             a_complete_generation_sweeps_what_it_did_not_see
             a_batch_is_open_until_its_outcomes_are_recorded
             a_key_given_anew_leaves_its_former_link

@@ -75,6 +75,8 @@ pub enum Round {
     Full,
     /// A delta is under way.
     Delta,
+    /// All keys are being read, and what deltas do not show: what is not seen is gone.
+    Keys,
 }
 
 /// An object type that is read, and where its reading stands.
@@ -94,6 +96,8 @@ pub struct SourceType {
     pub cursor: Option<Vec<u8>>,
     /// The attributes being read.
     pub attributes: Vec<AttributeId>,
+    /// When all keys were last read, in milliseconds since 1970.
+    pub keys_read: Option<i64>,
 }
 
 /// An object type that is written.
@@ -225,6 +229,8 @@ pub struct RoundWrite {
     pub cursor: Option<Vec<u8>>,
     /// The attributes being read.
     pub attributes: Vec<AttributeId>,
+    /// When all keys were last read, in milliseconds since 1970.
+    pub keys_read: Option<i64>,
 }
 
 /// A merged page: committed together or not at all.
@@ -236,6 +242,10 @@ pub struct PageCommit {
     pub objects: Vec<ObjectWrite>,
     /// The references.
     pub edges: Vec<EdgeWrite>,
+    /// Of these attributes of these objects (by encoded anchor) the page names every reference: others are gone.
+    pub complete: Vec<(Vec<u8>, AttributeId)>,
+    /// References of these attributes count as seen by the generation, which does not look at them.
+    pub unread: Vec<AttributeId>,
     /// Where the round stands now.
     pub round: RoundWrite,
 }

@@ -145,7 +145,12 @@ impl Connector for MemorySource {
                 ],
                 enabling: Some(Enabling { attribute: "active".to_owned() }),
                 source: Some(SourceCapabilities {
-                    changes: Some(Changes { starts_full: true, precision: Precision::Round, deletes_visible: true }),
+                    changes: Some(Changes {
+                        starts_full: true,
+                        precision: Precision::Round,
+                        deletes_visible: true,
+                        keys_every: 0,
+                    }),
                     recycle_bin: true,
                 }),
                 target: None,

@@ -17,6 +17,8 @@ pub(crate) async fn members_are_compared_and_their_links_marked(store: &dyn Stor
         source_type: groups,
         objects,
         edges,
+        complete: Vec::new(),
+        unread: Vec::new(),
         round: world.round(Round::Idle, 1),
     };
     // The groups come first: outer holds inner and "a", inner holds "b".

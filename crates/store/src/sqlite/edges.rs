@@ -20,7 +20,7 @@ pub(super) async fn write_edges(
     ids: &HashMap<Vec<u8>, i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let referenced = referenced_ids(transaction, &page.edges).await?;
-    let mut moved = Vec::new();
+    let mut moved = drop_unnamed(transaction, page, ids, &referenced).await?;
     // Order matters within a page: the same reference may be added and removed again. So a run of edges ends
     // where the kind of change does, and where a single-valued reference comes a second time.
     let mut run: Vec<&EdgeWrite> = Vec::new();
@@ -138,6 +138,59 @@ async fn apply_edges(
             moved.extend(row.try_get::<Option<i64>, _>(0).doing(COMMIT)?);
         }
     }
+    Ok(())
+}
+
+/// Drops what a page does not name of references that it names in full.
+async fn drop_unnamed(
+    transaction: &mut Transaction<'_, Sqlite>,
+    page: &PageCommit,
+    ids: &HashMap<Vec<u8>, i64>,
+    referenced: &Referenced,
+) -> Result<Vec<i64>, StoreError> {
+    if page.complete.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut complete = pack::Rows::new();
+    for (anchor, attribute) in &page.complete {
+        let object = ids.get(anchor).ok_or(StoreError::Record { what: "reference" })?;
+        complete.row().number(*object).number(i64::from(attribute.0));
+    }
+    let mut named = pack::Rows::new();
+    for edge in &page.edges {
+        let target = referenced.get(&(edge.referenced_type.0, edge.referenced.clone()));
+        if let (Some(object), Some(target)) = (ids.get(&edge.anchor), target) {
+            named.row().number(*object).number(i64::from(edge.attribute.0)).number(*target);
+        }
+    }
+    let rows = sqlx::query(
+        "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+         AND (object, attribute, referenced) NOT IN \
+         (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)) RETURNING object",
+    )
+    .bind(complete.finish().1)
+    .bind(named.finish().1)
+    .fetch_all(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
+    rows.iter().map(|row| row.try_get(0).doing(COMMIT)).collect()
+}
+
+/// Lets references that a generation does not look at count as seen by it.
+pub(super) async fn keep_edges(transaction: &mut Transaction<'_, Sqlite>, page: &PageCommit) -> Result<(), StoreError> {
+    if page.unread.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE edge SET generation = ?1 WHERE generation < ?1 AND attribute IN (SELECT value FROM json_each(?2)) \
+         AND object IN (SELECT id FROM source_object WHERE source_type = ?3)",
+    )
+    .bind(page.round.generation)
+    .bind(pack::numbers(page.unread.iter().map(|id| i64::from(id.0))))
+    .bind(page.source_type.0)
+    .execute(&mut **transaction)
+    .await
+    .doing(COMMIT)?;
     Ok(())
 }
 

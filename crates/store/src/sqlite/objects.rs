@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 
-use super::edges::{drop_edges, write_edges};
+use super::edges::{drop_edges, keep_edges, write_edges};
 use super::members::references_moved;
 use super::values::mark_referring_to;
 use super::{Doing as _, pack, types};
@@ -89,7 +89,7 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
     };
     let mut summary = PageSummary { new: fresh.len() as u64, ..PageSummary::default() };
     let mut dirty = is(|object| object.changed);
-    if !page.edges.is_empty() {
+    if !page.edges.is_empty() || !page.complete.is_empty() {
         let ids = ids(&mut transaction, page).await?;
         let moved = write_edges(&mut transaction, page, &ids).await?;
         summary.edges = moved.len() as u64;
@@ -108,6 +108,7 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
         summary.first_object = ObjectId(newest + 1);
         summary.first_links = link_new(&mut transaction, page.source_type, newest, fresh.len()).await?;
     }
+    keep_edges(&mut transaction, page).await?;
     write_round(&mut transaction, page.source_type, &page.round).await?;
     transaction.commit().await.doing(COMMIT)?;
     Ok(summary)
@@ -298,7 +299,7 @@ async fn write_round(
     round: &RoundWrite,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE source_type SET round = ?, generation = ?, unswept = ?, watermark = ?, cursor = ?, attributes = ? WHERE id = ?",
+        "UPDATE source_type SET round = ?, generation = ?, unswept = ?, watermark = ?, cursor = ?, attributes = ?, keys_read = ? WHERE id = ?",
     )
     .bind(types::round_number(round.round))
     .bind(round.generation)
@@ -306,6 +307,7 @@ async fn write_round(
     .bind(round.watermark.as_deref())
     .bind(round.cursor.as_deref())
     .bind(pack::numbers(round.attributes.iter().map(|id| i64::from(id.0))))
+    .bind(round.keys_read)
     .bind(source_type.0)
     .execute(&mut **transaction)
     .await

@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0007_lifecycle.sql"),
     include_str!("../../migrations/sqlite/0008_scope_groups.sql"),
     include_str!("../../migrations/sqlite/0009_scope_kinds.sql"),
+    include_str!("../../migrations/sqlite/0010_keys.sql"),
 ];
 
 /// Above this size the whole-file check at start would be felt.

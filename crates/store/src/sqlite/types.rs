@@ -152,6 +152,7 @@ pub(super) fn round_number(round: Round) -> i64 {
         Round::Idle => 0,
         Round::Full => 1,
         Round::Delta => 2,
+        Round::Keys => 3,
     }
 }
 
@@ -161,6 +162,7 @@ fn read_source_type(row: &SqliteRow) -> Result<SourceType, StoreError> {
         0 => Round::Idle,
         1 => Round::Full,
         2 => Round::Delta,
+        3 => Round::Keys,
         _ => return Err(damaged()),
     };
     let attributes: String = row.try_get(5).doing("read")?;
@@ -173,6 +175,7 @@ fn read_source_type(row: &SqliteRow) -> Result<SourceType, StoreError> {
         watermark: row.try_get(3).doing("read")?,
         cursor: row.try_get(4).doing("read")?,
         attributes: attributes.into_iter().map(AttributeId).collect(),
+        keys_read: row.try_get(7).doing("read")?,
     })
 }
 
@@ -189,7 +192,7 @@ pub(super) async fn source_type(
         .await
         .doing(ACTION)?;
     let row = sqlx::query(
-        "SELECT id, round, generation, watermark, cursor, attributes, unswept FROM source_type WHERE connection = ? AND name = ?",
+        "SELECT id, round, generation, watermark, cursor, attributes, unswept, keys_read FROM source_type WHERE connection = ? AND name = ?",
     )
     .bind(connection.0)
     .bind(name)
