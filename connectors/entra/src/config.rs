@@ -1,13 +1,12 @@
 //! The settings of an Entra connection. The comments on the fields are the user's reference.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_connector::{Error, Secret};
+use muster_connector::{Error, Secret, Span};
 use muster_model::ValueType;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::error::setting;
 
@@ -44,14 +43,14 @@ pub struct EntraSettings {
     /// The password at the proxy.
     pub proxy_password: Option<Secret>,
     /// How long connecting may take.
-    #[serde(default = "Timeout::connect")]
-    pub connect_timeout: Timeout,
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Span,
     /// How long an answer may pause before it counts as stalled.
-    #[serde(default = "Timeout::read")]
-    pub read_timeout: Timeout,
+    #[serde(default = "read_timeout")]
+    pub read_timeout: Span,
     /// How long one request may take in all.
-    #[serde(default = "Timeout::request")]
-    pub request_timeout: Timeout,
+    #[serde(default = "request_timeout")]
+    pub request_timeout: Span,
     /// Directory extensions to offer as attributes of users and groups, by their full name
     /// `extension_{application id without dashes}_{name}` (case counts), each with its type.
     #[serde(default)]
@@ -144,56 +143,16 @@ impl ExtensionType {
     }
 }
 
-/// A length of time such as `"30s"`, `"5m"` or `"250ms"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeout(pub Duration);
-
-impl Timeout {
-    fn connect() -> Self {
-        Self(Duration::from_secs(15))
-    }
-
-    fn read() -> Self {
-        Self(Duration::from_secs(60))
-    }
-
-    fn request() -> Self {
-        Self(Duration::from_secs(300))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let (unit, milliseconds) = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
-            .into_iter()
-            .find(|(unit, _)| text.strip_suffix(unit).is_some_and(|number| number.parse::<u32>().is_ok()))?;
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        (number > 0).then(|| Self(Duration::from_millis(number * milliseconds)))
-    }
+fn connect_timeout() -> Span {
+    Span(Duration::from_secs(15))
 }
 
-impl<'de> Deserialize<'de> for Timeout {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "{text:?} is no length of time; write it like \"30s\", \"5m\" or \"250ms\""
-            ))
-        })
-    }
+fn read_timeout() -> Span {
+    Span(Duration::from_secs(60))
 }
 
-impl JsonSchema for Timeout {
-    fn schema_name() -> Cow<'static, str> {
-        "Timeout".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A length of time such as \"30s\", \"5m\" or \"250ms\".",
-            "type": "string",
-            "pattern": "^[0-9]+(ms|s|m|h)$"
-        })
-    }
+fn request_timeout() -> Span {
+    Span(Duration::from_secs(300))
 }
 
 /// Which of the three credentials the settings choose.
@@ -290,17 +249,6 @@ impl EntraSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timeouts_have_units() {
-        let cases = [("30s", 30_000), ("5m", 300_000), ("250ms", 250), ("1h", 3_600_000)];
-        for (text, milliseconds) in cases {
-            assert_eq!(Timeout::parse(text), Some(Timeout(Duration::from_millis(milliseconds))), "{text}");
-        }
-        for text in ["", "5", "0s", "-1s", "1.5s", "m", "99999999999h"] {
-            assert_eq!(Timeout::parse(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn exactly_one_credential() {

@@ -33,7 +33,7 @@ mod source;
 mod token;
 
 pub use config::{
-    CertificateSettings, Cloud, EntraSettings, ExtensionType, ManagedIdentityHost, ManagedIdentitySettings, Timeout,
+    CertificateSettings, Cloud, EntraSettings, ExtensionType, ManagedIdentityHost, ManagedIdentitySettings,
 };
 pub use connector::{EntraKind, connect};
 #[doc(hidden)]

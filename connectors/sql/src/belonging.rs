@@ -97,6 +97,16 @@ impl Belonging {
         joined(constants.chain(self.mark.iter().map(|mark| format!(" AND {}", mark.is_absent(&of(&mark.column))))), "")
     }
 
+    /// The same, whether or not a row is marked as deleted.
+    pub(crate) fn and_constants(&self, alias: &str) -> String {
+        joined(self.constants.iter().map(|(column, literal)| format!(" AND {alias}.{column} = {literal}")), "")
+    }
+
+    /// What is true of a row that is not marked as deleted, where rows are marked.
+    pub(crate) fn unmarked(&self, alias: &str) -> Option<String> {
+        self.mark.as_ref().map(|mark| mark.is_absent(&format!("{alias}.{}", mark.column)))
+    }
+
     /// The same as a condition of its own.
     pub(crate) fn condition(&self, alias: &str) -> Option<String> {
         self.and(alias).strip_prefix(" AND ").map(str::to_owned)

@@ -1,6 +1,6 @@
 //! What a database's own catalogue says, in one form for all engines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::ValueType;
 
@@ -10,6 +10,8 @@ use crate::statement::{Name, TableName};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
     pub(crate) tables: Vec<Table>,
+    /// What the queries of the settings answer, by the type's name.
+    pub(crate) queries: BTreeMap<String, Table>,
 }
 
 /// One table or view.
@@ -62,6 +64,25 @@ pub(crate) struct Column {
     pub(crate) choices: Option<Choices>,
 }
 
+impl Column {
+    /// A column of a query's answer, which is only read.
+    pub(crate) fn answered(name: &str, native: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            native,
+            stage_type: String::new(),
+            value_type: None,
+            max_length: None,
+            nullable: true,
+            has_default: false,
+            counted: false,
+            generated: true,
+            case_insensitive: false,
+            choices: None,
+        }
+    }
+}
+
 /// The texts of an enumeration.
 #[derive(Debug, Clone)]
 pub(crate) struct Choices {
@@ -80,6 +101,19 @@ impl Choices {
 }
 
 impl Table {
+    /// A table without keys that is only read.
+    pub(crate) fn of_query(name: TableName, columns: Vec<Column>) -> Self {
+        Self {
+            name,
+            columns,
+            primary_key: Vec::new(),
+            unique: Vec::new(),
+            foreign_keys: Vec::new(),
+            without_undo: None,
+            is_default_schema: true,
+        }
+    }
+
     /// Whether no two rows can have the same values of these columns.
     pub(crate) fn is_unique(&self, columns: &[String]) -> bool {
         let within = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|name| columns.contains(name));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use muster_connector::Error;
 use muster_connector::settings::{ConnectorSettings, ExposeSecret as _, Secret, SecretString};
+use muster_connector::{Error, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -50,8 +50,11 @@ pub enum TlsMode {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TypeSettings {
-    /// The table, with its schema in front where it is not the first of the search path: `app.app_user`.
+    /// The table or view, with its schema in front where it is not the first of the search path: `app.app_user`.
+    #[serde(default)]
     pub table: String,
+    /// In place of a table, a query of your own whose rows are read. Nothing can be written through it.
+    pub query: Option<String>,
     /// The columns that identify a row and never change. The primary key by default.
     #[serde(default)]
     pub anchor: Vec<String>,
@@ -79,6 +82,8 @@ pub struct TypeSettings {
     /// Statements of your own, such as calls of stored procedures, in place of Muster's.
     #[serde(default)]
     pub statements: StatementSettings,
+    /// How changes of rows are noticed when the type is read. Without it all rows are read every time.
+    pub changes: Option<ChangeSettings>,
     /// Columns that hold keys of rows of another type, by column: the type's name. Foreign keys in the database need
     /// not be named here.
     #[serde(default)]
@@ -87,6 +92,33 @@ pub struct TypeSettings {
     /// value.
     #[serde(default)]
     pub multi: BTreeMap<String, ManySettings>,
+}
+
+/// How changes of rows are noticed: by a `column`, by a `table` of changes, or by `tracking`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSettings {
+    /// A column that gets a greater value whenever its row changes: the time of the change, a number from a sequence, a
+    /// `rowversion`.
+    pub column: Option<String>,
+    /// A table that gets a row with the key for each change and deletion, from triggers for example.
+    pub table: Option<String>,
+    /// In that table, the column that is greater in each new row.
+    pub sequence: Option<String>,
+    /// In that table, the columns that hold the key; by default they are called as in the type's own table.
+    pub key: Option<OneOrMore>,
+    /// Whether that table also gets a row when values in tables of `multi` change.
+    #[serde(default)]
+    pub with_values: bool,
+    /// Whether to use SQL Server's change tracking, which must be enabled for the table.
+    #[serde(default)]
+    pub tracking: bool,
+    /// The longest time from the moment that a row gets its value or number to the end of the transaction: what is
+    /// younger is read again. `"10m"` by default.
+    pub overlap: Option<Span>,
+    /// How often the keys of all rows are read to find what is gone, and values in tables of `multi` with them, where
+    /// changes do not tell. `"15m"` by default.
+    pub keys_every: Option<Span>,
 }
 
 /// An attribute of several values.

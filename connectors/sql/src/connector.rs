@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use muster_connector::{
-    CheckReport, Connector, ConnectorKind, ConnectorSettings, Description, Error, Finding, Target, UsedType,
+    CheckReport, Connector, ConnectorKind, ConnectorSettings, Description, Error, Finding, Source, Target, UsedType,
 };
 use muster_model::Schema;
 use tokio::sync::RwLock;
 
+use crate::catalog::Table;
 use crate::config::{Address, ServerKind, SqlSettings};
 use crate::database::Database;
 use crate::error::{Class, Failure};
@@ -19,6 +20,7 @@ use crate::rehearse::Obstacle;
 use crate::schema::{TableType, types};
 use crate::sqlite::Sqlite;
 use crate::sqlserver::SqlServer;
+use crate::statement::TableName;
 
 /// SQL databases.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,10 +72,38 @@ pub(crate) struct SqlConnector {
 impl SqlConnector {
     /// Asks the catalogue anew.
     async fn discover(&self) -> Result<Arc<Vec<TableType>>, Error> {
-        let catalog = self.database.catalog().await.map_err(|failure| self.failed(failure))?;
+        let mut catalog = self.database.catalog().await.map_err(|failure| self.failed(failure))?;
+        for (name, configured) in &self.settings.types {
+            if let Some(query) = &configured.query {
+                catalog.queries.insert(name.clone(), self.answered(name, query).await?);
+            }
+        }
         let found = Arc::new(types(&self.settings, &catalog, self.database.as_ref())?);
         *self.discovered.write().await = Some(found.clone());
         Ok(found)
+    }
+
+    /// What a query answers, as a table.
+    async fn answered(&self, name: &str, query: &str) -> Result<Table, Error> {
+        let setting = format!("types.{name}.query");
+        let query = query.trim().trim_end_matches(';').trim_end();
+        let wrong = |problem: String, fix: &str| Error::Configuration {
+            setting: Some(setting.clone()),
+            problem,
+            fix: fix.to_owned(),
+        };
+        if query.is_empty() {
+            return Err(wrong("the query is empty".to_owned(), "write SELECT …, or name a table"));
+        }
+        let columns = self.database.query_columns(query).await.map_err(|failure| {
+            let problem = format!("{} does not take it: {}", self.database.engine(), failure.message);
+            let fix = "write one SELECT that can stand in parentheses after FROM, with a name for each column";
+            match failure.error(true) {
+                error @ (Error::Unreachable { .. } | Error::Throttled { .. } | Error::Credentials { .. }) => error,
+                _ => wrong(problem, fix),
+            }
+        })?;
+        Ok(Table::of_query(TableName::of_query(name, self.database.quote(), query), columns))
     }
 
     /// A type as last discovered.
@@ -173,6 +203,10 @@ impl Connector for SqlConnector {
             let Ok(found) = self.table_type(&wanted.object_type).await else { continue };
             self.examine(&found, wanted, &mut report.findings).await;
         }
+        for wanted in used.iter().filter(|wanted| wanted.as_source) {
+            let Ok(found) = self.table_type(&wanted.object_type).await else { continue };
+            self.examine_source(&found, wanted, &mut report.findings).await;
+        }
         if self.settings.ledger && used.iter().any(|wanted| wanted.as_target) {
             report.findings.extend(self.examine_ledger().await);
         }
@@ -185,6 +219,10 @@ impl Connector for SqlConnector {
         let identity = self.database.identity().await.map_err(|failure| self.failed(failure))?;
         let setup = if self.settings.ledger { ledger::tables(self.database.as_ref()) } else { Vec::new() };
         Ok(Schema { identity, types: types.iter().map(|found| found.object_type.clone()).collect(), setup })
+    }
+
+    fn source(&self) -> Option<&dyn Source> {
+        Some(self)
     }
 
     fn target(&self) -> Option<&dyn Target> {
@@ -226,7 +264,7 @@ fn missing_right(database: &dyn Database, found: &TableType, obstacle: Obstacle)
     Finding::error(Some(&setting), problem, fix)
 }
 
-fn finding(engine: &str, failure: Failure) -> Finding {
+pub(crate) fn finding(engine: &str, failure: Failure) -> Finding {
     let message = failure.message.clone();
     match failure.class {
         Class::Unreachable => Finding::error(

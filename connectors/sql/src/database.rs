@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use muster_model::Value;
 
 use crate::belonging::Belonging;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Column};
 use crate::error::Failure;
 use crate::own_writing::{Bound, Ran};
-use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 /// A value as the database reads and writes it: its text form, or null.
 pub(crate) type Text = Option<Arc<str>>;
@@ -99,6 +99,12 @@ pub(crate) trait Database: Send + Sync {
     /// All tables.
     async fn catalog(&self) -> Result<Catalog, Failure>;
 
+    /// How names are set off.
+    fn quote(&self) -> Quote;
+
+    /// The columns that a query answers.
+    async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure>;
+
     /// A transaction; it ends without effect unless committed. `writes` tells an engine that locks early.
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure>;
 
@@ -180,6 +186,26 @@ pub(crate) trait Database: Send + Sync {
     /// What ends a query so that it answers with so many rows at most. It has an order.
     fn limit(&self, rows: usize) -> String {
         format!("LIMIT {rows}")
+    }
+
+    /// Whether it keeps a record of changed keys by itself, as SQL Server does.
+    fn tracks_changes(&self) -> bool {
+        false
+    }
+
+    /// The version of that record now, as text.
+    fn tracking_version(&self) -> &'static str {
+        "NULL"
+    }
+
+    /// The oldest version after which the record of a table is complete, as text.
+    fn tracking_begins(&self, _table: &TableName) -> String {
+        "NULL".to_owned()
+    }
+
+    /// Whether times are kept, and compared, as texts.
+    fn times_are_texts(&self) -> bool {
+        false
     }
 
     /// A value as a literal, for a person.

@@ -1,8 +1,9 @@
 //! All rows of a table, page by page in the order of their keys.
 
 use muster_connector::{Cursor, Error, FoundPage, ReadRequest};
-use muster_model::Key;
+use muster_model::{Key, ValueType};
 
+use crate::catalog::Column;
 use crate::connector::SqlConnector;
 use crate::database::{After, StageRow};
 use crate::error::Failure;
@@ -12,7 +13,7 @@ use crate::statement::{Name, Stage, joined, sql};
 use crate::text::encode_value;
 
 /// Rows in one page.
-const PAGE: usize = 5_000;
+pub(crate) const PAGE: usize = 5_000;
 
 impl SqlConnector {
     pub(crate) async fn list_page(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
@@ -23,13 +24,25 @@ impl SqlConnector {
             }
             None => None,
         };
-        self.rows_after(&table, request, after).await.map_err(|problem| match problem {
-            Problem::Error(error) => error,
-            Problem::Failure(failure) => self.failed(failure),
-        })
+        self.rows_after(&table, request, after).await.map_err(|problem| self.told(problem))
     }
 
-    async fn rows_after(
+    /// A problem outside any batch: nothing was sent.
+    pub(crate) fn told(&self, problem: Problem) -> Error {
+        match problem {
+            Problem::Error(error) => error,
+            Problem::Failure(failure) => self.failed(failure),
+        }
+    }
+
+    /// What reads columns of the table `t` as texts.
+    pub(crate) fn texts(&self, table: &TableType, wanted: &[(&Column, ValueType)]) -> String {
+        let names =
+            wanted.iter().map(|(column, _)| (format!("t.{}", table.table.quoted(&column.name)), &column.native));
+        joined(names.map(|(name, native)| self.database.read_expression(&name, native)), ", ")
+    }
+
+    pub(crate) async fn rows_after(
         &self,
         table: &TableType,
         request: &ReadRequest,
@@ -38,19 +51,14 @@ impl SqlConnector {
         let wanted = wanted(table, request)?;
         let anchor = &table.object_type.anchor.attributes;
         let keys = anchor.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?;
-        let texts = joined(
-            wanted
-                .iter()
-                .map(|(column, _)| (table.table.quoted(&column.name), &column.native))
-                .map(|(name, native)| self.database.read_expression(&format!("t.{name}"), native)),
-            ", ",
-        );
+        let texts = self.texts(table, &wanted);
         let order = joined(keys.iter().map(|column| format!("t.{}", table.table.quoted(&column.name))), ", ");
         let mut session = self.database.begin(false).await?;
         let (name, limit) = (&table.table.name, self.database.limit(PAGE));
         let query = match after {
             None => {
-                let rows = table.belonging.condition("t").map_or(String::new(), |rows| format!(" WHERE {rows}"));
+                let and = table.belonging.and("t") + &table.and_has_key();
+                let rows = and.strip_prefix(" AND ").map_or(String::new(), |rows| format!(" WHERE {rows}"));
                 sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} {limit}")
             }
             Some(key) => {
@@ -65,7 +73,7 @@ impl SqlConnector {
                 if let Some(first) = first {
                     session.execute(first).await?;
                 }
-                let and = table.belonging.and("t");
+                let and = table.belonging.and("t") + &table.and_has_key();
                 sql!("SELECT {texts} FROM {name} AS t{from} WHERE ({condition}){and} ORDER BY {order} {limit}")
             }
         };
@@ -81,7 +89,8 @@ impl SqlConnector {
     }
 }
 
-enum Problem {
+/// What keeps rows from being read.
+pub(crate) enum Problem {
     Error(Error),
     Failure(Failure),
 }

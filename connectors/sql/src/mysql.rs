@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::sync::OnceCell;
 
 use crate::belonging::Belonging;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Column};
 use crate::config::{TlsMode, is_this_machine};
 use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
 use crate::error::{Class, Failure};
@@ -196,6 +196,22 @@ impl Database for MySql {
         catalog::read(self).await
     }
 
+    fn quote(&self) -> Quote {
+        Quote::Backtick
+    }
+
+    async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure> {
+        let mut session = self.begin(false).await?;
+        // Temporary views there are none.
+        session
+            .execute(sql!("CREATE TEMPORARY TABLE muster_query AS SELECT * FROM ({query}\n) AS answered LIMIT 0"))
+            .await?;
+        let rows = session.query(sql!("SHOW FULL COLUMNS FROM muster_query")).await?;
+        session.execute(sql!("DROP TEMPORARY TABLE muster_query")).await?;
+        session.rollback().await;
+        Ok(rows.iter().filter_map(|row| catalog::shown_column(row)).collect())
+    }
+
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
         let server = self.server().await?;
         let (packet, is_mariadb) = (server.packet, server.is_mariadb);
@@ -322,7 +338,7 @@ mod tests {
             MySql { server: OnceCell::new_with(Some(server)), ..MySql::new(&url, None, None, None).unwrap() };
         assert_eq!(database.version().await.unwrap(), "MySQL 8.0.36");
         let name = |name| Name::new(name, Quote::Backtick);
-        let table = TableName { schema: Some(name("app")), table: name("visit") };
+        let table = TableName::new(Some(name("app")), name("visit"));
         let stage = Stage::new(None, vec!["longtext".to_owned()]);
         let mut session = database.begin(true).await.unwrap();
         let row = |number| StageRow { number, group: 0, values: vec![Some("the same".into())] };

@@ -125,6 +125,10 @@ impl OwnStatements {
         self.0.iter().find(|(known, _)| *known == purpose).map(|(_, statements)| statements.as_slice())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|(_, statements)| statements.is_empty())
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = (Purpose, &OwnStatement)> {
         self.0.iter().flat_map(|(purpose, statements)| statements.iter().map(|statement| (*purpose, statement)))
     }

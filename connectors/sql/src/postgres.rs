@@ -114,6 +114,9 @@ const TABLES: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, coal
     AND n.nspname <> 'information_schema' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname, c.relname";
 
 // The base type of a domain decides, through any number of domains; `typcategory` E is an enum.
+/// The tables that are not the database's own.
+const OF_ALL: &str = "AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
+
 const COLUMNS: &str = "WITH RECURSIVE chain (domain, base, typmod, required, defaulted) AS ( \
       SELECT oid, typbasetype, typtypmod, typnotnull, typdefault IS NOT NULL FROM pg_type WHERE typtype = 'd' \
       UNION ALL \
@@ -209,8 +212,7 @@ impl Database for Postgres {
         for row in sqlx::query(TABLES).fetch_all(self.pool().await?).await? {
             let (oid, schema, table): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             order.push(oid);
-            let name =
-                TableName { schema: Some(Name::new(&schema, Quote::Double)), table: Name::new(&table, Quote::Double) };
+            let name = TableName::new(Some(Name::new(&schema, Quote::Double)), Name::new(&table, Quote::Double));
             let is_default_schema = row.try_get(3)?;
             tables.insert(
                 oid,
@@ -245,14 +247,25 @@ impl Database for Postgres {
             let (schema, name): (String, String) = (row.try_get(2)?, row.try_get(3)?);
             table.foreign_keys.push(ForeignKey {
                 column: row.try_get(1)?,
-                table: TableName {
-                    schema: Some(Name::new(&schema, Quote::Double)),
-                    table: Name::new(&name, Quote::Double),
-                },
+                table: TableName::new(Some(Name::new(&schema, Quote::Double)), Name::new(&name, Quote::Double)),
                 referenced: row.try_get(4)?,
             });
         }
-        Ok(Catalog { tables: order.into_iter().filter_map(|oid| tables.remove(&oid)).collect() })
+        Ok(Catalog { tables: order.into_iter().filter_map(|oid| tables.remove(&oid)).collect(), ..Catalog::default() })
+    }
+
+    fn quote(&self) -> Quote {
+        Quote::Double
+    }
+
+    async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure> {
+        let mut transaction = self.pool().await?.begin().await?;
+        let view = sql!("CREATE TEMPORARY VIEW muster_query AS {query}");
+        sqlx::query(view.into_safe()).persistent(false).execute(&mut *transaction).await?;
+        let columns = sql!("{}", COLUMNS.replace(OF_ALL, "AND a.attrelid = 'pg_temp.muster_query'::regclass"));
+        let rows = sqlx::query(columns.into_safe()).persistent(false).fetch_all(&mut *transaction).await?;
+        transaction.rollback().await?;
+        rows.iter().map(|row| Ok(Column { generated: true, ..read_column(row)?.1 })).collect()
     }
 
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {

@@ -77,6 +77,7 @@ pub(crate) fn relate(
         for (attribute_name, many) in configured.iter().flat_map(|configured| &configured.multi) {
             let setting = format!("types.{name}.multi.{attribute_name}");
             let (child, mut attribute) = child(catalog, database, found, attribute_name, many, &setting)?;
+            attribute.in_changes = found.follow.as_ref().is_none_or(|follow| follow.shows_values());
             attribute.references = match &many.references {
                 Some(wanted) => checked(format!("{setting}.references"), wanted)?,
                 None => named(&child.table, &child.value),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_connector::Error;
 use muster_model::{
-    Anchor, AssignedBy, Attribute, CaseRule, Enabling, ObjectType, Once, TargetCapabilities, ValueType, nearest,
+    Anchor, AssignedBy, Attribute, CaseRule, Enabling, ObjectType, Once, SourceCapabilities, TargetCapabilities,
+    ValueType, nearest,
 };
 
 use crate::belonging::Belonging;
@@ -12,9 +13,11 @@ use crate::catalog::{Catalog, Column, Table};
 use crate::config::{SqlSettings, TypeSettings};
 use crate::database::Database;
 use crate::enabling::Words;
+use crate::follow::{Follow, follow};
 use crate::ledger;
 use crate::own::OwnStatements;
 use crate::relations::{Child, relate};
+use crate::statement::joined;
 
 /// An object type with the table behind it.
 #[derive(Debug, Clone)]
@@ -31,6 +34,18 @@ pub(crate) struct TableType {
     pub(crate) keys_of_all: Vec<Vec<String>>,
     /// What is run in place of Muster's own statements.
     pub(crate) own: OwnStatements,
+    /// How changes of its rows are noticed.
+    pub(crate) follow: Option<Follow>,
+}
+
+impl TableType {
+    /// What must be true of a row of the table `t` so that it has a key, each with `AND` before it. Views may answer
+    /// rows that have none, and nobody can tell those apart.
+    pub(crate) fn and_has_key(&self) -> String {
+        let anchor = self.object_type.anchor.attributes.iter().filter_map(|name| self.table.column(name));
+        let may_lack = anchor.filter(|column| column.nullable);
+        joined(may_lack.map(|column| format!(" AND t.{} IS NOT NULL", self.table.quoted(&column.name))), "")
+    }
 }
 
 /// Rows in one transaction: beyond this larger sets were not measured to be faster.
@@ -76,7 +91,18 @@ fn configured_type(
     catalog: &Catalog,
     database: &dyn Database,
 ) -> Result<TableType, Error> {
-    let table = find_table(catalog, &format!("types.{name}.table"), &configured.table)?;
+    let table = match (catalog.queries.get(name), configured.table.is_empty()) {
+        (Some(query), true) => query,
+        (None, false) => find_table(catalog, &format!("types.{name}.table"), &configured.table)?,
+        (query, _) => {
+            let problem = match query {
+                Some(_) => "`table` and `query` are both given",
+                None => "neither `table` nor `query` is given",
+            };
+            let fix = "say which table holds the rows, or which query answers them".to_owned();
+            return Err(wrong(format!("types.{name}.table"), problem.to_owned(), fix));
+        }
+    };
     let known = |setting: &str, column: &str| known_column(table, &format!("types.{name}.{setting}"), column).map(drop);
     for column in &configured.anchor {
         known("anchor", column)?;
@@ -110,7 +136,27 @@ fn configured_type(
         (None, None) => {}
     }
     let own = OwnStatements::new(name, &configured.statements, table)?;
-    Ok(TableType { words, own, ..build(name, table, anchor, configured.enabled.clone(), belonging, database) })
+    let found = TableType { words, own, ..build(name, table, anchor, configured.enabled.clone(), belonging, database) };
+    let found = if table.name.is_query() { only_read(name, configured, found)? } else { found };
+    match &configured.changes {
+        Some(changes) => follow(name, changes, catalog, found, database),
+        None => Ok(found),
+    }
+}
+
+/// A type whose rows are the answer to a query.
+fn only_read(name: &str, configured: &TypeSettings, mut found: TableType) -> Result<TableType, Error> {
+    let writing = [
+        ("statements", !found.own.is_empty()),
+        ("on_create", !configured.on_create.is_empty()),
+        ("on_update", !configured.on_update.is_empty()),
+    ];
+    if let Some((setting, _)) = writing.iter().find(|(_, given)| *given) {
+        let problem = "it says how rows are written, and a query is only read".to_owned();
+        return Err(wrong(format!("types.{name}.{setting}"), problem, "remove it, or name a table".to_owned()));
+    }
+    found.object_type.target = None;
+    Ok(found)
 }
 
 /// The table of that name, or the finding that there is none.
@@ -171,7 +217,7 @@ fn build(
         alternate_keys: table.unique.clone(),
         attributes,
         enabling: enabled.map(|attribute| Enabling { attribute }),
-        source: None,
+        source: Some(SourceCapabilities { changes: None, recycle_bin: false }),
         target: Some(TargetCapabilities {
             once: Once::Natural,
             readable: true,
@@ -191,6 +237,7 @@ fn build(
         belonging,
         keys_of_all,
         own: OwnStatements::default(),
+        follow: None,
     }
 }
 

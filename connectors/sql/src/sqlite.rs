@@ -141,6 +141,25 @@ impl Database for Sqlite {
         Ok(catalog)
     }
 
+    fn quote(&self) -> Quote {
+        Quote::Double
+    }
+
+    async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure> {
+        let mut session = self.begin(false).await?;
+        session.execute(sql!("CREATE TEMPORARY VIEW muster_query AS {query}")).await?;
+        let rows =
+            session.query(sql!("SELECT name, type FROM pragma_table_xinfo('muster_query') ORDER BY cid")).await?;
+        session.rollback().await;
+        let column = |row: &Vec<Text>| {
+            let text = |position: usize| row.get(position).and_then(Option::as_deref);
+            let native = text(1).unwrap_or_default().to_owned();
+            let (stage_type, value_type) = (stage_type(&native).to_owned(), value_type(&native));
+            Some(Column { stage_type, value_type, ..Column::answered(text(0)?, native) })
+        };
+        Ok(rows.iter().filter_map(column).collect())
+    }
+
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure> {
         self.refuse_missing()?;
         // A transaction that reads first and writes later fails at once when another one wrote meanwhile.
@@ -195,6 +214,10 @@ impl Database for Sqlite {
         }
     }
 
+    fn times_are_texts(&self) -> bool {
+        true
+    }
+
     fn max_in_flight(&self) -> u32 {
         1
     }
@@ -203,7 +226,7 @@ impl Database for Sqlite {
 impl Sqlite {
     async fn table(&self, name: String) -> Result<Table, Failure> {
         let mut table = Table {
-            name: TableName { schema: None, table: Name::new(&name, Quote::Double) },
+            name: TableName::new(None, Name::new(&name, Quote::Double)),
             columns: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
@@ -260,7 +283,7 @@ impl Sqlite {
         for row in foreign {
             let other: String = row.try_get(1)?;
             let Some(referenced) = row.try_get::<Option<String>, _>(2)? else { continue };
-            let other = TableName { schema: table.name.schema.clone(), table: Name::new(&other, Quote::Double) };
+            let other = TableName::new(table.name.schema.clone(), Name::new(&other, Quote::Double));
             table.foreign_keys.push(ForeignKey { column: row.try_get(0)?, table: other, referenced });
         }
         let indexes = sqlx::query(

@@ -19,11 +19,11 @@ use muster_model::Value;
 use url::Url;
 
 use crate::belonging::Belonging;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Column};
 use crate::config::{TlsMode, is_this_machine};
 use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
 use crate::error::Failure;
-use crate::statement::{Name, Sql, Stage, TableName, joined, sql};
+use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 use driver::Address;
 use loading::is_year;
@@ -160,6 +160,17 @@ impl Database for SqlServer {
         catalog::read(self).await
     }
 
+    fn quote(&self) -> Quote {
+        Quote::Bracket
+    }
+
+    async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure> {
+        let mut session = self.begin(false).await?;
+        let rows = session.query(catalog::described(query)).await?;
+        session.rollback().await;
+        rows.iter().filter_map(|row| catalog::described_column(row).transpose()).collect()
+    }
+
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
         let (lease, _) = self.pool.run("BEGIN TRANSACTION").await?;
         Ok(Box::new(SqlServerSession { lease, staged: false, failed: None }))
@@ -255,6 +266,21 @@ impl Database for SqlServer {
         types::literal(text, native)
     }
 
+    fn tracks_changes(&self) -> bool {
+        true
+    }
+
+    /// Source: Microsoft Learn, "CHANGE_TRACKING_CURRENT_VERSION (Transact-SQL)". Null where the database tracks nothing.
+    fn tracking_version(&self) -> &'static str {
+        "CONVERT(varchar(20), CHANGE_TRACKING_CURRENT_VERSION())"
+    }
+
+    /// Source: Microsoft Learn, "CHANGE_TRACKING_MIN_VALID_VERSION (Transact-SQL)".
+    fn tracking_begins(&self, table: &TableName) -> String {
+        let name = table.to_string().replace('\'', "''");
+        format!("CONVERT(varchar(20), CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(N'{name}')))")
+    }
+
     fn max_in_flight(&self) -> u32 {
         2
     }
@@ -289,7 +315,7 @@ mod tests {
         let url = SecretString::from("sqlserver://sync@127.0.0.1/hr".to_owned());
         let database = SqlServer::new(&url, None, None, None).unwrap();
         let name = |name| Name::new(name, Quote::Bracket);
-        let table = TableName { schema: Some(name("dbo")), table: name("app_user") };
+        let table = TableName::new(Some(name("dbo")), name("app_user"));
         let stage = Stage::new(database.temporary_schema(), vec!["bigint".to_owned(), "nvarchar(9)".to_owned()]);
         let changes = [(name("login"), "s.v1".to_owned()), (name("changed"), "(SYSUTCDATETIME())".to_owned())];
         assert_eq!(

@@ -50,14 +50,29 @@ impl fmt::Display for Name {
     }
 }
 
-/// A table with its schema.
+/// A table with its schema, or a query that stands in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableName {
     pub(crate) schema: Option<Name>,
     pub(crate) table: Name,
+    /// The administrator's own text.
+    query: Option<String>,
 }
 
 impl TableName {
+    pub(crate) fn new(schema: Option<Name>, table: Name) -> Self {
+        Self { schema, table, query: None }
+    }
+
+    /// What a query answers, in place of a table, under a name for messages.
+    pub(crate) fn of_query(name: &str, quote: Quote, query: &str) -> Self {
+        Self { query: Some(query.to_owned()), ..Self::new(None, Name::new(name, quote)) }
+    }
+
+    pub(crate) fn is_query(&self) -> bool {
+        self.query.is_some()
+    }
+
     /// The name of one of its columns, quoted as its own.
     pub(crate) fn column(&self, name: &str) -> Name {
         Name { name: name.to_owned(), quote: self.table.quote }
@@ -66,6 +81,10 @@ impl TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(query) = &self.query {
+            // Its last line may be a comment.
+            return write!(formatter, "({query}\n)");
+        }
         if let Some(schema) = &self.schema {
             write!(formatter, "{schema}.")?;
         }
@@ -181,14 +200,14 @@ mod tests {
             assert_eq!(Name::new(name, Quote::Double).to_string(), expected);
         }
         let name = |name| Name::new(name, Quote::Double);
-        let table = TableName { schema: Some(name("s\"")), table: name("t.x") };
+        let table = TableName::new(Some(name("s\"")), name("t.x"));
         assert_eq!(table.to_string(), "\"s\"\"\".\"t.x\"");
         let name = |name| Name::new(name, Quote::Backtick);
-        let table = TableName { schema: Some(name("a`; DROP TABLE x; --")), table: name("\"\\") };
+        let table = TableName::new(Some(name("a`; DROP TABLE x; --")), name("\"\\"));
         assert_eq!(table.to_string(), "`a``; DROP TABLE x; --`.`\"\\`");
         assert_eq!(table.column("b`").to_string(), "`b```");
         let name = |name| Name::new(name, Quote::Bracket);
-        let table = TableName { schema: Some(name("a]; DROP TABLE x; --")), table: name("x]y") };
+        let table = TableName::new(Some(name("a]; DROP TABLE x; --")), name("x]y"));
         assert_eq!(table.to_string(), "[a]]; DROP TABLE x; --].[x]]y]");
         assert_eq!(table.column("[b\"").to_string(), "[[b\"]");
     }

@@ -12,6 +12,7 @@ pub mod operation;
 pub mod outcome;
 pub mod page;
 pub mod settings;
+pub mod span;
 
 pub use connector::{Connector, ConnectorKind, Source, Target};
 pub use description::Description;
@@ -24,3 +25,4 @@ pub use page::{
     Removal, SourceObject, Watermark,
 };
 pub use settings::{ConnectorSettings, ExposeSecret, Secret, SecretString};
+pub use span::Span;

@@ -90,6 +90,8 @@ pub enum Change {
     Whole(Row),
     /// Some attributes; an unknown slot is as before (or null, when the object is seen first in a full round).
     Partial(Row),
+    /// Its attributes are as they were; an object that is not known is left out. The entry brings references.
+    Same,
     /// The object was removed.
     Removed(Removal),
 }

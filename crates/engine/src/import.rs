@@ -9,7 +9,6 @@ use muster_connector::page::{Next, Position};
 use muster_connector::{
     Change, Connector, Cursor, Entry, Error as ConnectorError, Expired, ReadPage, ReadRequest, Watermark,
 };
-use muster_model::Row;
 use muster_store::{
     LinkId, LinkState, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Origin, PageCommit, PageSummary, Round,
     RoundWrite, SourceType, Store, SyncId,
@@ -496,7 +495,7 @@ fn whole_page(page: ReadPage) -> Fetched {
         .objects
         .into_iter()
         .map(|object| {
-            let change = if object.continues { Change::Partial(Row::default()) } else { Change::Whole(object.row) };
+            let change = if object.continues { Change::Same } else { Change::Whole(object.row) };
             Entry { key: object.key, change, edges: object.edges }
         })
         .collect();

@@ -68,8 +68,10 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
             Some(position) => *position,
             None => {
                 let known = stored.get(&anchor);
-                // The removal of what was never seen says nothing: legal in a first round.
-                if matches!(entry.change, Change::Removed(_)) && known.is_none_or(|object| object.state.is_none()) {
+                // The removal of what was never seen says nothing: legal in a first round. So do references of an object
+                // that came into being while it was read around.
+                let tells_nothing = matches!(entry.change, Change::Removed(_) | Change::Same);
+                if tells_nothing && known.is_none_or(|object| object.state.is_none()) {
                     continue;
                 }
                 let prior = Working {
@@ -128,6 +130,10 @@ fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> 
                 object.removed_since = Some(context.now);
                 object.changed = true;
             }
+            return Ok(());
+        }
+        Change::Same => {
+            object.seen = true;
             return Ok(());
         }
         Change::Whole(row) => (row, true),

@@ -52,16 +52,16 @@ impl Unshown {
     /// Lets a page of keys say of the other attributes that they are as they were.
     pub(crate) fn spread(&self, page: Fetched, width: usize) -> Fetched {
         let entries = page.entries.into_iter().map(|mut entry| {
-            let mut row = Row::unknown(width);
             if let Change::Whole(read) = entry.change {
+                let mut row = Row::unknown(width);
                 for (slot, position) in read.0.into_iter().zip(&self.positions) {
                     if let Some(place) = row.0.get_mut(*position) {
                         // What was read is all that there is.
                         *place = if slot.is_unknown() { Slot::Null } else { slot };
                     }
                 }
+                entry.change = if self.positions.is_empty() { Change::Same } else { Change::Partial(row) };
             }
-            entry.change = Change::Partial(row);
             for edge in &mut entry.edges {
                 edge.attribute = self.positions.get(edge.attribute).copied().unwrap_or(usize::MAX);
             }

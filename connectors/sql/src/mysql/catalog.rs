@@ -111,6 +111,21 @@ fn choices(native: &str) -> Option<Choices> {
     Some(Choices { texts, several })
 }
 
+/// A row of `SHOW FULL COLUMNS`, of a query's answer.
+pub(super) fn shown_column(row: &[Text]) -> Option<Column> {
+    let text = |position: usize| row.get(position).and_then(Option::as_deref);
+    let (name, native, collation) = (text(0)?, text(1)?.to_owned(), text(2).unwrap_or_default());
+    let charset = collation.split('_').next().unwrap_or_default();
+    let value_type = value_type(&native);
+    Some(Column {
+        stage_type: stage_type(&native, charset, collation),
+        case_insensitive: value_type == Some(ValueType::Text) && collation.ends_with("_ci"),
+        nullable: text(3) == Some("YES"),
+        value_type,
+        ..Column::answered(name, native)
+    })
+}
+
 fn read_column(row: &[Text]) -> Option<Column> {
     let text = |position: usize| row.get(position).and_then(Option::as_deref);
     let name = text(1)?.to_owned();
@@ -143,7 +158,7 @@ fn read_column(row: &[Text]) -> Option<Column> {
 pub(super) async fn read(database: &MySql) -> Result<Catalog, Failure> {
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     let quoted = |name: &str| Name::new(name, Quote::Backtick);
-    let named = |schema: &str, table: &str| TableName { schema: Some(quoted(schema)), table: quoted(table) };
+    let named = |schema: &str, table: &str| TableName::new(Some(quoted(schema)), quoted(table));
     for row in database.ask(TABLES).await? {
         let [Some(schema), Some(table), engine] = row.as_slice() else { continue };
         let found = Table {

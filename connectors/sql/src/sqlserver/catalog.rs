@@ -8,8 +8,8 @@ use super::SqlServer;
 use super::types::{stage_type, value_type, word};
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::Text;
-use crate::error::Failure;
-use crate::statement::{Name, Quote, TableName};
+use crate::error::{Class, Failure};
+use crate::statement::{Name, Quote, Sql, TableName, sql};
 
 const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, CASE WHEN TABLE_SCHEMA = SCHEMA_NAME() THEN '1' ELSE '0' END \
     FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'VIEW') ORDER BY TABLE_SCHEMA, TABLE_NAME";
@@ -104,7 +104,7 @@ impl Tables {
         self.exact.insert((schema.to_owned(), table.to_owned()), position);
         self.alike.entry((schema.to_lowercase(), table.to_lowercase())).or_insert(position);
         self.tables.push(Table {
-            name: TableName { schema: Some(quoted(schema)), table: quoted(table) },
+            name: TableName::new(Some(quoted(schema)), quoted(table)),
             columns: Vec::new(),
             primary_key: Vec::new(),
             unique: Vec::new(),
@@ -199,7 +199,34 @@ fn build(tables: &[Vec<Text>], columns: &[Vec<Text>], keyed: &[Vec<Text>], forei
         let Some(column) = spelled(table, text(2)) else { continue };
         table.foreign_keys.push(ForeignKey { column, table: name, referenced });
     }
-    Catalog { tables: found.tables }
+    Catalog { tables: found.tables, ..Catalog::default() }
+}
+
+/// The columns that a query answers. Source: Microsoft Learn, "sys.dm_exec_describe_first_result_set (Transact-SQL)".
+pub(super) fn described(query: &str) -> Sql {
+    let query = query.replace('\'', "''");
+    sql!(
+        "SELECT NULL, NULL, name, system_type_name, CASE WHEN is_nullable = 1 THEN 'YES' ELSE 'NO' END, \
+         collation_name, error_message FROM sys.dm_exec_describe_first_result_set(N'{query}', NULL, 0) ORDER BY column_ordinal"
+    )
+}
+
+/// A row of what [`described`] answers.
+pub(super) fn described_column(row: &[Text]) -> Result<Option<Column>, Failure> {
+    let text = |position: usize| row.get(position).and_then(Option::as_deref);
+    if let Some(error) = text(6) {
+        return Err(Failure::new(Class::NotThere, error.to_owned()));
+    }
+    let (Some(name), Some(native)) = (text(2), text(3)) else { return Ok(None) };
+    let (native, collation) = (native.to_ascii_lowercase(), text(5).unwrap_or_default());
+    let value_type = value_type(&native);
+    Ok(Some(Column {
+        stage_type: stage_type(&native, collation),
+        case_insensitive: value_type == Some(ValueType::Text) && collation.to_ascii_lowercase().contains("_ci"),
+        nullable: text(4) == Some("YES"),
+        value_type,
+        ..Column::answered(name, native)
+    }))
 }
 
 pub(super) async fn read(database: &SqlServer) -> Result<Catalog, Failure> {

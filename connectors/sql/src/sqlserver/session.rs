@@ -204,7 +204,7 @@ mod tests {
     fn statements_tell_what_they_did() {
         assert_eq!(counting("DELETE FROM [t]"), "DELETE FROM [t]\n;SELECT CONVERT(nvarchar(20), ROWCOUNT_BIG())");
         let name = |name| Name::new(name, Quote::Bracket);
-        let table = TableName { schema: Some(name("dbo")), table: name("visit") };
+        let table = TableName::new(Some(name("dbo")), name("visit"));
         let insert = Insert {
             table: &table,
             columns: "[who]",

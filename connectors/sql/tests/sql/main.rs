@@ -17,6 +17,7 @@ mod mariadb;
 mod names;
 mod own;
 mod previews;
+mod reading;
 mod refusals;
 mod relations;
 mod secrets;
