@@ -10,6 +10,7 @@ mod expression;
 mod groups;
 mod guard;
 mod host_faults;
+mod hr;
 mod http_faults;
 mod init;
 mod kills;

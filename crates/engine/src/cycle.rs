@@ -208,6 +208,7 @@ impl Engine {
         let is_free = matches!(free, Ok(true));
         // The import never waits for the target, nor the other way round: it is a task of its own, ended with the cycle.
         let done = Arc::new(AtomicBool::new(false));
+        progress.read = Arc::clone(&done);
         let (to, mut handed) = mpsc::channel(1);
         let handing = (options.only.is_none() && is_free).then_some(Handing { sync: prepared.sync, to });
         let importer = self.importer(&prepared.source, handing);
@@ -233,6 +234,7 @@ impl Engine {
             Some(read) => joined(read)?,
             None => Err(EngineError::Stopped),
         };
+        progress.was_read();
         let swept = match &read {
             Ok(entries) => {
                 report.read = *entries;

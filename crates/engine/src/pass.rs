@@ -2,10 +2,11 @@
 //! While one slice is at the target, the next is evaluated.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_store::{
-    EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, StoreError,
+    EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, ReferredEnd, StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -87,6 +88,10 @@ pub(crate) struct Progress {
     pub(crate) blind: Blind,
     /// New objects are being evaluated while others are still to be read.
     pub(crate) arriving: bool,
+    /// The source was read to the end.
+    pub(crate) read: Arc<AtomicBool>,
+    /// Links that refer to what may still be read.
+    pub(crate) until_read: Vec<LinkId>,
     /// Links whose disable was refused together with what else it wrote.
     pub(crate) refused_with_more: Vec<LinkId>,
     /// Links that failed to find peace in this cycle, to bound repeated attempts.
@@ -112,6 +117,13 @@ impl Progress {
         links
     }
 
+    /// The source was read: what waited for it is visited again.
+    pub(crate) fn was_read(&mut self) {
+        for link in self.until_read.drain(..) {
+            self.left.remove(&link);
+        }
+    }
+
     /// Counts a refusal for the events.
     pub(crate) fn note_parked(&mut self, update: &LinkUpdate) {
         if let Some(reason) = &update.parked {
@@ -128,6 +140,12 @@ impl Progress {
             self.left.insert(link.id, link.dirty);
         }
     }
+}
+
+/// Whether a linked object refers to one that may be on its way from the source.
+fn is_awaited(link: &LinkView) -> bool {
+    let ends = link.referred.iter().flatten();
+    link.state == LinkState::Linked && ends.map(|referred| &referred.end).any(|end| *end == ReferredEnd::Unread)
 }
 
 /// An evaluation that leaves the link as it is, apart from what the caller changes.
@@ -329,6 +347,12 @@ impl Engine {
         progress.values.begin_slice();
         let links = self.with_groups(prepared, links).await?;
         for link in self.with_referred(prepared, links).await? {
+            // To whom its old reference was, or that it leads nowhere now, is known when all is read.
+            if is_awaited(&link) && !progress.read.load(Ordering::Acquire) {
+                progress.left.insert(link.id, link.dirty);
+                progress.until_read.push(link.id);
+                continue;
+            }
             let evaluation = evaluate(&prepared.compiled, &prepared.layout, &link, lifecycle)?;
             let mut guarded = guarded_changes(prepared, &link, &evaluation.wanted)?;
             let held_values = match self.value_step(prepared, &link, &evaluation, verdict, progress).await? {

@@ -131,8 +131,9 @@ pub(crate) fn referred(
     match ends.iter().find(|referred| referred.attribute == *id).map(|referred| &referred.end) {
         Some(ReferredEnd::Object(key)) => naming(key, to).map(Slot::One),
         // What stands there stays until it is known who comes; a create without what it requires waits.
-        Some(ReferredEnd::NotYet) if linked || to.required => Ok(Slot::Unknown),
-        Some(ReferredEnd::NotYet | ReferredEnd::None) | None => fit(&Slot::Null, to),
+        Some(ReferredEnd::NotYet | ReferredEnd::Unread) if linked || to.required => Ok(Slot::Unknown),
+        Some(ReferredEnd::Absent) if to.required => Ok(Slot::Unknown),
+        Some(_) | None => fit(&Slot::Null, to),
     }
 }
 

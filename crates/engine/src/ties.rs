@@ -200,7 +200,10 @@ impl Engine {
                     let end = ends.filter(|end| Some(&end.attribute) == id).map(|end| &end.end).next();
                     let value = match end {
                         Some(ReferredEnd::Object(key)) => Key::decode(key)?.to_string(),
-                        Some(ReferredEnd::NotYet) => "not at the target yet; written by itself when it is".to_owned(),
+                        Some(ReferredEnd::Absent) => "not at the source; nothing stands for it".to_owned(),
+                        Some(ReferredEnd::NotYet | ReferredEnd::Unread) => {
+                            "not at the target yet; written by itself when it is".to_owned()
+                        }
                         Some(ReferredEnd::None) => "not at the target: gone, or out of scope there".to_owned(),
                         None => "(none)".to_owned(),
                     };

@@ -23,8 +23,12 @@ pub struct Referred {
 pub enum ReferredEnd {
     /// The target object with this encoded anchor.
     Object(Vec<u8>),
-    /// None yet: the referenced object was not read or not evaluated yet, or its create was refused.
+    /// None yet: the referenced object was not evaluated yet, or its create was refused, or its type was never read.
     NotYet,
+    /// The referenced object was not read, and its type is being read: it may be on its way.
+    Unread,
+    /// The referenced object was not there when its type was read.
+    Absent,
     /// None: the referenced object is gone, or no sync writes it.
     None,
 }

@@ -194,7 +194,9 @@ pub(super) async fn keep_edges(transaction: &mut Transaction<'_, Sqlite>, page: 
     Ok(())
 }
 
-/// Drops all references of and to objects that are gone for good, and marks the links of those that referred to them.
+/// Drops all references of objects that are gone for good, and marks the links of those that refer to them. What refers
+/// to them leads nowhere as long as they are gone, and is not forgotten: they may come back under the same key, and not
+/// every source tells again who referred to them.
 pub(super) async fn drop_edges(
     transaction: &mut Transaction<'_, Sqlite>,
     objects: impl Iterator<Item = i64>,
@@ -205,12 +207,11 @@ pub(super) async fn drop_edges(
     }
     mark_referring_to(transaction, &json).await?;
     references_moved(transaction).await?;
-    for statement in [
-        "DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM edge WHERE referenced IN (SELECT value FROM json_each(?1))",
-    ] {
-        sqlx::query(statement).bind(&json).execute(&mut **transaction).await.doing(COMMIT)?;
-    }
+    sqlx::query("DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))")
+        .bind(&json)
+        .execute(&mut **transaction)
+        .await
+        .doing(COMMIT)?;
     Ok(())
 }
 

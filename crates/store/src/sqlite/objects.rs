@@ -100,7 +100,8 @@ pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit
         references_moved(&mut transaction).await?;
     }
     mark_referring_to(&mut transaction, &pack::numbers(came_or_went)).await?;
-    drop_edges(&mut transaction, is(|object| object.removed == Removed::Hard).into_iter()).await?;
+    drop_edges(&mut transaction, is(|object| object.removed == Removed::Hard && object.came_or_went).into_iter())
+        .await?;
     dirty.sort_unstable();
     dirty.dedup();
     mark_dirty(&mut transaction, page.source_type, &dirty).await?;

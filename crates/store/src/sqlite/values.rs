@@ -22,7 +22,8 @@ impl ValueStore for SqliteStore {
         attribute: AttributeId,
         target_types: &[TargetTypeId],
     ) -> Result<Vec<Referred>, StoreError> {
-        // Whoever was not read yet, or has a link that was never evaluated or is parked, may still get a target object.
+        // Whoever has a link that was never evaluated or is parked may still get a target object; so may who was not read
+        // yet, but for types that were.
         let rows = sqlx::query(
             "SELECT edge.object, \
                  (SELECT link.target_key FROM link WHERE link.object = edge.referenced AND link.owner = 0 \
@@ -30,10 +31,13 @@ impl ValueStore for SqliteStore {
                   AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id AND parked.rule = 'other_object') \
                   ORDER BY link.id LIMIT 1), \
                  source_object.removed, \
-                 source_object.state IS NULL OR EXISTS \
+                 EXISTS \
                  (SELECT 1 FROM link WHERE link.object = edge.referenced AND link.state = 0 \
                   AND link.target_type IN (SELECT value FROM json_each(?3)) \
-                  AND (link.evaluated = 0 OR EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id))) \
+                  AND (link.evaluated = 0 OR EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id))), \
+                 CASE WHEN source_object.state IS NULL THEN \
+                 (SELECT CASE WHEN round <> 0 THEN 2 WHEN generation > 0 THEN 3 ELSE 1 END FROM source_type \
+                  WHERE id = source_object.source_type) END \
              FROM json_each(?1) AS one CROSS JOIN edge ON edge.object = one.value AND edge.attribute = ?2 \
              CROSS JOIN source_object ON source_object.id = edge.referenced ORDER BY edge.object, edge.referenced",
         )
@@ -47,11 +51,15 @@ impl ValueStore for SqliteStore {
             .map(|row| {
                 let removed: i64 = row.try_get(2).doing("read")?;
                 let may_come: bool = row.try_get(3).doing("read")?;
-                let end = match row.try_get::<Option<Vec<u8>>, _>(1).doing("read")? {
+                let unseen: Option<i64> = row.try_get(4).doing("read")?;
+                let end = match (row.try_get::<Option<Vec<u8>>, _>(1).doing("read")?, unseen) {
                     _ if removed != 0 => ReferredEnd::None,
-                    Some(key) => ReferredEnd::Object(key),
-                    None if may_come => ReferredEnd::NotYet,
-                    None => ReferredEnd::None,
+                    (Some(key), _) => ReferredEnd::Object(key),
+                    (None, Some(2)) => ReferredEnd::Unread,
+                    (None, Some(3)) => ReferredEnd::Absent,
+                    (None, Some(_)) => ReferredEnd::NotYet,
+                    (None, None) if may_come => ReferredEnd::NotYet,
+                    (None, None) => ReferredEnd::None,
                 };
                 Ok(Referred { object: ObjectId(row.try_get(0).doing("read")?), attribute, end })
             })
