@@ -25,7 +25,7 @@ pub(crate) enum Way {
     /// A column of the row itself, which grows.
     Column(Column),
     /// A table with a row for each change.
-    Table(ChangeTable),
+    Table(Box<ChangeTable>),
     /// SQL Server's change tracking.
     Tracking,
 }
@@ -84,7 +84,8 @@ pub(crate) fn follow(
             Way::Column(growing(&setting("column"), column)?.clone())
         }
         (None, Some(table), false) => {
-            Way::Table(change_table(configured, find_table(catalog, &setting("table"), table)?, &found, &setting)?)
+            let table = find_table(catalog, &setting("table"), table)?;
+            Way::Table(Box::new(change_table(configured, table, &found, &setting)?))
         }
         (None, None, true) if database.tracks_changes() => {
             let anchor = &found.object_type.anchor.attributes;

@@ -30,7 +30,7 @@ const STAFF: &str = "
 const CLUBS: &str =
     r#"{ "table": "club", "multi": { "members": { "table": "in_club", "key": "club", "value": "staff_no" } } }"#;
 
-fn staff(more: serde_json::Value) -> serde_json::Value {
+fn staff(more: &serde_json::Value) -> serde_json::Value {
     let mut staff = json!({
         "table": "staff",
         "multi": { "phones": { "table": "phone", "key": "staff_no", "value": "number", "where": { "kind": "mobile" } } },
@@ -41,7 +41,7 @@ fn staff(more: serde_json::Value) -> serde_json::Value {
 
 async fn connect(world: &World, more: serde_json::Value) -> Connection {
     world.run(STAFF).await;
-    world.connect_with(staff(more))
+    world.connect_with(staff(&more))
 }
 
 /// All pages of a full read, and the watermark of the first.
@@ -89,7 +89,7 @@ async fn are_read_whole(world: World) {
     let connection = connect(&world, json!({ "where": { "version": 101 } })).await;
     let (objects, watermark) = read(&connection, &request("staff", &["name", "phones", "boss"])).await;
     assert_eq!((objects.len(), watermark), (1, None), "only what belongs to the type, without a watermark");
-    let connection = world.connect_with(staff(json!({})));
+    let connection = world.connect_with(staff(&json!({})));
     let (objects, _) = read(&connection, &request("staff", &["name", "phones", "boss"])).await;
     let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
     assert_eq!(keys, [1, 2, 3, 4].map(id));
@@ -264,6 +264,39 @@ async fn are_followed_by_a_table_of_changes(world: World) {
     assert!(matches!(expired, Err(Error::Expired { expired: Expired::Watermark })), "{expired:?}");
 }
 
+/// The statements that the documentation gives for an engine.
+fn documented(world: &World) -> Vec<String> {
+    let guide = include_str!("../../../../docs/sql-sources.md");
+    if world.is_sqlserver() {
+        let table = "CREATE TABLE person_change (seq bigint IDENTITY PRIMARY KEY, no integer NOT NULL)";
+        let (_, trigger) = guide.split_once("In SQL Server: `").unwrap();
+        return vec![table.to_owned(), trigger.split('`').next().unwrap().to_owned()];
+    }
+    let heading = world.each("\nPostgreSQL:\n", "\nMySQL and MariaDB:\n", "\nSQLite (without");
+    let (_, rest) = guide.split_once(heading).unwrap();
+    vec![rest.split("```sql").nth(1).unwrap().split("```").next().unwrap().to_owned()]
+}
+
+async fn are_followed_by_the_documented_triggers(world: World) {
+    world.run("CREATE TABLE person_of_hr (no integer PRIMARY KEY, name varchar(20))").await;
+    world.run("INSERT INTO person_of_hr (no, name) VALUES (1, 'Ada'), (2, 'Bo'), (3, 'Cy')").await;
+    for statements in documented(&world) {
+        world.run(&statements.replace("ON person", "ON person_of_hr")).await;
+    }
+    let changes_of = json!({ "table": "person_change", "sequence": "seq" });
+    let settings = json!({ "types": { "person": { "table": "person_of_hr", "changes": changes_of } } });
+    let connection = world.connect_with(settings);
+    let wanted = request("person", &["name"]);
+    let (_, watermark) = read(&connection, &wanted).await;
+    world.run("UPDATE person_of_hr SET name = 'Bob' WHERE no = 2").await;
+    world.run("UPDATE person_of_hr SET no = 9 WHERE no = 3").await;
+    world.run("DELETE FROM person_of_hr WHERE no = 1").await;
+    world.run("INSERT INTO person_of_hr (no, name) VALUES (4, 'Di')").await;
+    let (entries, _) = changes(&connection, &wanted, watermark.unwrap()).await;
+    let news = [("1", "gone"), ("2", "\"Bob\""), ("3", "gone"), ("4", "\"Di\""), ("9", "\"Cy\"")];
+    assert_eq!(told(&entries), tells(&news));
+}
+
 async fn may_be_views_and_queries(world: World) {
     world.run(STAFF).await;
     world.run("CREATE VIEW led AS SELECT s.no, s.name, b.name AS boss_name, s.version FROM staff s JOIN staff b ON b.no = s.boss").await;
@@ -317,7 +350,7 @@ async fn settings_are_held_against_the_tables(world: World) {
         if setting == "changes.tracking" && world.is_sqlserver() {
             continue;
         }
-        let connection = world.connect_with(staff(json!({ "changes": more })));
+        let connection = world.connect_with(staff(&json!({ "changes": more })));
         let Err(Error::Configuration { setting: blamed, problem, fix }) = connection.0.schema().await else {
             panic!("{more} is taken")
         };
@@ -362,7 +395,7 @@ async fn check_tells_what_would_go_unnoticed(world: World) {
     assert_eq!(objects.iter().map(|object| object.key.clone()).collect::<Vec<_>>(), [1, 1, 2].map(id));
     let (entries, _) = changes(&connection, &request("staff", &["name"]), watermark.unwrap()).await;
     assert!(!entries.is_empty());
-    let good = world.connect_with(staff(json!({ "changes": { "column": "changed_at" } })));
+    let good = world.connect_with(staff(&json!({ "changes": { "column": "changed_at" } })));
     assert_eq!(good.0.check(&[used("staff"), used("club")]).await.unwrap().findings, []);
 }
 
@@ -373,6 +406,7 @@ on_each!(
     are_followed_by_a_time_of_change,
     are_followed_by_a_number,
     are_followed_by_a_table_of_changes,
+    are_followed_by_the_documented_triggers,
     may_be_views_and_queries,
     settings_are_held_against_the_tables,
     check_tells_what_would_go_unnoticed,
