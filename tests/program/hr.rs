@@ -321,3 +321,27 @@ fn what_is_read_is_checked_shown_and_explained() {
     let told = program.fails(2, &["check"]);
     assert!(told.contains("cannot be written"), "{told}");
 }
+
+#[test]
+fn keys_alone_tell_who_is_gone_and_who_came_unnoticed() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database("hr");
+    let rows = |sql: &str| postgres.psql_in("hr", sql);
+    rows(&TABLES.replace("{identity}", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"));
+    rows("INSERT INTO person SELECT n, 'P' || n, NULL, 1, n FROM generate_series(1, 12000) n");
+    let program = program(&url, (WAYS[1].1, WAYS[1].2), OPEN);
+    let configuration = std::fs::read_to_string(program.path("muster.toml")).unwrap();
+    program.write("muster.toml", &configuration.replace("phones = \"[phones]\"\n", ""));
+    assert_eq!(program.sync(&["people"])["created"], 12_000);
+    // As many as before, and none of it by a greater number.
+    rows("DELETE FROM person WHERE no = 7777; INSERT INTO person VALUES (0, 'Late', 5, 1, 3)");
+    let report = program.sync(&["people"]);
+    assert_eq!((&report["created"], &report["disabled"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!(rows("SELECT no FROM app_user WHERE NOT is_active"), [["7777"]]);
+    assert_eq!(counts(&program.sync(&["people"])), "");
+    // Back again as it was, which no delta tells.
+    rows("INSERT INTO person VALUES (7777, 'Back', NULL, 1, 5)");
+    assert_eq!(program.sync(&["people"])["enabled"], 1);
+    assert_eq!(rows("SELECT name FROM app_user WHERE no = 7777"), [["Back"]]);
+    assert_eq!(counts(&program.sync(&["people"])), "");
+}

@@ -1,13 +1,19 @@
 //! What a source's deltas do not show: objects that are gone, and attributes that change in a table of their own. From
 //! time to time all keys are read, with those attributes, as a generation that leaves the others as they are.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
 use muster_connector::{Change, Entry, Error as ConnectorError, ReadRequest};
 use muster_model::{Attribute, AttributeId, Changes, Key, Row, Slot};
-use muster_store::{Removed, SourceType};
+use muster_store::{ObjectId, PageCommit, Removed, RoundWrite, SourceType};
 
 use crate::error::EngineError;
 use crate::import::{Fetched, Importer};
 use crate::merge::ReferenceAttribute;
+
+/// Anchors looked at together.
+const ANCHORS: u32 = 10_000;
 
 /// When all keys are to be read.
 pub(crate) struct Survey {
@@ -49,6 +55,11 @@ pub(crate) fn unshown(wanted: &[Attribute], request: &ReadRequest) -> Unshown {
 }
 
 impl Unshown {
+    /// Whether deltas show all attributes, so that keys are all that is read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
     /// Lets a page of keys say of the other attributes that they are as they were.
     pub(crate) fn spread(&self, page: Fetched, width: usize) -> Fetched {
         let entries = page.entries.into_iter().map(|mut entry| {
@@ -72,6 +83,72 @@ impl Unshown {
 }
 
 impl Importer {
+    /// Whether the source has exactly the objects that are known, so that nothing needs to be written. Eight bytes are
+    /// remembered of each key: that one which is gone looks like another is next to impossible, and the next time they
+    /// are others.
+    pub(crate) async fn all_are_there(&self, request: &ReadRequest) -> Result<bool, EngineError> {
+        let Some(source) = self.side.connector.source() else {
+            return Err(self.side.error(ConnectorError::Unsupported("reading".to_owned())));
+        };
+        let request = ReadRequest { attributes: Arc::default(), ..request.clone() };
+        let hasher = RandomState::new();
+        let mut there: Vec<u64> = Vec::new();
+        let mut cursor = None;
+        loop {
+            self.stop.check()?;
+            let page = match source.read(&request, cursor.as_ref()).await {
+                Ok(page) => page,
+                // The reading that marks every object knows how to begin again.
+                Err(ConnectorError::Expired { .. }) => return Ok(false),
+                Err(error) => return Err(self.side.error(error)),
+            };
+            there.extend(page.objects.iter().map(|object| hasher.hash_one(object.key.encode())));
+            // A source that leads in a circle is found by that reading, too.
+            match page.next {
+                Some(next) if cursor.as_ref() != Some(&next) && !page.objects.is_empty() => cursor = Some(next),
+                Some(_) => return Ok(false),
+                None => break,
+            }
+        }
+        there.sort_unstable();
+        there.dedup();
+        let (mut after, mut known) = (ObjectId(0), 0);
+        loop {
+            self.stop.check()?;
+            let some = self.store.live_anchors(self.side.id, after, ANCHORS).await?;
+            let Some((last, _)) = some.last() else { break };
+            after = *last;
+            known += some.len();
+            if some.iter().any(|(_, anchor)| there.binary_search(&hasher.hash_one(anchor)).is_err()) {
+                return Ok(false);
+            }
+        }
+        Ok(known == there.len())
+    }
+
+    /// Notes that all keys were read just now.
+    pub(crate) async fn note_keys_read(&self, standing: &SourceType) -> Result<(), EngineError> {
+        let round = RoundWrite {
+            round: standing.round,
+            generation: standing.generation,
+            unswept: standing.unswept,
+            watermark: standing.watermark.clone(),
+            cursor: standing.cursor.clone(),
+            attributes: standing.attributes.clone(),
+            keys_read: Some(self.clock.now()),
+        };
+        let nothing = PageCommit {
+            source_type: self.side.id,
+            objects: Vec::new(),
+            edges: Vec::new(),
+            complete: Vec::new(),
+            unread: Vec::new(),
+            round,
+        };
+        self.store.commit_page(&nothing).await?;
+        Ok(())
+    }
+
     /// Reads the objects of a page of keys that are not known, or count as gone: deltas may never show them.
     pub(crate) async fn read_unknown(&self, entries: &mut Vec<Entry>) -> Result<(), EngineError> {
         let anchors: Vec<Vec<u8>> = entries.iter().map(|entry| entry.key.encode()).collect();

@@ -289,6 +289,9 @@ pub(crate) async fn a_page_may_name_all_references_and_a_generation_leave_some_o
     assert_eq!(store.edges(world.source, &a).await.unwrap(), [(world.manager, Key::text("c").encode())]);
     assert_eq!(keys(&world.dirty(sync).await), ["a"]);
     // A generation of keys alone keeps the references, and sweeps "b", which it did not see.
+    let live = store.live_anchors(world.source, seen[0].object, 1).await.unwrap();
+    assert_eq!(live, [(seen[1].object, Key::text("b").encode())]);
+    assert_eq!(store.live_anchors(world.source, seen[2].object, 9).await.unwrap(), []);
     let round = RoundWrite { unswept: true, keys_read: Some(NOW + 7), ..world.round(Round::Keys, 2) };
     let objects = vec![known("a", seen[0].object), known("c", seen[2].object)];
     store.commit_page(&page(objects, vec![], vec![], vec![world.manager], round)).await.unwrap();

@@ -11,8 +11,8 @@ use crate::members::MemberStore;
 use crate::operator::OperatorStore;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
-    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
+    LinkView, ObjectId, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType,
+    SourceTypeId, StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::values::ValueStore;
 
@@ -67,6 +67,14 @@ pub trait Store: OperatorStore + ValueStore + MemberStore + Send + std::marker::
 
     /// How many live objects a source type has: (all, those that the current generation saw).
     async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError>;
+
+    /// The live objects of a source type whose ids come after `after`, in the order of their ids: id and encoded anchor.
+    async fn live_anchors(
+        &self,
+        source_type: SourceTypeId,
+        after: ObjectId,
+        limit: u32,
+    ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError>;
 
     /// Removes softly what the complete generation did not see, with references it did not see, at most
     /// `limit` objects in this transaction. Returns how many objects; zero ends the sweep.

@@ -38,8 +38,8 @@ pub use lock::StateLock;
 use crate::error::StoreError;
 use crate::records::{
     AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
-    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
+    LinkView, ObjectId, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType,
+    SourceTypeId, StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
 
@@ -157,6 +157,15 @@ impl Store for SqliteStore {
 
     async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError> {
         objects::live_objects(&self.readers, source_type).await
+    }
+
+    async fn live_anchors(
+        &self,
+        source_type: SourceTypeId,
+        after: ObjectId,
+        limit: u32,
+    ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
+        objects::live_anchors(&self.readers, source_type, after, limit).await
     }
 
     async fn sweep(&self, source_type: SourceTypeId, now: i64, limit: u32) -> Result<u64, StoreError> {

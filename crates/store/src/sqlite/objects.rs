@@ -329,6 +329,26 @@ pub(super) async fn live_objects(readers: &SqlitePool, source_type: SourceTypeId
     Ok((number(0)?, number(1)?))
 }
 
+pub(super) async fn live_anchors(
+    readers: &SqlitePool,
+    source_type: SourceTypeId,
+    after: ObjectId,
+    limit: u32,
+) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
+    // In the order of the table itself; the plus keeps the index over anchors out of it.
+    let rows = sqlx::query(
+        "SELECT id, anchor FROM source_object WHERE +source_type = ? AND removed = 0 AND state IS NOT NULL AND id > ? \
+         ORDER BY id LIMIT ?",
+    )
+    .bind(source_type.0)
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(readers)
+    .await
+    .doing("read")?;
+    rows.into_iter().map(|row| Ok((ObjectId(row.try_get(0).doing("read")?), row.try_get(1).doing("read")?))).collect()
+}
+
 pub(super) async fn sweep(
     writer: &mut SqliteConnection,
     source_type: SourceTypeId,
