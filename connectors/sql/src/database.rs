@@ -75,13 +75,13 @@ pub(crate) fn later_keys(keys: &[Name], term: impl Fn(usize) -> String) -> Strin
     joined(parts, " OR ")
 }
 
-/// How the rows after a staged key are asked for, in the order of their keys.
-pub(crate) struct After {
-    /// What is run before.
-    pub(crate) first: Option<Sql>,
-    /// What stands beside the table, called `t`.
-    pub(crate) from: String,
-    pub(crate) condition: String,
+/// How the rows after a key are asked for, in the order of their keys. The key is bound, or known to the session, since
+/// a planner that compares with a staged one reads the table from its beginning.
+pub(crate) enum After {
+    /// A condition on the table `t` with marks for the key's values.
+    Bound(String),
+    /// The key is staged and remembered by a statement before; the condition refers to that.
+    Remembered(Sql, String),
 }
 
 /// One engine with its pool of connections.
@@ -176,11 +176,11 @@ pub(crate) trait Database: Send + Sync {
         )
     }
 
-    /// The rows of a table, called `t`, whose keys come after the only one staged.
+    /// The rows of a table, called `t`, whose keys come after one with values of the stage's types.
     fn after(&self, keys: &[Name], stage: &Stage) -> After {
-        let last = joined((0..keys.len()).map(|position| format!("s.{}", stage.column(position))), ", ");
+        let marks = stage.types.iter().enumerate().map(|(position, kind)| self.mark(position + 1, kind));
         let order = joined(keys.iter().map(|key| format!("t.{key}")), ", ");
-        After { first: None, from: format!(" CROSS JOIN {stage} AS s"), condition: format!("({order}) > ({last})") }
+        After::Bound(format!("({order}) > ({})", joined(marks, ", ")))
     }
 
     /// What ends a query so that it answers with so many rows at most. It has an order.

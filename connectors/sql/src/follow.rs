@@ -8,7 +8,7 @@ use muster_model::{Changes, Precision, ValueType};
 use crate::catalog::{Catalog, Column, Table};
 use crate::config::ChangeSettings;
 use crate::database::Database;
-use crate::schema::{TableType, find_table, known_column, wrong};
+use crate::schema::{TableType, find_table, known_column, typed, wrong};
 
 /// What tells of changes.
 #[derive(Debug, Clone)]
@@ -81,6 +81,7 @@ pub(crate) fn follow(
     let way = match (&configured.column, &configured.table, configured.tracking) {
         (Some(column), None, false) => {
             let column = known_column(&found.table, &setting("column"), column)?;
+            typed(&found.table, &setting("column"), &column.name)?;
             Way::Column(growing(&setting("column"), column)?.clone())
         }
         (None, Some(table), false) => {
@@ -134,6 +135,7 @@ fn change_table(
         return Err(wrong(setting("sequence"), problem, "add sequence = \"COLUMN\"".to_owned()));
     };
     let sequence = known_column(table, &setting("sequence"), sequence)?;
+    typed(table, &setting("sequence"), &sequence.name)?;
     let anchor = &found.object_type.anchor.attributes;
     let names = configured.key.as_ref().map_or_else(|| anchor.clone(), crate::config::OneOrMore::columns);
     if names.len() != anchor.len() {

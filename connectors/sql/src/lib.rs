@@ -25,6 +25,7 @@ mod marks;
 mod mysql;
 mod own;
 mod own_writing;
+mod paging;
 mod postgres;
 mod preview;
 mod reading;

@@ -5,11 +5,11 @@ use muster_model::{Key, ValueType};
 
 use crate::catalog::Column;
 use crate::connector::SqlConnector;
-use crate::database::{After, StageRow};
 use crate::error::Failure;
 use crate::find::{column, read_object, wanted, with_gaps};
+use crate::paging::Later;
 use crate::schema::TableType;
-use crate::statement::{Name, Stage, joined, sql};
+use crate::statement::{Name, joined, sql};
 use crate::text::encode_value;
 
 /// Rows in one page.
@@ -55,29 +55,23 @@ impl SqlConnector {
         let order = joined(keys.iter().map(|column| format!("t.{}", table.table.quoted(&column.name))), ", ");
         let mut session = self.database.begin(false).await?;
         let (name, limit) = (&table.table.name, self.database.limit(PAGE));
-        let query = match after {
+        let and = table.belonging.and("t") + &table.and_has_key();
+        let later = match after {
             None => {
-                let and = table.belonging.and("t") + &table.and_has_key();
                 let rows = and.strip_prefix(" AND ").map_or(String::new(), |rows| format!(" WHERE {rows}"));
-                sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} {limit}")
+                Later::anything(rows)
             }
             Some(key) => {
-                let stage = Stage::new(
-                    self.database.temporary_schema(),
-                    keys.iter().map(|column| column.stage_type.clone()).collect(),
-                );
-                let values = key.0.iter().map(|value| Some(encode_value(value))).collect();
-                session.stage(&stage, &[StageRow { number: 0, group: 0, values }]).await?;
                 let names: Vec<Name> = keys.iter().map(|column| table.table.quoted(&column.name)).collect();
-                let After { first, from, condition } = self.database.after(&names, &stage);
-                if let Some(first) = first {
-                    session.execute(first).await?;
-                }
-                let and = table.belonging.and("t") + &table.and_has_key();
-                sql!("SELECT {texts} FROM {name} AS t{from} WHERE ({condition}){and} ORDER BY {order} {limit}")
+                let types = keys.iter().map(|column| column.stage_type.clone()).collect();
+                let values = key.0.iter().map(|value| Some(encode_value(value))).collect();
+                let later = self.later(session.as_mut(), &names, types, values).await?;
+                Later { condition: format!(" WHERE ({}){and}", later.condition), ..later }
             }
         };
-        let rows = session.query(query).await?;
+        let rows = &later.condition;
+        let query = sql!("SELECT {texts} FROM {name} AS t{rows} ORDER BY {order} {limit}");
+        let rows = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = rows.len() >= PAGE;
         let objects = rows

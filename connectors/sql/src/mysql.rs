@@ -280,11 +280,7 @@ impl Database for MySql {
         let variable = |position: usize| format!("@muster_{position}");
         let staged = joined((0..keys.len()).map(|position| stage.column(position)), ", ");
         let variables = joined((0..keys.len()).map(variable), ", ");
-        After {
-            first: Some(sql!("SELECT {staged} INTO {variables} FROM {stage}")),
-            from: String::new(),
-            condition: later_keys(keys, variable),
-        }
+        After::Remembered(sql!("SELECT {staged} INTO {variables} FROM {stage}"), later_keys(keys, variable))
     }
 
     fn literal(&self, text: &Text, native: &str) -> String {

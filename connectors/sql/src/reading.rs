@@ -8,10 +8,11 @@ use muster_model::{Key, Slot, Value, ValueType};
 use serde::{Deserialize, Serialize};
 
 use crate::connector::SqlConnector;
-use crate::database::{After, StageRow, Text};
+use crate::database::{StageRow, Text};
 use crate::error::Failure;
 use crate::find::column;
 use crate::list::{PAGE, Problem};
+use crate::paging::Later;
 use crate::relations::Child;
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined, sql};
@@ -226,28 +227,22 @@ impl SqlConnector {
             " AND ",
         );
         let mut session = self.database.begin(false).await?;
-        let (mut from, mut condition) = (String::new(), format!("t.{} IS NOT NULL", child.table.quoted(&child.value)));
+        let is_given = format!("t.{} IS NOT NULL", child.table.quoted(&child.value));
+        let mut later = Later::anything(is_given.clone());
         if let Some((owner, value_after)) = after {
             let owner = Key::decode(&owner).map_err(|_| gone())?;
             let types =
                 owners.iter().map(|column| column.stage_type.clone()).chain([value.stage_type.clone()]).collect();
-            let stage = Stage::new(self.database.temporary_schema(), types);
             let values = owner.0.iter().map(encode_value).chain([Arc::from(value_after.as_str())]).map(Some).collect();
-            session.stage(&stage, &[StageRow { number: 0, group: 0, values }]).await?;
-            let After { first, from: staged, condition: later } = self.database.after(&keys, &stage);
-            if let Some(first) = first {
-                session.execute(first).await?;
-            }
-            (from, condition) = (staged, format!("({later}) AND {condition}"));
+            later = self.later(session.as_mut(), &keys, types, values).await?.and(&is_given);
         }
         let (limit, ands) = (self.database.limit(PAGE), child.belonging.and("t") + &table.belonging.and("o"));
         let (values_of, own) = (&child.table.name, &table.table.name);
-        let rows = session
-            .query(sql!(
-                "SELECT {texts} FROM {values_of} AS t JOIN {own} AS o ON {same}{from} WHERE {condition}{ands} \
-                 ORDER BY {order} {limit}"
-            ))
-            .await?;
+        let condition = &later.condition;
+        let query = sql!(
+            "SELECT {texts} FROM {values_of} AS t JOIN {own} AS o ON {same} WHERE {condition}{ands} ORDER BY {order} {limit}"
+        );
+        let rows = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = rows.len() >= PAGE;
         let mut objects: Vec<SourceObject> = Vec::new();

@@ -126,22 +126,23 @@ fn child(
         .filter(|column| !column.nullable && !column.has_default && !column.generated)
         .map(|column| column.name.as_str())
         .collect();
-    if !lacking.is_empty() {
-        let problem = format!("{} requires {} as well, which nothing fills", table.name, lacking.join(", "));
-        return Err(wrong(
-            setting.to_owned(),
-            problem,
-            "give the column a default in the database, or a value in `where`".to_owned(),
-        ));
-    }
+    // Such a table can be read all the same.
+    let native_type = match lacking.is_empty() {
+        true => format!("{}.{}", table.display_name(), many.value),
+        false => format!(
+            "{} requires {} as well, which nothing fills: give it a default in the database, or a value in `where`",
+            table.display_name(),
+            lacking.join(", ")
+        ),
+    };
     let attribute = Attribute {
         name: name.to_owned(),
         multiplicity: Multiplicity::Set,
         required: false,
-        creatable: !value.generated,
-        updatable: !value.generated,
+        creatable: !value.generated && lacking.is_empty(),
+        updatable: !value.generated && lacking.is_empty(),
         unique: false,
-        native_type: format!("{}.{}", table.display_name(), many.value),
+        native_type,
         ..attribute(table, value, false)
     };
     Ok((Child { table: table.clone(), key, value: many.value.clone(), belonging }, attribute))

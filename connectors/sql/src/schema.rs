@@ -106,6 +106,7 @@ fn configured_type(
     let known = |setting: &str, column: &str| known_column(table, &format!("types.{name}.{setting}"), column).map(drop);
     for column in &configured.anchor {
         known("anchor", column)?;
+        typed(table, &format!("types.{name}.anchor"), column)?;
     }
     let belonging = Belonging::new(name, configured, table, database)?;
     let anchor = if configured.anchor.is_empty() { &table.primary_key } else { &configured.anchor };
@@ -183,6 +184,16 @@ pub(crate) fn known_column<'a>(table: &'a Table, setting: &str, name: &str) -> R
         None => format!("it has: {}", column_names(table)),
     };
     Err(wrong(setting.to_owned(), format!("table {:?} has no column {name:?}", table.display_name()), fix))
+}
+
+/// SQLite tells no type of what a view or query computes, and compares a text with a number by its kind alone.
+pub(crate) fn typed(table: &Table, setting: &str, name: &str) -> Result<(), Error> {
+    if table.column(name).is_none_or(|column| !column.native.is_empty()) {
+        return Ok(());
+    }
+    let problem = format!("column {name:?} has no type, so its values have no order that can be relied on");
+    let fix = format!("declare one, or write CAST(… AS INTEGER) AS {name} (or TEXT) in the view or query");
+    Err(wrong(setting.to_owned(), problem, fix))
 }
 
 fn column_names(table: &Table) -> String {

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Column, Table};
 use crate::connector::SqlConnector;
-use crate::database::{After, Session, StageRow, Text};
+use crate::database::{Session, StageRow, Text};
 use crate::error::Failure;
 use crate::find::{column, read_object, wanted, with_gaps};
 use crate::follow::{ChangeTable, Follow, Way};
 use crate::list::{PAGE, Problem};
 use crate::marks::Marks;
+use crate::paging::Later;
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined, sql};
 use crate::text::encode_value;
@@ -249,21 +250,20 @@ impl SqlConnector {
         let names: Vec<Name> = order.iter().map(|column| table.table.quoted(&column.name)).collect();
         let after = turn.last.clone().or_else(|| turn.start.clone().filter(|_| !turn.undated).map(|start| vec![start]));
         let mut session = self.database.begin(false).await?;
-        let mut condition = format!("t.{grows} IS {}NULL", if turn.undated { "" } else { "NOT " });
-        let mut from = String::new();
+        let is_dated = format!("t.{grows} IS {}NULL", if turn.undated { "" } else { "NOT " });
+        let mut later = Later::anything(is_dated.clone());
         if let Some(after) = after {
             let types = order.iter().take(after.len()).map(|column| column.stage_type.clone()).collect();
             let names: Vec<Name> = names.iter().take(after.len()).cloned().collect();
-            let (staged, later) = self.staged_after(session.as_mut(), types, &names, after).await?;
-            from = staged;
-            condition = format!("({later}) AND {condition}");
+            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?.and(&is_dated);
         }
         let (name, limit, rows) =
             (&table.table.name, self.database.limit(PAGE), table.belonging.and_constants("t") + &table.and_has_key());
         let order = joined(names.iter().map(|name| format!("t.{name}")), ", ");
-        let found = session
-            .query(sql!("SELECT {mark}, {value}, {texts} FROM {name} AS t{from} WHERE {condition}{rows} ORDER BY {order} {limit}"))
-            .await?;
+        let condition = &later.condition;
+        let query =
+            sql!("SELECT {mark}, {value}, {texts} FROM {name} AS t WHERE {condition}{rows} ORDER BY {order} {limit}");
+        let found = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = found.len() >= PAGE;
         let (mut gone, mut there, mut last) = (Vec::new(), Vec::new(), None);
@@ -314,18 +314,17 @@ impl SqlConnector {
         );
         let mut session = self.database.begin(false).await?;
         let given = joined(names.iter().map(|name| format!("t.{name} IS NOT NULL")), " AND ");
-        let (mut from, mut condition) = (String::new(), given);
+        let mut later = Later::anything(given.clone());
         if let Some(after) = turn.last.clone().or_else(|| turn.start.clone().map(|start| vec![start])) {
             let types = columns.iter().take(after.len()).map(|column| column.stage_type.clone()).collect();
             let names: Vec<Name> = names.iter().take(after.len()).cloned().collect();
-            let (staged, later) = self.staged_after(session.as_mut(), types, &names, after).await?;
-            (from, condition) = (staged, format!("({later}) AND {condition}"));
+            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?.and(&given);
         }
         let (name, limit) = (&changes.table.name, self.database.limit(PAGE));
         let order = joined(names.iter().map(|name| format!("t.{name}")), ", ");
-        let found = session
-            .query(sql!("SELECT {texts} FROM {name} AS t{from} WHERE {condition} ORDER BY {order} {limit}"))
-            .await?;
+        let condition = &later.condition;
+        let query = sql!("SELECT {texts} FROM {name} AS t WHERE {condition} ORDER BY {order} {limit}");
+        let found = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = found.len() >= PAGE;
         let last =
@@ -353,11 +352,10 @@ impl SqlConnector {
         // It was a number when it was read, and nothing else becomes SQL.
         let since: i64 = turn.start.as_deref().and_then(|start| start.parse().ok()).unwrap_or(0);
         let mut session = self.database.begin(false).await?;
-        let (mut from, mut condition) = (String::new(), String::new());
+        let mut later = Later::anything("1 = 1".to_owned());
         if let Some(after) = turn.last.clone() {
             let types = keys.iter().map(|column| column.stage_type.clone()).collect();
-            let (staged, later) = self.staged_after(session.as_mut(), types, &names, after).await?;
-            (from, condition) = (staged, format!(" WHERE {later}"));
+            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?;
         }
         let texts = joined(
             keys.iter()
@@ -367,9 +365,11 @@ impl SqlConnector {
         );
         let (name, limit) = (&table.table.name, self.database.limit(PAGE));
         let order = joined(names.iter().map(|name| format!("t.{name}")), ", ");
-        let found = session
-            .query(sql!("SELECT {texts} FROM CHANGETABLE(CHANGES {name}, {since}) AS t{from}{condition} ORDER BY {order} {limit}"))
-            .await?;
+        let condition = &later.condition;
+        let query = sql!(
+            "SELECT {texts} FROM CHANGETABLE(CHANGES {name}, {since}) AS t WHERE {condition} ORDER BY {order} {limit}"
+        );
+        let found = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = found.len() >= PAGE;
         let last =
@@ -391,24 +391,10 @@ impl SqlConnector {
         let gone = |key| Entry { key, change: Change::Removed(Removal::Hard), edges: Vec::new() };
         Ok(keys.into_iter().zip(objects).map(|(key, object)| object.map_or_else(|| gone(key), entry)).collect())
     }
+}
 
-    /// Stages the values that rows of `t` must come after, and says how they do.
-    async fn staged_after(
-        &self,
-        session: &mut dyn Session,
-        types: Vec<String>,
-        names: &[Name],
-        after: Vec<String>,
-    ) -> Result<(String, String), Failure> {
-        let stage = Stage::new(self.database.temporary_schema(), types);
-        let values = after.into_iter().map(|text| Some(text.into())).collect();
-        session.stage(&stage, &[StageRow { number: 0, group: 0, values }]).await?;
-        let After { first, from, condition } = self.database.after(names, &stage);
-        if let Some(first) = first {
-            session.execute(first).await?;
-        }
-        Ok((from, condition))
-    }
+fn texts_of(values: Vec<String>) -> Vec<Text> {
+    values.into_iter().map(|value| Some(value.into())).collect()
 }
 
 fn entry(object: SourceObject) -> Entry {

@@ -249,13 +249,16 @@ impl Database for SqlServer {
 
     /// The first condition says nothing new, but leads into an index.
     fn after(&self, keys: &[Name], stage: &Stage) -> After {
-        let staged = |position: usize| format!("s.{}", stage.column(position));
-        let later = later_keys(keys, staged);
-        let condition = match keys.first().filter(|_| keys.len() > 1) {
-            Some(first) => format!("t.{first} >= {} AND ({later})", staged(0)),
-            None => later,
+        // As the column's own type: a text compared as it is bound would turn the column into one.
+        let bound = |position: usize| {
+            let kind = stage.types.get(position).map_or("nvarchar(max)", String::as_str);
+            format!("CAST({} AS {})", self.mark(position + 1, kind), kind.split(" COLLATE ").next().unwrap_or(kind))
         };
-        After { first: None, from: format!(" CROSS JOIN {stage} AS s"), condition }
+        let later = later_keys(keys, bound);
+        After::Bound(match keys.first().filter(|_| keys.len() > 1) {
+            Some(first) => format!("t.{first} >= {} AND ({later})", bound(0)),
+            None => later,
+        })
     }
 
     fn limit(&self, rows: usize) -> String {
@@ -329,14 +332,23 @@ mod tests {
             "DELETE t FROM [dbo].[app_user] AS t JOIN #muster_stage AS s ON t.[id] = s.v0 AND t.[login] = s.v1 \
              WHERE s.g = 2"
         );
-        let After { first, from, condition } = database.after(&[name("site"), name("number")], &stage);
-        assert!(first.is_none());
+        let keys = ["varchar(20) COLLATE Latin1_General_CI_AS".to_owned(), "bigint".to_owned()];
+        let stage_of = |types: &[String]| Stage::new(Some("#"), types.to_vec());
+        let After::Bound(condition) = database.after(&[name("site"), name("number")], &stage_of(&keys)) else {
+            panic!("the key is bound");
+        };
+        let site = "CAST(@muster_1 AS varchar(20))";
         assert_eq!(
-            format!("{from} WHERE {condition} {}", database.limit(10)),
-            " CROSS JOIN #muster_stage AS s WHERE t.[site] >= s.v0 AND ((t.[site] > s.v0) OR (t.[site] = s.v0 AND \
-             t.[number] > s.v1)) OFFSET 0 ROWS FETCH NEXT 10 ROWS ONLY"
+            format!("{condition} {}", database.limit(10)),
+            format!(
+                "t.[site] >= {site} AND ((t.[site] > {site}) OR (t.[site] = {site} AND \
+                 t.[number] > CAST(@muster_2 AS bigint))) OFFSET 0 ROWS FETCH NEXT 10 ROWS ONLY"
+            )
         );
-        assert_eq!(database.after(&[name("id")], &stage).condition, "(t.[id] > s.v0)");
+        assert_eq!(
+            database.tracking_begins(&table),
+            "CONVERT(varchar(20), CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(N'[dbo].[app_user]')))"
+        );
         assert_eq!(database.read_number("s.n"), "CONVERT(nvarchar(20), s.n)");
     }
 

@@ -249,13 +249,6 @@ async fn slips_are_told(world: World) {
             "types.part.multi.m.where.line",
             "remove",
         ),
-        (
-            part(
-                json!({ "where": { "tenant": "x" }, "multi": { "m": { "table": "phone", "key": "no", "value": "line" } } }),
-            ),
-            "types.part.multi.m",
-            "`where`",
-        ),
     ];
     for (types, at, hint) in cases {
         let connection = world.connect_with(json!({ "types": types.clone() }));
