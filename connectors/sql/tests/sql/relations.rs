@@ -104,7 +104,6 @@ async fn slips_are_told(world: World) {
             "types.team.multi.members.references",
             "\"member\"",
         ),
-        (with(json!({ "table": "strict", "key": "team", "value": "word" })), "types.team.multi.members", "default"),
         (
             json!({ "team": { "table": "team", "multi": { "name": { "table": "tag", "key": "team", "value": "word" } } } }),
             "types.team.multi.name",
