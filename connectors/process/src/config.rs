@@ -89,7 +89,8 @@ impl Command {
             return Err(configuration("working_folder", &problem, "create it, or correct the path"));
         }
         let secrets = given.secrets.iter();
-        let secrets = secrets.filter_map(|(path, secret)| Some((path.strip_prefix("secrets.")?.to_owned(), secret.clone())));
+        let secrets =
+            secrets.filter_map(|(path, secret)| Some((path.strip_prefix("secrets.")?.to_owned(), secret.clone())));
         let span = |set: Option<Span>, default| set.map_or(Duration::from_secs(default), |span| span.0);
         let all = muster_connector::wire::LINE_LIMIT;
         Ok(Self {

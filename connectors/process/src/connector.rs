@@ -118,6 +118,11 @@ impl ProcessConnector {
         answered.map_err(|error| self.told(error))
     }
 
+    /// Keeps secrets out of what a connector says.
+    fn clean(&self, text: &mut String) {
+        *text = crate::logged::redact(std::mem::take(text), &self.command.secrets);
+    }
+
     /// Says which connection it was, and keeps secrets out of what a connector says.
     fn told(&self, error: Error) -> Error {
         let clean = |text: String| crate::logged::redact(text, &self.command.secrets);
@@ -155,7 +160,11 @@ macro_rules! ask {
 #[async_trait]
 impl Connector for ProcessConnector {
     async fn check(&self, used: &[UsedType]) -> Result<CheckReport, Error> {
-        ask!(self, Call::Check { used: used.to_vec() }, Reply::Check(report) => report)
+        let call = Call::Check { used: used.to_vec() };
+        let mut report: CheckReport = ask!(self, call, Reply::Check(report) => report)?;
+        let texts = report.findings.iter_mut().flat_map(|finding| [&mut finding.problem, &mut finding.fix]);
+        texts.chain(&mut report.features).for_each(|text| self.clean(text));
+        Ok(report)
     }
 
     async fn schema(&self) -> Result<Schema, Error> {
@@ -208,8 +217,7 @@ impl Target for ProcessConnector {
     }
 
     async fn holds(&self, request: &ReadRequest, attribute: &str, pairs: &[(Key, Value)]) -> Result<Vec<bool>, Error> {
-        let call =
-            Call::Holds { request: request.clone(), attribute: attribute.to_owned(), pairs: pairs.to_vec() };
+        let call = Call::Holds { request: request.clone(), attribute: attribute.to_owned(), pairs: pairs.to_vec() };
         ask!(self, call, Reply::Holds(found) => found)
     }
 
@@ -223,7 +231,15 @@ impl Target for ProcessConnector {
     }
 
     async fn apply(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
-        ask!(self, Call::Apply(batch.clone()), Reply::Apply(outcomes) => outcomes)
+        let call = Call::Apply(batch.clone());
+        let mut outcomes: Vec<(OperationId, Outcome)> = ask!(self, call, Reply::Apply(outcomes) => outcomes)?;
+        for (_, outcome) in &mut outcomes {
+            match outcome {
+                Outcome::Rejected { message: text, .. } | Outcome::Retry { problem: text, .. } => self.clean(text),
+                _ => {}
+            }
+        }
+        Ok(outcomes)
     }
 
     async fn outcomes(&self, ids: &[OperationId]) -> Result<Vec<(OperationId, Resolution)>, Error> {

@@ -16,7 +16,10 @@ pub(crate) fn misread(error: &serde_json::Error) -> String {
         true => "a line that is no message of the wire form",
         false => "a line that is no JSON",
     };
-    format!("the connector sent {what} (column {}); nothing but messages belongs on its standard output", error.column())
+    format!(
+        "the connector sent {what} (column {}); nothing but messages belongs on its standard output",
+        error.column()
+    )
 }
 
 /// Holds the settings against the schema that the connector gives for them, as far as names go.
@@ -88,9 +91,8 @@ pub(crate) fn lie(call: &Call, reply: &Reply) -> Option<String> {
                 _ => None,
             })
         }
-        (Call::Get { request, keys }, Reply::Get(found)) => same(keys.len(), found.len()).or_else(|| {
-            found.iter().flatten().find_map(|object| object_lie(request, &object.row, &object.edges))
-        }),
+        (Call::Get { request, keys }, Reply::Get(found)) => same(keys.len(), found.len())
+            .or_else(|| found.iter().flatten().find_map(|object| object_lie(request, &object.row, &object.edges))),
         (Call::TargetGet { request, keys }, Reply::TargetGet(found)) => same(keys.len(), found.len())
             .or_else(|| found.iter().flatten().find_map(|object| object_lie(request, &object.row, &[]))),
         (Call::Find { request, values, .. }, Reply::Find(found)) => same(values.len(), found.len())
@@ -101,9 +103,7 @@ pub(crate) fn lie(call: &Call, reply: &Reply) -> Option<String> {
             rows.or_else(|| circle(cursor.as_ref(), page.next.as_ref()))
         }
         (Call::Preview(batch), Reply::Preview(texts)) => same(batch.operations.len(), texts.len()),
-        (Call::Apply(batch), Reply::Apply(outcomes)) => {
-            ids(asked(batch).collect(), outcomes.iter().map(|(id, _)| *id))
-        }
+        (Call::Apply(batch), Reply::Apply(outcomes)) => ids(asked(batch).collect(), outcomes.iter().map(|(id, _)| *id)),
         (Call::Outcomes { ids: wanted }, Reply::Outcomes(outcomes)) => {
             ids(wanted.iter().copied().collect(), outcomes.iter().map(|(id, _)| *id))
         }

@@ -229,16 +229,17 @@ async fn attend(
     let mut ended = end.subscribe();
     let mut reading = std::pin::pin!(read(output, lines, &open, heartbeats));
     let mut writing = tokio::spawn(write(input, outgoing));
-    let mut stopped = false;
+    let mut stopped = None;
     let found = loop {
         tokio::select! {
             found = &mut reading => break Some(found),
             // Somebody waited too long or was lied to.
             () = at_end(&mut ended) => break None,
-            _ = &mut writing, if !stopped => {
+            _ = &mut writing, if stopped.is_none() => {
                 // Either everyone let go, or it reads no more: it has until now plus a while to end.
-                stopped = true;
-                drop(tokio::time::timeout(STOP_WITHIN, &mut reading).await);
+                let until = Instant::now() + STOP_WITHIN;
+                stopped = Some(until);
+                drop(tokio::time::timeout_at(until, &mut reading).await);
                 break Some(gone());
             }
         }
@@ -249,7 +250,7 @@ async fn attend(
     writing.abort();
     // Also those who wait are told, by the loss of their senders.
     lock(&open).waiting.clear();
-    if tokio::time::timeout(if stopped { STOP_WITHIN } else { Duration::ZERO }, child.wait()).await.is_err() {
+    if tokio::time::timeout_at(stopped.unwrap_or_else(Instant::now), child.wait()).await.is_err() {
         drop(child.kill().await);
     }
 }

@@ -6,8 +6,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_connector::wire::{Call, Configure, FromConnector, HostHello, Line, Lines, Reply, SMALLEST_LINE_LIMIT, ToConnector, VERSION, encode};
 use muster_connector::wire::Request;
+use muster_connector::wire::{
+    Call, Configure, FromConnector, HostHello, Line, Lines, Reply, SMALLEST_LINE_LIMIT, ToConnector, VERSION, encode,
+};
 use muster_connector::{Error, SecretValue};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,7 +45,11 @@ pub(crate) async fn start(command: &Arc<Command>) -> Result<Arc<Session>, Error>
     process.envs(&command.environment).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = process.spawn().map_err(|error| {
         let problem = format!("{} cannot be started: {}", command.program.display(), error.kind());
-        configuration("command", &problem, "see that the file is a program and that the user that runs muster may run it")
+        configuration(
+            "command",
+            &problem,
+            "see that the file is a program and that the user that runs muster may run it",
+        )
     })?;
     let (Some(input), Some(output), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use muster_connector::{
     Batch, Connector, ConnectorKind as _, ConnectorSettings, Cursor, Effect, Epoch, Error, Expired, Kind, Next,
-    Operation, OperationId, Outcome, Position, ReadRequest, Resolution, RetryScope, SecretString, SecretValue, UsedType,
-    Watermark,
+    Operation, OperationId, Outcome, Position, ReadRequest, Resolution, RetryScope, SecretString, SecretValue,
+    UsedType, Watermark,
 };
 use muster_connector_process::ProcessKind;
 use muster_model::{Decimal, Key, Reference, Row, Slot, Value};
@@ -106,7 +106,10 @@ async fn every_value_goes_to_a_process_and_comes_back_as_it_was() {
     let object = found[1].clone().unwrap();
     assert_eq!((&object.key, &object.row, object.version.as_deref()), (&key, &row, Some(&[1, 255][..])));
     let by = ["a".to_owned(), "b".to_owned()];
-    assert_eq!(soon(target.find(&request, &by, &[vec![], key.0.clone()])).await.unwrap(), [vec![], vec![object.clone()]]);
+    assert_eq!(
+        soon(target.find(&request, &by, &[vec![], key.0.clone()])).await.unwrap(),
+        [vec![], vec![object.clone()]]
+    );
     assert_eq!(soon(target.list(&request, None)).await.unwrap().objects, [object]);
     assert!(soon(target.preview(&wanted)).await.unwrap()[0].contains(&id.to_string()));
     soon(target.acknowledge(&[id])).await.unwrap();
@@ -132,7 +135,7 @@ async fn every_value_goes_to_a_process_and_comes_back_as_it_was() {
         as_target: false,
     };
     let report = soon(connector.check(&[used])).await.unwrap();
-    assert_eq!((report.findings.len(), report.features), (1, vec!["n".to_owned(), "password: false".to_owned()]));
+    assert_eq!((report.findings.len(), report.features), (1, vec!["n".to_owned(), "password: none".to_owned()]));
 }
 
 #[tokio::test]
@@ -143,11 +146,8 @@ async fn every_outcome_and_resolution_comes_as_it_is() {
     let key = wanted.operations[0].key.clone().unwrap();
     let answered = soon(target.apply(&wanted)).await.unwrap();
     let second = Duration::from_secs(1);
-    let effect = Effect {
-        key: Some(key),
-        values: vec![("name".to_owned(), Slot::Null)],
-        version: Some(b"v2".to_vec()),
-    };
+    let effect =
+        Effect { key: Some(key), values: vec![("name".to_owned(), Slot::Null)], version: Some(b"v2".to_vec()) };
     let text = str::to_owned;
     let expected = [
         Outcome::Applied(effect),
@@ -184,7 +184,10 @@ async fn every_error_comes_as_it_is_and_none_shows_a_secret() {
     let fix = "change it".to_owned();
     let after = Duration::from_millis(1500);
     let expected = [
-        ("configuration", Error::Configuration { setting: Some("name".to_owned()), problem: problem.clone(), fix: fix.clone() }),
+        (
+            "configuration",
+            Error::Configuration { setting: Some("name".to_owned()), problem: problem.clone(), fix: fix.clone() },
+        ),
         ("credentials", Error::Credentials { problem: problem.clone(), fix }),
         ("unreachable", Error::Unreachable { problem: format!("connection \"hr\": {problem}"), nothing_sent: true }),
         ("throttled", Error::Throttled { problem: problem.clone(), after }),
@@ -202,7 +205,7 @@ async fn every_error_comes_as_it_is_and_none_shows_a_secret() {
     }
     // None of that ended the process.
     let report = soon(connector.check(&[])).await.unwrap();
-    assert_eq!(report.features[1], "password: true");
+    assert_eq!(report.features[1], "password: (secret)");
 }
 
 /// What the first request to a misbehaving process ends in.
@@ -216,12 +219,8 @@ async fn schema_of(mode: &str) -> Error {
 
 #[tokio::test]
 async fn a_breach_of_the_wire_form_is_a_bug_that_is_told_once() {
-    let breaches = [
-        ("endless", "longer than the limit"),
-        ("garbage", "no JSON"),
-        ("form", "no message"),
-        ("unasked", "not open"),
-    ];
+    let breaches =
+        [("endless", "longer than the limit"), ("garbage", "no JSON"), ("form", "no message"), ("unasked", "not open")];
     for (mode, said) in breaches {
         let error = schema_of(mode).await;
         assert!(matches!(&error, Error::Bug(problem) if problem.contains(said)), "{mode}: {error:?}");
@@ -283,11 +282,17 @@ async fn a_process_that_dies_in_a_batch_leaves_it_unknown_and_is_started_again_a
 async fn a_process_that_says_nothing_is_ended() {
     let connector = bad("mute");
     let error = soon(connector.schema()).await.unwrap_err();
-    assert!(matches!(&error, Error::Unreachable { problem, nothing_sent: false } if problem.contains("did not answer schema")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Unreachable { problem, nothing_sent: false } if problem.contains("did not answer schema")),
+        "{error:?}"
+    );
     let mut wanted = batch("user", vec![operation(1, Row::default())]);
     wanted.deadline = Duration::from_millis(200);
     let error = soon(connector.target().unwrap().apply(&wanted)).await.unwrap_err();
-    assert!(matches!(&error, Error::Unreachable { problem, .. } if problem.contains("did not answer apply")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Unreachable { problem, .. } if problem.contains("did not answer apply")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -317,7 +322,8 @@ async fn whoever_waits_no_longer_cancels_and_others_are_served() {
 
 #[tokio::test]
 async fn what_keeps_a_process_from_starting_is_said_with_what_to_change() {
-    let error = soon(with(json!({ "command": [SAMPLE, "exits"] }), &[("password", "hunter22")]).unwrap().schema()).await;
+    let error =
+        soon(with(json!({ "command": [SAMPLE, "exits"] }), &[("password", "hunter22")]).unwrap().schema()).await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("license has expired; the password was (secret)"), "{text}");
 

@@ -11,11 +11,11 @@ pub mod finding;
 pub mod operation;
 pub mod outcome;
 pub mod page;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod settings;
 pub mod span;
 pub mod wire;
-#[cfg(feature = "serve")]
-pub mod serve;
 
 pub use connector::{Connector, ConnectorKind, Source, Target};
 pub use description::Description;

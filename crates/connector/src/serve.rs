@@ -141,12 +141,8 @@ impl Server {
             return Err("this is a connector for Muster, which starts it; it begins with a hello".to_owned());
         };
         self.limit = hello.line_limit.max(SMALLEST_LINE_LIMIT);
-        let accepted = Accepted {
-            version: VERSION,
-            line_limit: Some(LINE_LIMIT),
-            concurrent: Some(CONCURRENT),
-            heartbeats: true,
-        };
+        let accepted =
+            Accepted { version: VERSION, line_limit: Some(LINE_LIMIT), concurrent: Some(CONCURRENT), heartbeats: true };
         send(&self.out, self.limit, &FromConnector::Hello(accepted)).await;
         let (oldest, newest) = hello.versions;
         if !(oldest..=newest).contains(&VERSION) {
@@ -270,9 +266,7 @@ async fn reply(kind: &dyn ConnectorKind, connector: Option<&dyn Connector>, call
         Call::Get { request, keys } => Reply::Get(source()?.get(&request, &keys).await?),
         Call::TargetGet { request, keys } => Reply::TargetGet(target()?.get(&request, &keys).await?),
         Call::Find { request, by, values } => Reply::Find(target()?.find(&request, &by, &values).await?),
-        Call::Holds { request, attribute, pairs } => {
-            Reply::Holds(target()?.holds(&request, &attribute, &pairs).await?)
-        }
+        Call::Holds { request, attribute, pairs } => Reply::Holds(target()?.holds(&request, &attribute, &pairs).await?),
         Call::List { request, cursor } => Reply::List(target()?.list(&request, cursor.as_ref()).await?),
         Call::Preview(batch) => Reply::Preview(target()?.preview(&batch).await?),
         Call::Apply(batch) => Reply::Apply(target()?.apply(&batch).await?),

@@ -17,7 +17,11 @@ use crate::value::{Decimal, Reference, Value};
 const NAMES: &[&str] =
     &["text", "integer", "decimal", "boolean", "date", "instant", "uuid", "binary", "reference", "structure"];
 
-fn named<S: Serializer>(serializer: S, name: &'static str, value: &(impl Serialize + ?Sized)) -> Result<S::Ok, S::Error> {
+fn named<S: Serializer>(
+    serializer: S,
+    name: &'static str,
+    value: &(impl Serialize + ?Sized),
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(1))?;
     map.serialize_entry(name, value)?;
     map.end()
@@ -83,7 +87,8 @@ fn whole<E: de::Error>(number: u64) -> Result<i64, E> {
 
 fn instant<E: de::Error>(text: &str) -> Result<DateTime<Utc>, E> {
     let at = DateTime::parse_from_rfc3339(text).or_else(|_| text.parse::<DateTime<FixedOffset>>());
-    let at = at.map_err(|_| E::custom("an instant is written like \"2026-01-31T12:00:00.5Z\", always with its zone"))?;
+    let at =
+        at.map_err(|_| E::custom("an instant is written like \"2026-01-31T12:00:00.5Z\", always with its zone"))?;
     Ok(at.with_timezone(&Utc).trunc_subsecs(6))
 }
 
@@ -125,7 +130,9 @@ impl<'de> Visitor<'de> for Reading {
     type Value = Slot;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("text, a whole number, true, false, null, a list, or a value with its type like {\"date\": \"2026-01-31\"}")
+        formatter.write_str(
+            "text, a whole number, true, false, null, a list, or a value with its type like {\"date\": \"2026-01-31\"}",
+        )
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Slot, E> {
@@ -263,7 +270,8 @@ mod tests {
 
     #[test]
     fn every_value_and_slot_survives_json() {
-        let reference = Reference { object_type: Some("team".into()), key: Key(vec![Value::Integer(7), Value::text("b")]) };
+        let reference =
+            Reference { object_type: Some("team".into()), key: Key(vec![Value::Integer(7), Value::text("b")]) };
         let members = BTreeMap::from([("home".into(), Value::text("x")), ("since".into(), Value::Boolean(false))]);
         let values = [
             (Value::text("Åsa \"\u{1F600}\u{0}\u{2028}"), None),
@@ -296,7 +304,8 @@ mod tests {
             assert!(expected.is_none_or(|expected| text == expected), "{text}");
             assert_eq!(serde_json::from_str::<Slot>(&text).unwrap(), slot, "{text}");
         }
-        let other_forms = r#"[{"text":"a"},{"integer":"-5"},{"boolean":false},{"instant":"2026-01-01T02:00:00.0000009+02:00"}]"#;
+        let other_forms =
+            r#"[{"text":"a"},{"integer":"-5"},{"boolean":false},{"instant":"2026-01-01T02:00:00.0000009+02:00"}]"#;
         let read: Vec<Value> = serde_json::from_str(other_forms).unwrap();
         let midnight = Value::Instant("2026-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(read, [Value::text("a"), Value::Integer(-5), Value::Boolean(false), midnight]);

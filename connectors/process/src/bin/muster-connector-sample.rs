@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_connector::{
     Batch, ChangePage, CheckReport, Connector, ConnectorKind, ConnectorSettings, Cursor, Description, Effect, Error,
-    ExposeSecret as _, Expired, Finding, FoundObject, FoundPage, Kind, Next, OperationId, Outcome, Position, ReadPage,
+    Expired, ExposeSecret as _, Finding, FoundObject, FoundPage, Kind, Next, OperationId, Outcome, Position, ReadPage,
     ReadRequest, Resolution, RetryScope, Secret, Source, SourceObject, Target, UsedType, Watermark,
 };
 use muster_model::{
@@ -111,7 +111,7 @@ impl Sample {
 impl Connector for Sample {
     async fn check(&self, used: &[UsedType]) -> Result<CheckReport, Error> {
         let findings = used.iter().map(|used| Finding::warning(Some("name"), &used.object_type, "nothing"));
-        let features = vec![self.name.clone(), format!("password: {}", self.password.is_some())];
+        let features = vec![self.name.clone(), format!("password: {}", self.password.as_deref().unwrap_or("none"))];
         Ok(CheckReport { findings: findings.collect(), features })
     }
 
@@ -151,7 +151,8 @@ impl Connector for Sample {
 impl Source for Sample {
     async fn read(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<ReadPage, Error> {
         self.failing(&request.object_type)?;
-        let whole = |found: FoundObject| SourceObject { key: found.key, row: found.row, edges: Vec::new(), continues: false };
+        let whole =
+            |found: FoundObject| SourceObject { key: found.key, row: found.row, edges: Vec::new(), continues: false };
         let all = self.objects().iter().cloned().map(whole).collect();
         // A second, empty page whose cursor is no text.
         let next = cursor.is_none().then(|| Cursor(vec![0, 255]));
@@ -278,7 +279,8 @@ fn misbehave(mode: &str) -> std::io::Result<()> {
             }
         } else if message.get("request").is_some() {
             let schema = json!({ "answer": { "id": id, "reply": { "schema": { "identity": "m", "types": [] } } } });
-            let ids: Vec<_> = call["apply"]["operations"].as_array().into_iter().flatten().map(|one| &one["id"]).collect();
+            let ids: Vec<_> =
+                call["apply"]["operations"].as_array().into_iter().flatten().map(|one| &one["id"]).collect();
             let applied = |ids: Vec<&serde_json::Value>| {
                 let pairs: Vec<_> = ids.into_iter().map(|id| json!([id, "missing"])).collect();
                 json!({ "answer": { "id": id, "reply": { "apply": pairs } } }).to_string()
@@ -289,7 +291,9 @@ fn misbehave(mode: &str) -> std::io::Result<()> {
                     output.write_all(&[b'x'; 65536])?;
                 },
                 "garbage" => say("Connected to person@example.org!".to_owned())?,
-                "form" => say(json!({ "answer": { "id": id, "reply": { "schema": "person@example.org" } } }).to_string())?,
+                "form" => {
+                    say(json!({ "answer": { "id": id, "reply": { "schema": "person@example.org" } } }).to_string())?
+                }
                 "unasked" => say(json!({ "answer": { "id": 4711, "reply": { "acknowledge": {} } } }).to_string())?,
                 "twice" => {
                     say(schema.to_string())?;

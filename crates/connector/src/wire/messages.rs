@@ -273,3 +273,50 @@ pub enum Reply {
     /// The call failed as a whole.
     Error(Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_conversation_of_the_specification_is_one_and_no_secret_is_printed() {
+        let page = include_str!("../../../../docs/connectors/wire.md");
+        let (mut said, mut heard) = (0, 0);
+        for line in page.lines() {
+            if let Some(message) = line.strip_prefix("> {") {
+                serde_json::from_str::<ToConnector>(&format!("{{{message}"))
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+                said += 1;
+            } else if let Some(message) = line.strip_prefix("< {") {
+                serde_json::from_str::<FromConnector>(&format!("{{{message}"))
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+                heard += 1;
+            }
+        }
+        assert_eq!((said, heard), (8, 7));
+
+        let text = r#"{"configure":{"connection":"a","settings":{},"secrets":{"password":"hunter22"},"folder":"/"}}"#;
+        let message: ToConnector = serde_json::from_str(text).unwrap();
+        assert!(!format!("{message:?}").contains("hunter22"));
+        assert_eq!(serde_json::to_string(&message).unwrap(), text);
+    }
+
+    #[test]
+    fn what_a_side_does_not_know_is_ignored_and_what_is_optional_may_be_missing() {
+        let message: FromConnector = serde_json::from_str(r#"{"hello":{"version":1,"mood":"good"}}"#).unwrap();
+        let accepted = Accepted { version: 1, line_limit: None, concurrent: None, heartbeats: false };
+        assert_eq!(message, FromConnector::Hello(accepted));
+        let page = r#"{"answer":{"id":1,"reply":{"read":{"objects":[{"key":["a"],"row":[null]}]}}}}"#;
+        assert!(serde_json::from_str::<FromConnector>(page).is_ok());
+        let outcome =
+            r#"{"answer":{"id":1,"reply":{"apply":[["01932d4a-7c10-7000-8000-000000000001",{"applied":{}}]]}}}"#;
+        assert!(serde_json::from_str::<FromConnector>(outcome).is_ok());
+    }
+
+    #[test]
+    fn every_call_has_the_name_under_which_it_is_written() {
+        for call in [Call::Describe {}, Call::Schema {}, Call::Acknowledge { ids: Vec::new() }] {
+            assert!(serde_json::to_string(&call).unwrap().starts_with(&format!("{{\"{}\":", call.name())));
+        }
+    }
+}
