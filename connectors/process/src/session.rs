@@ -230,18 +230,16 @@ async fn attend(
     let mut reading = std::pin::pin!(read(output, lines, &open, heartbeats));
     let mut writing = tokio::spawn(write(input, outgoing));
     let mut stopped = None;
-    let found = loop {
-        tokio::select! {
-            found = &mut reading => break Some(found),
-            // Somebody waited too long or was lied to.
-            () = at_end(&mut ended) => break None,
-            _ = &mut writing, if stopped.is_none() => {
-                // Either everyone let go, or it reads no more: it has until now plus a while to end.
-                let until = Instant::now() + STOP_WITHIN;
-                stopped = Some(until);
-                drop(tokio::time::timeout_at(until, &mut reading).await);
-                break Some(gone());
-            }
+    let found = tokio::select! {
+        found = &mut reading => Some(found),
+        // Somebody waited too long or was lied to.
+        () = at_end(&mut ended) => None,
+        _ = &mut writing => {
+            // Either everyone let go, or it reads no more: it has a while to end.
+            let until = Instant::now() + STOP_WITHIN;
+            stopped = Some(until);
+            drop(tokio::time::timeout_at(until, &mut reading).await);
+            Some(gone())
         }
     };
     if let Some(found) = found {
