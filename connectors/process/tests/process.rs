@@ -1,5 +1,7 @@
 //! Connectors in processes of their own: a good one, and each trouble that a process can make.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -292,7 +292,8 @@ fn misbehave(mode: &str) -> std::io::Result<()> {
                 },
                 "garbage" => say("Connected to person@example.org!".to_owned())?,
                 "form" => {
-                    say(json!({ "answer": { "id": id, "reply": { "schema": "person@example.org" } } }).to_string())?
+                    let reply = json!({ "schema": "person@example.org" });
+                    say(json!({ "answer": { "id": id, "reply": reply } }).to_string())?;
                 }
                 "unasked" => say(json!({ "answer": { "id": 4711, "reply": { "acknowledge": {} } } }).to_string())?,
                 "twice" => {
