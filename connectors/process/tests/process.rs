@@ -1,6 +1,6 @@
 //! Connectors in processes of their own: a good one, and each trouble that a process can make.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
