@@ -2,12 +2,13 @@
 
 use muster_connector::ConnectorKind;
 use muster_connector_entra::EntraKind;
+use muster_connector_process::ProcessKind;
 use muster_connector_sql::SqlKind;
 use muster_settings::ConnectorSchema;
 
 /// What each connector says of its settings.
 pub(crate) fn schemas() -> Vec<ConnectorSchema> {
-    let kinds: [&dyn ConnectorKind; 2] = [&EntraKind, &SqlKind];
+    let kinds: [&dyn ConnectorKind; 3] = [&EntraKind, &SqlKind, &ProcessKind];
     let described = kinds.into_iter().map(ConnectorKind::describe);
     described.map(|connector| ConnectorSchema { kind: connector.kind, settings: connector.settings }).collect()
 }

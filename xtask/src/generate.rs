@@ -10,6 +10,7 @@ use crate::{connectors, reference};
 const SCHEMA: &str = "config/muster.schema.json";
 const REFERENCE: &str = "docs/configuration.md";
 const EXPRESSIONS: &str = "docs/expressions.md";
+const WIRE: &str = "docs/connectors/wire.schema.json";
 
 /// Writes the files that are out of date, and says which.
 pub(crate) fn write(output: &mut impl Write) -> anyhow::Result<()> {
@@ -35,6 +36,10 @@ fn out_of_date() -> anyhow::Result<Vec<(&'static str, String)>> {
     let schema = muster_settings::schema(&connectors::schemas());
     let mut schema_text = serde_json::to_string_pretty(&schema)?;
     schema_text.push('\n');
+    let mut wire = muster_connector::wire::schema();
+    // Another crate of the same build may have asked for the order of insertion.
+    wire.sort_all_objects();
+    let wire = format!("{}\n", serde_json::to_string_pretty(&wire)?);
     let put = |name: &str, mark: &str, text: &str| {
         let page = std::fs::read_to_string(root().join(name)).with_context(|| format!("cannot read {name}"))?;
         reference::put_into(&page, mark, text).with_context(|| format!("in {name}"))
@@ -42,7 +47,7 @@ fn out_of_date() -> anyhow::Result<Vec<(&'static str, String)>> {
     let page = put(REFERENCE, "settings", &reference::tables(&schema))?;
     let functions = put(EXPRESSIONS, "functions", &muster_expression::reference::markdown())?;
     let mut different = Vec::new();
-    for (name, text) in [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions)] {
+    for (name, text) in [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions), (WIRE, wire)] {
         // A file that is missing or unreadable is as good as an old one.
         let now = std::fs::read_to_string(root().join(name)).unwrap_or_default();
         if now != text {

@@ -1,9 +1,10 @@
 //! What a connector says of itself before it is configured.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A connector's name, version and settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
     /// The name used as `connector = "…"` in the configuration.
     pub kind: String,

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Why a call failed as a whole. What concerns one operation is an [`crate::Outcome`] instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Error {
     /// The host stops the sync and tells a person.
     #[error("{problem}; {fix}")]
@@ -29,6 +33,7 @@ pub enum Error {
         /// What was tried and what happened.
         problem: String,
         /// The connector knows that nothing of the call took effect.
+        #[serde(default)]
         nothing_sent: bool,
     },
     /// The system asks to be left alone for a while; nothing of the call took effect.
@@ -37,6 +42,8 @@ pub enum Error {
         /// What the system said.
         problem: String,
         /// How long to wait at least.
+        #[serde(rename = "after_ms", with = "crate::wire::milliseconds")]
+        #[schemars(with = "u64")]
         after: Duration,
     },
     /// The position is no longer honoured: the round starts again, or everything is read anew.
@@ -60,7 +67,8 @@ pub enum Error {
 }
 
 /// What the system no longer honours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Expired {
     /// A page's cursor: the round starts again from its watermark.
     Cursor,

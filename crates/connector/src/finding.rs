@@ -1,9 +1,10 @@
 //! What `check` reports.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One thing that a person should know or change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Whether a sync can run in spite of it.
     pub severity: Severity,
@@ -16,7 +17,7 @@ pub struct Finding {
 }
 
 /// Whether a sync can run in spite of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It works, but somebody should know.
@@ -26,11 +27,13 @@ pub enum Severity {
 }
 
 /// What `check` found on one connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckReport {
     /// What is wrong, worst first.
+    #[serde(default)]
     pub findings: Vec<Finding>,
     /// What was detected, such as the server's version, for a person.
+    #[serde(default)]
     pub features: Vec<String>,
 }
 
@@ -54,7 +57,7 @@ impl Finding {
 }
 
 /// What the configured syncs use of a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsedType {
     /// The object type's name.
     pub object_type: String,

@@ -11,8 +11,11 @@ pub mod finding;
 pub mod operation;
 pub mod outcome;
 pub mod page;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod settings;
 pub mod span;
+pub mod wire;
 
 pub use connector::{Connector, ConnectorKind, Source, Target};
 pub use description::Description;
@@ -24,5 +27,7 @@ pub use page::{
     Change, ChangePage, Cursor, EdgeChange, Entry, FoundObject, FoundPage, Next, Position, ReadPage, ReadRequest,
     Removal, SourceObject, Watermark,
 };
+#[cfg(feature = "serve")]
+pub use serve::serve;
 pub use settings::{ConnectorSettings, ExposeSecret, Secret, SecretString};
 pub use span::Span;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_model::{Key, Row, Value};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Names one operation for ever: the same id means the same content, and no id is sent again after `unknown`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct OperationId(pub Uuid);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct OperationId(#[schemars(with = "String")] pub Uuid);
 
 impl fmt::Display for OperationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +21,7 @@ impl fmt::Display for OperationId {
 }
 
 /// What an operation does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Makes a new object and never overwrites one: [`crate::Outcome::Exists`] instead.
@@ -39,7 +40,7 @@ pub enum Kind {
 }
 
 /// One intended change to one object, all or nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Operation {
     /// The operation's name.
     pub id: OperationId,
@@ -54,6 +55,8 @@ pub struct Operation {
     /// The operation enables (true) or disables (false) the object; the enabling attribute is among the row's slots.
     pub enabling: Option<bool>,
     /// The version last seen, where the type has versions; another one is [`crate::Outcome::Changed`].
+    #[serde(default, with = "crate::wire::optional_token")]
+    #[schemars(with = "Option<crate::wire::Token>")]
     pub expected_version: Option<Vec<u8>>,
     /// A position in [`Batch::attributes`] and the value by which the object is known there, where the system may give
     /// its anchor to another object later; another value is [`crate::Outcome::OtherObject`].
@@ -63,6 +66,7 @@ pub struct Operation {
     /// Of a create: values that nobody may see, such as an initial password, each for a position in
     /// [`Batch::attributes`] at which the row is unknown. Sent only to types that have `writes_secrets`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<(usize, String)>")]
     pub secrets: Vec<(usize, SecretValue)>,
 }
 
@@ -98,7 +102,7 @@ impl<'de> Deserialize<'de> for SecretValue {
 }
 
 /// Values added to and removed from one multi-valued attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ValueDelta {
     /// Position in [`Batch::attributes`].
     pub attribute: usize,
@@ -109,7 +113,7 @@ pub struct ValueDelta {
 }
 
 /// Operations that travel together, on distinct objects of one type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Batch {
     /// The object type.
     pub object_type: Arc<str>,
@@ -120,12 +124,14 @@ pub struct Batch {
     /// Who sends: a ledger refuses an older epoch than one it has seen.
     pub epoch: Epoch,
     /// After this long the caller counts the batch as unknown and gives up the connection.
+    #[serde(rename = "deadline_ms", with = "crate::wire::milliseconds")]
+    #[schemars(with = "u64")]
     pub deadline: Duration,
 }
 
 /// The right to write a target type: (creation time of the store's incarnation, counter), so that a restored
 /// store's next lease is above any that came before the restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Epoch {
     /// When the store's incarnation was created, in milliseconds since 1970.
     pub incarnation: i64,

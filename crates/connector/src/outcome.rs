@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use muster_model::{Key, Slot};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What became of one operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect now.
@@ -18,6 +19,8 @@ pub enum Outcome {
         /// What to ask for.
         ticket: String,
         /// When to ask first.
+        #[serde(rename = "look_again_after_ms", with = "crate::wire::milliseconds")]
+        #[schemars(with = "u64")]
         look_again_after: Duration,
     },
     /// A create found an object with the same key; nothing was written.
@@ -30,6 +33,8 @@ pub enum Outcome {
     /// The object is not in the expected version; nothing was written.
     Changed {
         /// The version that is there.
+        #[serde(default, with = "crate::wire::optional_token")]
+        #[schemars(with = "Option<crate::wire::Token>")]
         actual: Option<Vec<u8>>,
     },
     /// The object with the key lacks the value it is known by, so it may be another one; nothing was written.
@@ -42,6 +47,8 @@ pub enum Outcome {
     /// Nothing was written; the same may succeed later.
     Retry {
         /// When to try again at the earliest.
+        #[serde(rename = "after_ms", with = "crate::wire::milliseconds")]
+        #[schemars(with = "u64")]
         after: Duration,
         /// Who is to blame.
         scope: RetryScope,
@@ -68,18 +75,21 @@ pub enum Outcome {
 }
 
 /// What a success brings back.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Effect {
     /// The anchor, where the system assigned or changed it.
     pub key: Option<Key>,
     /// Values that the system set itself, by attribute.
+    #[serde(default)]
     pub values: Vec<(String, Slot)>,
     /// The object's new version.
+    #[serde(default, with = "crate::wire::optional_token")]
+    #[schemars(with = "Option<crate::wire::Token>")]
     pub version: Option<Vec<u8>>,
 }
 
 /// Whom a retry concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryScope {
     /// This object only.
@@ -89,7 +99,7 @@ pub enum RetryScope {
 }
 
 /// What a ledger or log knows of an operation whose answer was lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// It has this outcome.
@@ -99,6 +109,8 @@ pub enum Resolution {
     /// It is still on its way.
     Pending {
         /// When to ask again.
+        #[serde(rename = "look_again_after_ms", with = "crate::wire::milliseconds")]
+        #[schemars(with = "u64")]
         look_again_after: Duration,
     },
     /// The connector keeps no record that could tell.

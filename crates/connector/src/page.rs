@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use muster_model::{Key, Row};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is asked of a type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadRequest {
     /// The object type.
     pub object_type: Arc<str>,
@@ -18,16 +19,25 @@ pub struct ReadRequest {
     /// Where not empty, only objects with these ids or names are needed of the type, and a source that finds objects
     /// by them may leave out all others. Names are those by which [`muster_model::Inverse::called_by`] has objects
     /// called.
+    #[serde(default)]
     pub named: Arc<[String]>,
 }
 
 /// The source's own token for "from here on", opaque to the host.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watermark(pub Vec<u8>);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Watermark(
+    #[serde(with = "crate::wire::token")]
+    #[schemars(with = "crate::wire::Token")]
+    pub Vec<u8>,
+);
 
 /// The source's own token for the next page of a round, opaque to the host.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(pub Vec<u8>);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cursor(
+    #[serde(with = "crate::wire::token")]
+    #[schemars(with = "crate::wire::Token")]
+    pub Vec<u8>,
+);
 
 // Tokens may hold what a source would not like to see in a log, so they print their length only.
 impl fmt::Debug for Watermark {
@@ -43,7 +53,8 @@ impl fmt::Debug for Cursor {
 }
 
 /// Where to go on reading changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Position {
     /// The first page of a round: from a watermark, or everything.
     Start(Option<Watermark>),
@@ -52,7 +63,8 @@ pub enum Position {
 }
 
 /// What follows a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Next {
     /// Another page of the same round.
     Page(Cursor),
@@ -61,29 +73,33 @@ pub enum Next {
 }
 
 /// A page of a round of changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangePage {
     /// What changed, in no particular order, possibly with repeats.
     pub entries: Vec<Entry>,
     /// What follows.
     pub next: Next,
     /// The source's own clock when it answered, if it tells.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub source_time: Option<DateTime<Utc>>,
 }
 
 /// One object of a page of changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// The object's anchor.
     pub key: Key,
     /// What happened to its attributes.
     pub change: Change,
     /// What happened to its references.
+    #[serde(default)]
     pub edges: Vec<EdgeChange>,
 }
 
 /// What happened to an object's attributes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// All attributes; an unknown slot of the row is null. In a delta the entry's references are all that there are,
     /// too.
@@ -97,7 +113,7 @@ pub enum Change {
 }
 
 /// How far an object is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Removal {
     /// It rests in a recycle bin and may come back.
@@ -107,7 +123,7 @@ pub enum Removal {
 }
 
 /// One reference that an object gained or lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EdgeChange {
     /// Position of the reference attribute in [`ReadRequest::attributes`].
     pub attribute: usize,
@@ -116,11 +132,12 @@ pub struct EdgeChange {
     /// The referenced object's anchor.
     pub referenced: Key,
     /// The reference is gone.
+    #[serde(default)]
     pub removed: bool,
 }
 
 /// A page of a full read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadPage {
     /// Whole objects.
     pub objects: Vec<SourceObject>,
@@ -129,36 +146,42 @@ pub struct ReadPage {
     /// On the first page: the watermark taken before it, where the type has a delta.
     pub watermark: Option<Watermark>,
     /// The source's own clock when it answered, if it tells.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub source_time: Option<DateTime<Utc>>,
 }
 
 /// One whole object of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceObject {
     /// Its anchor.
     pub key: Key,
     /// Its attributes, in the order of the request.
     pub row: Row,
     /// Its references.
+    #[serde(default)]
     pub edges: Vec<EdgeChange>,
     /// Only of a full read: an earlier page brought its attributes, and these are further references. So a group of a
     /// million members needs no page of its size.
+    #[serde(default)]
     pub continues: bool,
 }
 
 /// One object found at a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FoundObject {
     /// Its anchor.
     pub key: Key,
     /// Its attributes, in the order of the request.
     pub row: Row,
     /// Its version, where the type has versions.
+    #[serde(default, with = "crate::wire::optional_token")]
+    #[schemars(with = "Option<crate::wire::Token>")]
     pub version: Option<Vec<u8>>,
 }
 
 /// A page of all objects of a target type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FoundPage {
     /// The objects.
     pub objects: Vec<FoundObject>,

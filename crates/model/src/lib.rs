@@ -3,6 +3,7 @@
 //! This crate is pure: no I/O, no clock, no async, and no panic on any input.
 //! Start reading at [`value::Value`], then [`row::Row`] and [`schema::ObjectType`].
 
+mod json;
 pub mod key;
 pub mod name;
 pub mod pack;

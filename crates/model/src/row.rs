@@ -1,12 +1,12 @@
 //! The attributes of one object, in the order that somebody asked for them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
 
 /// What is known of one attribute. Unknown, null and a value are three different things.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Slot {
     /// Nothing was said about the attribute.
     #[default]
@@ -53,7 +53,7 @@ impl Slot {
 }
 
 /// One slot for each attribute of a layout that travels beside it (a request's or a batch's list of attributes).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Row(pub Vec<Slot>);
 
 impl Row {

@@ -1,11 +1,12 @@
 //! What a system holds: its object types, their attributes, and what can be done with them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::value::ValueType;
 
 /// Everything a connection holds, as discovered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Schema {
     /// Names the system itself (a database's id, a directory's root, a tenant), so that another server
     /// that answers under the same address is noticed.
@@ -26,13 +27,14 @@ impl Schema {
 }
 
 /// One kind of object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectType {
     /// The name used in configuration, such as `user`.
     pub name: String,
     /// The immutable key.
     pub anchor: Anchor,
     /// Further unique keys whose values may change, each a list of attributes.
+    #[serde(default)]
     pub alternate_keys: Vec<Vec<String>>,
     /// All attributes, the anchor's included.
     pub attributes: Vec<Attribute>,
@@ -58,7 +60,7 @@ impl ObjectType {
 }
 
 /// The immutable key of a type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Anchor {
     /// One or more attributes, in order.
     pub attributes: Vec<String>,
@@ -67,7 +69,7 @@ pub struct Anchor {
 }
 
 /// Who chooses an anchor's values when an object is created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignedBy {
     /// The system itself (an identity column, `entryUUID`, `objectGUID`).
@@ -77,17 +79,18 @@ pub enum AssignedBy {
 }
 
 /// How an object is enabled and disabled: a boolean attribute that the connector translates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Enabling {
     /// The attribute, boolean towards Muster whatever the system stores: true is enabled.
     pub attribute: String,
 }
 
 /// How many values an attribute holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Multiplicity {
     /// At most one.
+    #[default]
     Single,
     /// Any number, each once, in no order.
     Set,
@@ -96,17 +99,18 @@ pub enum Multiplicity {
 }
 
 /// Whether two texts that differ in case only are the same value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CaseRule {
     /// They differ.
+    #[default]
     Sensitive,
     /// They are the same.
     Insensitive,
 }
 
 /// What objects show of those that refer to them: users are `memberOf` a group, which is called by its `displayName`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inverse {
     /// The name at the objects referred to.
     pub attribute: String,
@@ -115,7 +119,7 @@ pub struct Inverse {
 }
 
 /// One attribute of a type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent fact of the schema")]
 pub struct Attribute {
     /// The system's own name for it.
@@ -123,26 +127,35 @@ pub struct Attribute {
     /// The type of its values.
     pub value_type: ValueType,
     /// How many values it holds.
+    #[serde(default)]
     pub multiplicity: Multiplicity,
     /// A create without it is refused.
+    #[serde(default)]
     pub required: bool,
     /// May be set on create.
+    #[serde(default = "yes")]
     pub creatable: bool,
     /// May be changed later.
+    #[serde(default = "yes")]
     pub updatable: bool,
     /// Can be read back; passwords cannot.
+    #[serde(default = "yes")]
     pub readable: bool,
     /// No two objects have the same value.
+    #[serde(default)]
     pub unique: bool,
     /// How texts compare.
+    #[serde(default)]
     pub case: CaseRule,
     /// The longest text in characters, or binary in bytes.
     pub max_length: Option<u32>,
     /// For references: the types that may be referenced.
+    #[serde(default)]
     pub references: Vec<String>,
     /// For references: what the objects that it names show of it in scopes.
     pub inverse: Option<Inverse>,
     /// What the system calls the type, for messages.
+    #[serde(default)]
     pub native_type: String,
     /// A change of it appears in the type's delta. What does not is read with all keys.
     #[serde(default = "yes")]
@@ -192,18 +205,20 @@ fn yes() -> bool {
 }
 
 /// What a type offers as a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceCapabilities {
     /// The delta, where there is one.
     pub changes: Option<Changes>,
     /// Deleted objects rest in a recycle bin first, from which they can come back.
+    #[serde(default)]
     pub recycle_bin: bool,
 }
 
 /// How a type's delta behaves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
     /// The full read is a round of changes without a watermark (Microsoft Graph), not a separate read.
+    #[serde(default)]
     pub starts_full: bool,
     /// How exactly the watermark separates what was read from what was not.
     pub precision: Precision,
@@ -216,7 +231,7 @@ pub struct Changes {
 }
 
 /// How exactly a watermark separates what was read from what was not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Each change has a position of its own.
@@ -228,7 +243,7 @@ pub enum Precision {
 }
 
 /// What a type offers as a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetCapabilities {
     /// How often an operation takes effect when its answer is lost.
     pub once: Once,
@@ -250,7 +265,7 @@ pub struct TargetCapabilities {
 }
 
 /// How often an operation takes effect when its answer is lost and it must be resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Once {
     /// The operation's id is stored in the same transaction as the effect.

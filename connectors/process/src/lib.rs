@@ -1,0 +1,14 @@
+//! The host's side of connectors in processes of their own.
+//!
+//! `config` is what an administrator says, `start` runs the program and shakes hands, `session` is one running process
+//! and what it owes, `connector` restarts it and is a connector like any other, `honest` refuses what no honest
+//! connector would answer.
+
+mod config;
+mod connector;
+mod honest;
+mod logged;
+mod session;
+mod start;
+
+pub use connector::ProcessKind;
