@@ -76,7 +76,6 @@ async fn are_discovered(world: World) {
 
 async fn slips_are_told(world: World) {
     world.run(TEAMS).await;
-    world.run("CREATE TABLE strict (team integer, word text, must integer NOT NULL)").await;
     let with = |many: serde_json::Value| json!({ "team": { "table": "team", "multi": { "members": many } } });
     let cases = [
         (
