@@ -21,6 +21,7 @@ mod operator;
 mod oracle;
 mod passwords;
 mod postgresql;
+mod process;
 mod running;
 mod scope;
 mod service;
