@@ -1,1 +1,9 @@
-//! x
+//! A good connector passes the kit at every level, and each of its mutants fails the check meant for it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
+
+mod apply;
+mod connector;
+mod mutants;
+mod read;
+mod system;
