@@ -10,6 +10,7 @@ use crate::{connectors, reference};
 const SCHEMA: &str = "config/muster.schema.json";
 const REFERENCE: &str = "docs/configuration.md";
 const EXPRESSIONS: &str = "docs/expressions.md";
+const CHECKS: &str = "docs/connectors/checks.md";
 
 /// Writes the files that are out of date, and says which.
 pub(crate) fn write(output: &mut impl Write) -> anyhow::Result<()> {
@@ -41,8 +42,9 @@ fn out_of_date() -> anyhow::Result<Vec<(&'static str, String)>> {
     };
     let page = put(REFERENCE, "settings", &reference::tables(&schema))?;
     let functions = put(EXPRESSIONS, "functions", &muster_expression::reference::markdown())?;
+    let checks = muster_conformance::markdown();
     let mut different = Vec::new();
-    for (name, text) in [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions)] {
+    for (name, text) in [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions), (CHECKS, checks)] {
         // A file that is missing or unreadable is as good as an old one.
         let now = std::fs::read_to_string(root().join(name)).unwrap_or_default();
         if now != text {

@@ -1,7 +1,7 @@
 //! One check's workplace: the connector, what the check made, and the transcript.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::transcript::{Transcript, redacted};
 
 /// Numbers made-up values across all checks of a process, so that leftovers of one do not meet the next.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// When the first check of this process began, in milliseconds since 1970.
+static STARTED: OnceLock<i64> = OnceLock::new();
 
 /// Why a check does not end well.
 #[derive(Debug)]
@@ -82,7 +85,10 @@ impl<'a> Bench<'a> {
         let is_key = |one: &Attribute| {
             object_type.anchor.assigned_by == AssignedBy::Creator && object_type.anchor.attributes.contains(&one.name)
         };
-        let epoch = Epoch { incarnation: chrono::Utc::now().timestamp_millis(), counter: 1 };
+        // Grows from check to check, since a ledger refuses what is older than what it has seen.
+        let incarnation = *STARTED.get_or_init(|| chrono::Utc::now().timestamp_millis());
+        let counter = i64::try_from(NUMBER.fetch_add(2, Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let epoch = Epoch { incarnation, counter };
         Self {
             subject,
             options,

@@ -87,7 +87,13 @@ impl Memory {
         fields
     }
 
-    fn refusal(&self, found: &ObjectType, system: &mut System, operation: &Operation, fields: &Fields) -> Option<Outcome> {
+    fn refusal(
+        &self,
+        found: &ObjectType,
+        system: &mut System,
+        operation: &Operation,
+        fields: &Fields,
+    ) -> Option<Outcome> {
         for (name, slot) in fields {
             let attribute = found.attribute(name)?;
             let length = slot.value().and_then(Value::as_text).map_or(0, |text| text.chars().count());
@@ -159,7 +165,8 @@ impl Memory {
                 };
                 let text = login.as_ref().map_or(String::new(), |login| format!("{login:?}"));
                 let seen_here = own.logins.contains(&text);
-                let unnoticed = self.is(Mutant::CreatesTwice) || self.is(Mutant::CreatesTwiceAfterRestart) && !seen_here;
+                let unnoticed =
+                    self.is(Mutant::CreatesTwice) || self.is(Mutant::CreatesTwiceAfterRestart) && !seen_here;
                 own.logins.push(text);
                 match twin {
                     Some(key) if self.is(Mutant::CreateOverwrites) => {
@@ -180,6 +187,7 @@ impl Memory {
                     return applied(Some(key));
                 }
                 system.put(name, &key, fields);
+                own.created.push(key.clone());
                 let told = if self.is(Mutant::KeyOfAnother) { Key::one(Value::Integer(system.next - 1)) } else { key };
                 applied((found.anchor.assigned_by == AssignedBy::System).then_some(told))
             }
@@ -218,7 +226,34 @@ impl Memory {
                 if self.is(Mutant::ReferenceStays) && fields.get("boss") == Some(&Slot::Null) {
                     fields.remove("boss");
                 }
+                let boss = fields.get("boss").cloned();
+                if boss.is_some() && self.is(Mutant::ReferenceDropped) {
+                    fields.remove("boss");
+                }
+                if let Some(Slot::One(value)) = &boss
+                    && self.is(Mutant::CycleRefused)
+                    && let Some(other) = system.table(name).rows.get(&Key::one(value.clone()))
+                    && other.get("boss").and_then(Slot::value) == key.0.first()
+                {
+                    return rejected("boss", "cycle");
+                }
+                if self.is(Mutant::GrowsWithEachWrite)
+                    && let Some(Slot::One(Value::Text(was))) = now.get("name")
+                {
+                    fields.insert("name".to_owned(), Slot::text(&format!("{was}.")));
+                }
+                system.updates += 1;
+                if self.is(Mutant::EveryTenthUpdateLost) && system.updates.is_multiple_of(10) {
+                    return applied(None);
+                }
                 now.extend(fields);
+                if self.is(Mutant::OneBehind) {
+                    let last = system.pending.replace((name.to_owned(), key, now));
+                    if let Some((name, key, fields)) = last {
+                        system.put(&name, &key, fields);
+                    }
+                    return applied(None);
+                }
                 if self.is(Mutant::BufferedUpdates) {
                     own.buffered.push((name.to_owned(), key, now));
                     return applied(None);
@@ -238,6 +273,7 @@ impl Memory {
                         applied(None)
                     }
                     None if self.is(Mutant::DeleteOfNothingApplied) => applied(None),
+                    None if self.is(Mutant::DeleteOfNothingFails) => rejected("id", "not_found"),
                     None => Outcome::Missing,
                 }
             }
@@ -344,6 +380,10 @@ impl Target for Memory {
         if self.is(Mutant::FindReversed) {
             all.reverse();
         }
+        let is_own = |one: &FoundObject| self.own.lock().unwrap().created.contains(&one.key);
+        if self.is(Mutant::FindsOwnOnly) {
+            all.iter_mut().for_each(|some| some.retain(is_own));
+        }
         if self.is(Mutant::FindNothing) {
             all.iter_mut().for_each(Vec::clear);
         }
@@ -355,7 +395,8 @@ impl Target for Memory {
         self.known(&request.object_type)?;
         let mut system = self.system();
         let table = system.table(&request.object_type);
-        let after = cursor.map(|cursor| Key::decode(&cursor.0)).transpose().map_err(|error| Error::Bug(error.to_string()))?;
+        let after =
+            cursor.map(|cursor| Key::decode(&cursor.0)).transpose().map_err(|error| Error::Bug(error.to_string()))?;
         let rest = table.rows.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
         let page = if self.is(Mutant::EverythingInOnePage) { usize::MAX } else { PAGE };
         let mut objects: Vec<_> = rest.take(page).map(|(key, fields)| found(request, key, fields)).collect();

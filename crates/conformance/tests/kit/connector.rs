@@ -27,17 +27,13 @@ pub(crate) struct Own {
     pub(crate) busy: bool,
     pub(crate) logins: Vec<String>,
     pub(crate) updated: Vec<Key>,
+    pub(crate) created: Vec<Key>,
     pub(crate) buffered: Vec<(String, Key, Fields)>,
     pub(crate) flying: u32,
 }
 
 impl Memory {
-    pub(crate) fn new(
-        system: Arc<Mutex<System>>,
-        once: Once,
-        mutant: Option<Mutant>,
-        dead: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(system: Arc<Mutex<System>>, once: Once, mutant: Option<Mutant>, dead: Arc<AtomicBool>) -> Self {
         Self { system, once, mutant, dead, own: Mutex::default() }
     }
 
@@ -70,12 +66,7 @@ fn types(once: Once) -> Vec<ObjectType> {
     let text = |name: &str| Attribute::new(name, ValueType::Text);
     let person = || vec!["person".to_owned()];
     let source = Some(SourceCapabilities {
-        changes: Some(Changes {
-            starts_full: false,
-            precision: Precision::Each,
-            deletes_visible: true,
-            keys_every: 0,
-        }),
+        changes: Some(Changes { starts_full: false, precision: Precision::Each, deletes_visible: true, keys_every: 0 }),
         recycle_bin: false,
     });
     let target = |can_delete, can_rename, writes_secrets| {
@@ -173,13 +164,20 @@ impl Connector for Memory {
         if self.is(Mutant::ReferenceToUnknownType) {
             types[0].attributes[11].references.push("manager".to_owned());
         }
-        let setup = if self.is(Mutant::SecretInSchema) { vec![format!("GRANT TO x BY '{SECRET}'")] } else { Vec::new() };
+        if self.is(Mutant::EnabledByUnknown) {
+            types[0].enabling = Some(Enabling { attribute: "active".to_owned() });
+        }
+        if self.is(Mutant::NoBatches) {
+            types[0].target.as_mut().unwrap().max_batch = 0;
+        }
+        let setup =
+            if self.is(Mutant::SecretInSchema) { vec![format!("GRANT TO x BY '{SECRET}'")] } else { Vec::new() };
         let identity = if self.is(Mutant::NoIdentity) { "" } else { "memory" };
         Ok(Schema { identity: identity.to_owned(), types, setup })
     }
 
     fn source(&self) -> Option<&dyn Source> {
-        Some(self)
+        (!self.is(Mutant::NoSourceSide)).then_some(self as &dyn Source)
     }
 
     fn target(&self) -> Option<&dyn Target> {

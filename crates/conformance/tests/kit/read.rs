@@ -113,8 +113,7 @@ impl Source for Memory {
         if of != generation && !self.is(Mutant::ExpiredHonoured) {
             return Err(expired);
         }
-        let mut from: usize =
-            if at == "late" { system.late } else { at.parse().map_err(|_| expired.clone())? };
+        let mut from: usize = if at == "late" { system.late } else { at.parse().map_err(|_| expired.clone())? };
         if self.is(Mutant::ReadOnceOnly) {
             from = from.max(system.served);
         }
@@ -151,7 +150,9 @@ impl Source for Memory {
             Next::Page(Cursor(format!("{generation}:{until}").into_bytes()))
         } else {
             system.served = system.served.max(head);
-            Next::Done(Watermark(format!("{generation}:{}", if self.is(Mutant::GapBetweenRounds) { end } else { head }).into_bytes()))
+            Next::Done(Watermark(
+                format!("{generation}:{}", if self.is(Mutant::GapBetweenRounds) { end } else { head }).into_bytes(),
+            ))
         };
         Ok(ChangePage { entries, next, source_time: None })
     }

@@ -43,6 +43,8 @@ pub(crate) struct System {
     pub(crate) late: usize,
     pub(crate) served: usize,
     /// For mutants: when each object was last written, by the connector's clock.
+    pub(crate) pending: Option<(String, Key, Fields)>,
+    pub(crate) updates: u32,
     pub(crate) stamps: BTreeMap<Key, i64>,
 }
 
@@ -97,6 +99,9 @@ impl Stand {
 #[async_trait]
 impl Subject for Stand {
     async fn start(&self) -> Result<Arc<dyn Connector>, Error> {
+        if self.mutant == Some(Mutant::NeverStarts) {
+            return Err(Error::Bug("no".to_owned()));
+        }
         let mut dead = self.dead.lock().unwrap();
         *dead = Arc::default();
         self.system().log.push_str(match self.mutant {
