@@ -267,6 +267,12 @@ impl<'a> Bench<'a> {
             all.push((attribute.name.as_str(), slot));
         }
         all.extend(values.iter().cloned());
+        if all.is_empty()
+            && let Some(attribute) = self.changeable().into_iter().find(|one| one.creatable)
+        {
+            // An object without any value is no object that a sync makes.
+            all.extend(self.value(attribute).map(|value| (attribute.name.as_str(), Slot::One(value))));
+        }
         Ok(self.row(&all))
     }
 
@@ -464,13 +470,18 @@ impl<'a> Bench<'a> {
     /// Attributes by which one object is found: an alternate key, a unique attribute, or the key itself.
     pub(crate) fn match_by(&self) -> Verdict<Vec<String>> {
         self.readable()?;
+        let creator = self.object_type.anchor.assigned_by == AssignedBy::Creator;
         let usable = |name: &String| {
-            self.attribute(name)
-                .is_some_and(|one| one.readable && one.creatable && one.unsupported.is_none() && !one.refers())
+            self.attribute(name).is_some_and(|one| {
+                (creator || !self.is_key(name))
+                    && one.readable
+                    && one.creatable
+                    && one.unsupported.is_none()
+                    && !one.refers()
+            })
         };
         let alternate = self.object_type.alternate_keys.iter().filter(|key| !key.is_empty()).cloned();
         let unique = self.object_type.attributes.iter().filter(|one| one.unique).map(|one| vec![one.name.clone()]);
-        let creator = self.object_type.anchor.assigned_by == AssignedBy::Creator;
         let anchor = creator.then(|| self.object_type.anchor.attributes.clone());
         let mut all = alternate.chain(unique).chain(anchor);
         match all.find(|key| key.iter().all(usable)) {

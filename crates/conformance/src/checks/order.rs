@@ -89,7 +89,8 @@ async fn within_batch(bench: &Bench<'_>) -> Verdict {
         format!("an object is deleted and another made with the same values, in one batch: {answered:?}")
     })?;
     let found = bench.find(&by, &[tuple]).await?;
-    let new = found.iter().flatten().filter(|found| found.key != key).count();
+    // A system may give the key of the one to the other.
+    let new = found.iter().flatten().count();
     ensure(new == 1, || format!("of the new object there are {new}"))
 }
 
