@@ -1,7 +1,5 @@
 //! The table of all checks as a page of the documentation.
 
-use std::fmt::Write as _;
-
 use crate::check::{Scope, all};
 
 /// The page `docs/connectors/checks.md`.
@@ -18,9 +16,7 @@ pub fn markdown() -> String {
         let of = check.id.split('.').next().unwrap_or_default();
         if of != group {
             group = of;
-            // Writing to a text cannot fail.
-            let _ = write!(
-                page,
+            page += &format!(
                 "\n## {group}\n\n| check | on | what the contract says | what goes wrong otherwise |\n| --- | --- | --- | --- |\n"
             );
         }
@@ -29,7 +25,7 @@ pub fn markdown() -> String {
             Scope::Source => "source",
             Scope::Target => "target",
         };
-        let _ = writeln!(page, "| `{}` | {scope} | {} | {} |", check.id, check.sentence, check.reason);
+        page += &format!("| `{}` | {scope} | {} | {} |\n", check.id, check.sentence, check.reason);
     }
     page
 }

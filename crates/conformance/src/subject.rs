@@ -98,7 +98,7 @@ pub trait World: Send + Sync {
     }
 
     /// A watermark as this one, but of a time or position that has not come yet.
-    fn from_the_future(&self, _watermark: &Watermark) -> Option<Watermark> {
+    fn in_the_future(&self, _watermark: &Watermark) -> Option<Watermark> {
         None
     }
 }

@@ -521,7 +521,7 @@ async fn future(bench: &Bench<'_>) -> Verdict {
     let by_target = ByTarget(bench);
     let world = world(bench, &by_target)?;
     let from = watermark(bench).await?;
-    let Some(ahead) = world.from_the_future(&from) else {
+    let Some(ahead) = world.in_the_future(&from) else {
         return skipped("the subject makes no watermark of the future");
     };
     insert(bench, world).await?;

@@ -337,7 +337,7 @@ impl Target for Memory {
         self.alive()?;
         let known = self.known(&request.object_type)?;
         let mut system = self.system();
-        for key in keys.iter().filter(|key| key.0.len() != known.anchor.attributes.len()) {
+        if let Some(key) = keys.iter().find(|key| key.0.len() != known.anchor.attributes.len()) {
             return Err(Error::Bug(format!("{key} is no key of {}", known.name)));
         }
         let keys: Vec<(Key, Key)> =
@@ -450,7 +450,7 @@ impl Target for Memory {
         }
         if self.is(Mutant::CancelLocks) {
             let busy = std::mem::replace(&mut self.own.lock().unwrap().busy, true);
-            while busy {
+            if busy {
                 std::future::pending::<()>().await;
             }
         }

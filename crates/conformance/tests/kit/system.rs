@@ -189,7 +189,7 @@ impl World for Stand {
         true
     }
 
-    fn from_the_future(&self, watermark: &Watermark) -> Option<Watermark> {
+    fn in_the_future(&self, watermark: &Watermark) -> Option<Watermark> {
         let text = String::from_utf8(watermark.0.clone()).ok()?;
         let (generation, _) = text.split_once(':')?;
         Some(Watermark(format!("{generation}:999999").into_bytes()))
