@@ -11,6 +11,7 @@ const SCHEMA: &str = "config/muster.schema.json";
 const REFERENCE: &str = "docs/configuration.md";
 const EXPRESSIONS: &str = "docs/expressions.md";
 const WIRE: &str = "docs/connectors/wire.schema.json";
+const CHECKS: &str = "docs/connectors/checks.md";
 
 /// Writes the files that are out of date, and says which.
 pub(crate) fn write(output: &mut impl Write) -> anyhow::Result<()> {
@@ -46,8 +47,10 @@ fn out_of_date() -> anyhow::Result<Vec<(&'static str, String)>> {
     };
     let page = put(REFERENCE, "settings", &reference::tables(&schema))?;
     let functions = put(EXPRESSIONS, "functions", &muster_expression::reference::markdown())?;
+    let checks = muster_conformance::markdown();
     let mut different = Vec::new();
-    for (name, text) in [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions), (WIRE, wire)] {
+    let files = [(SCHEMA, schema_text), (REFERENCE, page), (EXPRESSIONS, functions), (WIRE, wire), (CHECKS, checks)];
+    for (name, text) in files {
         // A file that is missing or unreadable is as good as an old one.
         let now = std::fs::read_to_string(root().join(name)).unwrap_or_default();
         if now != text {

@@ -6,6 +6,7 @@
 
 mod belonging;
 mod checks;
+mod conformance;
 mod creates;
 mod discovery;
 mod enabling;

@@ -1,0 +1,75 @@
+//! The connector keeps the contract, by the kit that proves it of any connector. On SQLite only: the kit sends
+//! thousands of single calls, which take minutes on a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use muster_conformance::{Options, Subject, run};
+use muster_connector::{Connector, ConnectorKind as _, Description, Error};
+use muster_connector_sql::SqlKind;
+
+use serde_json::json;
+
+use crate::world::World;
+
+struct Database {
+    world: World,
+    ledger: bool,
+}
+
+#[async_trait]
+impl Subject for Database {
+    async fn start(&self) -> Result<Arc<dyn Connector>, Error> {
+        Ok(self.world.connect_with(json!({ "ledger": self.ledger })).0)
+    }
+
+    fn description(&self) -> Option<Description> {
+        Some(SqlKind.describe())
+    }
+}
+
+fn options() -> Options {
+    Options {
+        types: ["app_user", "badge", "person", "visit"].map(str::to_owned).into(),
+
+        exceptions: vec![(
+            "faults.natural_create".to_owned(),
+            "app_user".to_owned(),
+            "a repeated create of a row whose key the database assigns is answered as not unique; there is one row"
+                .to_owned(),
+        )],
+        many: 300,
+        patience: Duration::from_mins(5),
+        ..Options::default()
+    }
+}
+
+async fn the_contract_is_kept(world: World) {
+    let report = run(&Database { world, ledger: false }, &options()).await;
+    assert!(report.passed(), "{report}");
+}
+
+async fn the_contract_is_kept_with_a_ledger(world: World) {
+    let database = Database { world, ledger: true };
+    for statement in database.start().await.unwrap().schema().await.unwrap().setup {
+        database.world.run(&statement).await;
+    }
+    let report = run(&database, &options()).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.results.iter().any(|one| one.id == "faults.ledger_tells"));
+}
+
+mod sqlite {
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn the_contract_is_kept() {
+        super::the_contract_is_kept(World::sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn the_contract_is_kept_with_a_ledger() {
+        super::the_contract_is_kept_with_a_ledger(World::sqlite().await).await;
+    }
+}
