@@ -64,7 +64,7 @@ pub async fn run(subject: &dyn Subject, options: &Options) -> Report {
                 id == check.id && name.as_deref().is_none_or(|name| kind.is_empty() || kind == name)
             });
             let status = if let Some((_, _, why)) = excepted {
-                Status::NotApplicable { why: why.clone() }
+                Status::NotApplicable { why: format!("excepted: {why}") }
             } else {
                 let bench = Bench::new(subject, options, &schema, object_type);
                 let verdict = performed(check, &bench).await;
