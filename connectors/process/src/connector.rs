@@ -128,10 +128,9 @@ impl ProcessConnector {
         let clean = |text: String| crate::logged::redact(text, &self.command.secrets);
         let name = &self.command.connection;
         match error {
-            Error::Bug(problem) => Error::Bug(format!(
-                "connection {name:?}: {}; its process is started anew; report it to the connector's author",
-                clean(problem)
-            )),
+            Error::Bug(problem) => {
+                Error::Bug(format!("connection {name:?}: {}; report it to the connector's author", clean(problem)))
+            }
             Error::Unreachable { problem, nothing_sent } => {
                 Error::Unreachable { problem: format!("connection {name:?}: {}", clean(problem)), nothing_sent }
             }
