@@ -51,6 +51,19 @@ impl Turn {
     }
 }
 
+/// What tells of changed keys, ordered by its columns.
+struct Told<'a> {
+    /// What stands after `FROM`.
+    from: String,
+    columns: Vec<&'a Column>,
+    /// The columns' names there.
+    names: Vec<Name>,
+    /// How many of the columns come before those of the key.
+    before_key: usize,
+    /// The texts of the first columns after which the page begins.
+    after: Option<Vec<String>>,
+}
+
 #[async_trait]
 impl Source for SqlConnector {
     async fn read(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<ReadPage, Error> {
@@ -301,42 +314,17 @@ impl SqlConnector {
         table: &TableType,
         changes: &ChangeTable,
         request: &ReadRequest,
-        mut turn: Turn,
+        turn: Turn,
     ) -> Result<(Vec<Entry>, Next), Problem> {
         let columns: Vec<&Column> = [&changes.sequence].into_iter().chain(&changes.key).collect();
-        let names: Vec<Name> = columns.iter().map(|column| changes.table.quoted(&column.name)).collect();
-        let texts = joined(
-            columns
-                .iter()
-                .zip(&names)
-                .map(|(column, name)| self.database.read_expression(&format!("t.{name}"), &column.native)),
-            ", ",
-        );
-        let mut session = self.database.begin(false).await?;
-        let given = joined(names.iter().map(|name| format!("t.{name} IS NOT NULL")), " AND ");
-        let mut later = Later::anything(given.clone());
-        if let Some(after) = turn.last.clone().or_else(|| turn.start.clone().map(|start| vec![start])) {
-            let types = columns.iter().take(after.len()).map(|column| column.stage_type.clone()).collect();
-            let names: Vec<Name> = names.iter().take(after.len()).cloned().collect();
-            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?.and(&given);
-        }
-        let (name, limit) = (&changes.table.name, self.database.limit(PAGE));
-        let order = joined(names.iter().map(|name| format!("t.{name}")), ", ");
-        let condition = &later.condition;
-        let query = sql!("SELECT {texts} FROM {name} AS t WHERE {condition} ORDER BY {order} {limit}");
-        let found = later.query(session.as_mut(), query).await?;
-        session.commit().await?;
-        let is_full = found.len() >= PAGE;
-        let last =
-            found.last().map(|row| row.iter().map(|text| text.as_deref().unwrap_or_default().to_owned()).collect());
-        let keys =
-            found.into_iter().map(|mut row| self.key_of(table, row.split_off(1))).collect::<Result<Vec<_>, _>>()?;
-        let entries = self.now_of(request, keys).await?;
-        if is_full {
-            turn.last = last;
-            return Ok((entries, Next::Page(turn.cursor())));
-        }
-        Ok((entries, Next::Done(turn.next)))
+        let told = Told {
+            from: changes.table.name.to_string(),
+            names: columns.iter().map(|column| changes.table.quoted(&column.name)).collect(),
+            columns,
+            before_key: 1,
+            after: turn.last.clone().or_else(|| turn.start.clone().map(|start| vec![start])),
+        };
+        self.told_keys(table, told, request, turn).await
     }
 
     /// A page of what SQL Server's change tracking tells.
@@ -344,37 +332,54 @@ impl SqlConnector {
         &self,
         table: &TableType,
         request: &ReadRequest,
-        mut turn: Turn,
+        turn: Turn,
     ) -> Result<(Vec<Entry>, Next), Problem> {
         let anchor = &table.object_type.anchor.attributes;
-        let keys = anchor.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<Name> = keys.iter().map(|column| table.table.quoted(&column.name)).collect();
+        let columns = anchor.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?;
         // It was a number when it was read, and nothing else becomes SQL.
         let since: i64 = turn.start.as_deref().and_then(|start| start.parse().ok()).unwrap_or(0);
+        let told = Told {
+            from: format!("CHANGETABLE(CHANGES {}, {since})", table.table.name),
+            names: columns.iter().map(|column| table.table.quoted(&column.name)).collect(),
+            columns,
+            before_key: 0,
+            after: turn.last.clone(),
+        };
+        self.told_keys(table, told, request, turn).await
+    }
+
+    /// A page of keys that something tells, with what there is now of them.
+    async fn told_keys(
+        &self,
+        table: &TableType,
+        told: Told<'_>,
+        request: &ReadRequest,
+        mut turn: Turn,
+    ) -> Result<(Vec<Entry>, Next), Problem> {
+        let Told { from, columns, names, before_key, after } = told;
+        let read = columns.iter().zip(&names);
+        let read = read.map(|(column, name)| self.database.read_expression(&format!("t.{name}"), &column.native));
+        let texts = joined(read, ", ");
+        let given = joined(names.iter().map(|name| format!("t.{name} IS NOT NULL")), " AND ");
         let mut session = self.database.begin(false).await?;
-        let mut later = Later::anything("1 = 1".to_owned());
-        if let Some(after) = turn.last.clone() {
-            let types = keys.iter().map(|column| column.stage_type.clone()).collect();
-            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?;
+        let mut later = Later::anything(given.clone());
+        if let Some(after) = after {
+            let types = columns.iter().take(after.len()).map(|column| column.stage_type.clone()).collect();
+            let names: Vec<Name> = names.iter().take(after.len()).cloned().collect();
+            later = self.later(session.as_mut(), &names, types, texts_of(after)).await?.and(&given);
         }
-        let texts = joined(
-            keys.iter()
-                .zip(&names)
-                .map(|(column, name)| self.database.read_expression(&format!("t.{name}"), &column.native)),
-            ", ",
-        );
-        let (name, limit) = (&table.table.name, self.database.limit(PAGE));
+        let (limit, condition) = (self.database.limit(PAGE), &later.condition);
         let order = joined(names.iter().map(|name| format!("t.{name}")), ", ");
-        let condition = &later.condition;
-        let query = sql!(
-            "SELECT {texts} FROM CHANGETABLE(CHANGES {name}, {since}) AS t WHERE {condition} ORDER BY {order} {limit}"
-        );
+        let query = sql!("SELECT {texts} FROM {from} AS t WHERE {condition} ORDER BY {order} {limit}");
         let found = later.query(session.as_mut(), query).await?;
         session.commit().await?;
         let is_full = found.len() >= PAGE;
         let last =
             found.last().map(|row| row.iter().map(|text| text.as_deref().unwrap_or_default().to_owned()).collect());
-        let keys = found.into_iter().map(|row| self.key_of(table, row)).collect::<Result<Vec<_>, _>>()?;
+        let keys = found
+            .into_iter()
+            .map(|mut row| self.key_of(table, row.split_off(before_key)))
+            .collect::<Result<Vec<_>, _>>()?;
         let entries = self.now_of(request, keys).await?;
         if is_full {
             turn.last = last;
