@@ -140,6 +140,30 @@ pub trait Target: Send + Sync {
         Ok(ids.iter().map(|id| (*id, Resolution::NotRecorded)).collect())
     }
 
+    /// What became of operations that were answered with [`Outcome::Accepted`], each with the ticket given then; an id
+    /// that is not answered is still pending. [`Resolution::NotRecorded`]: nobody will ever know, and the host sends
+    /// the whole state again under a new id. Asked as often as the system may be asked, over weeks if need be, and
+    /// also by a process that did not send them.
+    ///
+    /// # Errors
+    /// The system cannot be asked.
+    async fn confirm(
+        &self,
+        _object_type: &str,
+        accepted: &[(OperationId, String)],
+    ) -> Result<Vec<(OperationId, Resolution)>, Error> {
+        Ok(accepted.iter().map(|(id, _)| (*id, Resolution::NotRecorded)).collect())
+    }
+
+    /// What so many operations will take where the system limits how many it takes, for a person who decides before
+    /// they are sent: calls, and days under a quota. None where there is nothing to say.
+    ///
+    /// # Errors
+    /// The system cannot be asked.
+    async fn effort(&self, _object_type: &str, _operations: u64) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// The outcomes of these operations are durable at the host; a ledger may forget them. A host whose state is
     /// restored from a backup may ask for them all the same, so a ledger keeps them for a while. Told once only, so a
     /// ledger also forgets by age.
