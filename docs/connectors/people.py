@@ -56,13 +56,15 @@ def schema():
 
 def read(request, cursor):
     people, page = sorted(load().items()), 1000
-    later = [person for key, person in people if cursor is None or key > cursor]
+    if cursor is not None and not cursor.startswith("after "):
+        raise LookupError("this is no cursor of ours")
+    later = [person for key, person in people if cursor is None or key > cursor[len("after "):]]
     more = len(later) > page
     return {"objects": [found(person, request) for person in later[:page]],
-            "next": later[page - 1]["id"] if more else None, "watermark": None}
+            "next": "after " + later[page - 1]["id"] if more else None, "watermark": None}
 
 
-def target_get(request, keys):
+def get(request, keys):
     people = load()
     return [found(people[key], request) if key in people else None for [key] in keys]
 
@@ -84,6 +86,8 @@ def apply(attributes, operations, **_):
         new = {name: value for name, value in zip(attributes, operation["row"]) if value != {"unknown": True}}
         if kind == "create" and key in people:
             outcome = {"exists": {"key": [key]}}
+        elif kind not in ("create", "update", "delete"):
+            outcome = {"unsupported": {"what": next(iter(kind))}}
         elif kind in ("update", "delete") and key not in people:
             outcome = "missing"
         elif kind == "delete":
@@ -97,7 +101,8 @@ def apply(attributes, operations, **_):
     return outcomes
 
 
-CALLS = {call.__name__: call for call in (describe, check, schema, read, target_get, find, preview, apply)}
+CALLS = {call.__name__: call for call in (describe, check, schema, read, get, find, preview, apply)}
+CALLS["target_get"] = get  # the same question to the source and to the target
 
 
 def answer(call):
@@ -106,6 +111,8 @@ def answer(call):
         return {"error": {"unsupported": name}}
     try:
         return {name: CALLS[name](**given)}
+    except LookupError:
+        return {"error": {"expired": {"expired": "cursor"}}}
     except OSError as error:
         return {"error": {"unreachable": {"problem": str(error), "nothing_sent": False}}}
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use muster_connector::{ConnectorSettings, Error, Secret, SecretString, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::logged::Heard;
 
 /// A connector in a process of its own.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,6 +51,7 @@ pub(crate) struct ProcessSettings {
 }
 
 /// How a process is started, all paths made absolute.
+#[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) connection: String,
     pub(crate) program: PathBuf,
@@ -54,6 +59,12 @@ pub(crate) struct Command {
     pub(crate) pins: Vec<(PathBuf, String)>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) secrets: BTreeMap<String, SecretString>,
+    /// What is kept out of errors and the log: the secrets, but for a trial, which looks for them there.
+    pub(crate) hidden: BTreeMap<String, SecretString>,
+    /// Where all is kept that it writes to standard error, on trial.
+    pub(crate) heard: Option<Heard>,
+    /// On trial: the next answer to `apply` is lost, and the process killed.
+    pub(crate) lose_next_answer: Arc<AtomicBool>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) working_folder: PathBuf,
     pub(crate) base_folder: PathBuf,
@@ -91,6 +102,7 @@ impl Command {
         let secrets = given.secrets.iter();
         let secrets =
             secrets.filter_map(|(path, secret)| Some((path.strip_prefix("secrets.")?.to_owned(), secret.clone())));
+        let secrets: BTreeMap<String, SecretString> = secrets.collect();
         let span = |set: Option<Span>, default| set.map_or(Duration::from_secs(default), |span| span.0);
         let all = muster_connector::wire::LINE_LIMIT;
         Ok(Self {
@@ -98,7 +110,10 @@ impl Command {
             arguments: words.collect(),
             pins,
             settings: settings.settings,
-            secrets: secrets.collect(),
+            hidden: secrets.clone(),
+            heard: None,
+            lose_next_answer: Arc::default(),
+            secrets,
             environment: settings.environment,
             working_folder,
             answer_within: span(settings.answer_within, 120),

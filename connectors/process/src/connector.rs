@@ -40,12 +40,11 @@ impl ConnectorKind for ProcessKind {
     }
 
     fn connect(&self, given: ConnectorSettings) -> Result<Arc<dyn Connector>, Error> {
-        let command = Arc::new(Command::new(given)?);
-        Ok(Arc::new(ProcessConnector { command, running: Mutex::default() }))
+        Ok(Arc::new(ProcessConnector::new(Arc::new(Command::new(given)?))))
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Running {
     session: Option<Arc<Session>>,
     /// Ends and failed starts since the last good answer.
@@ -63,14 +62,24 @@ impl Running {
     }
 }
 
-struct ProcessConnector {
+#[derive(Debug)]
+pub(crate) struct ProcessConnector {
     command: Arc<Command>,
     running: Mutex<Running>,
 }
 
 impl ProcessConnector {
+    pub(crate) fn new(command: Arc<Command>) -> Self {
+        Self { command, running: Mutex::default() }
+    }
+
+    /// The running process, if there is one and nobody is about to start another.
+    pub(crate) fn running_session(&self) -> Option<Arc<Session>> {
+        self.running.try_lock().ok()?.session.clone()
+    }
+
     /// The running process, started if there is none.
-    async fn session(&self) -> Result<Arc<Session>, Error> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Error> {
         let mut running = self.running.lock().await;
         if let Some(session) = &running.session {
             if !session.is_over() {
@@ -120,12 +129,12 @@ impl ProcessConnector {
 
     /// Keeps secrets out of what a connector says.
     fn clean(&self, text: &mut String) {
-        *text = crate::logged::redact(std::mem::take(text), &self.command.secrets);
+        *text = crate::logged::redact(std::mem::take(text), &self.command.hidden);
     }
 
     /// Says which connection it was, and keeps secrets out of what a connector says.
     fn told(&self, error: Error) -> Error {
-        let clean = |text: String| crate::logged::redact(text, &self.command.secrets);
+        let clean = |text: String| crate::logged::redact(text, &self.command.hidden);
         let name = &self.command.connection;
         match error {
             Error::Bug(problem) => {
@@ -149,9 +158,10 @@ impl ProcessConnector {
 /// The reply of that name; [`crate::honest::lie`] has seen to it that it is no other.
 macro_rules! ask {
     ($this:expr, $call:expr, $reply:pat => $value:expr) => {
-        match $this.ask($call).await? {
-            $reply => Ok($value),
-            _ => Err(Error::Bug("the answer belongs to another call".to_owned())),
+        match $this.ask($call).await {
+            Ok($reply) => Ok($value),
+            Ok(_) => Err(Error::Bug("the answer belongs to another call".to_owned())),
+            Err(error) => Err(error),
         }
     };
 }
@@ -242,10 +252,17 @@ impl Target for ProcessConnector {
     }
 
     async fn outcomes(&self, ids: &[OperationId]) -> Result<Vec<(OperationId, Resolution)>, Error> {
-        ask!(self, Call::Outcomes { ids: ids.to_vec() }, Reply::Outcomes(found) => found)
+        match ask!(self, Call::Outcomes { ids: ids.to_vec() }, Reply::Outcomes(found) => found) {
+            // It keeps no record, and need not know the call.
+            Err(Error::Unsupported(_)) => Ok(ids.iter().map(|id| (*id, Resolution::NotRecorded)).collect()),
+            answered => answered,
+        }
     }
 
     async fn acknowledge(&self, ids: &[OperationId]) -> Result<(), Error> {
-        ask!(self, Call::Acknowledge { ids: ids.to_vec() }, Reply::Acknowledge {} => ())
+        match ask!(self, Call::Acknowledge { ids: ids.to_vec() }, Reply::Acknowledge {} => ()) {
+            Err(Error::Unsupported(_)) => Ok(()),
+            answered => answered,
+        }
     }
 }

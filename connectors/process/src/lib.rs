@@ -2,7 +2,7 @@
 //!
 //! `config` is what an administrator says, `start` runs the program and shakes hands, `session` is one running process
 //! and what it owes, `connector` restarts it and is a connector like any other, `honest` refuses what no honest
-//! connector would answer.
+//! connector would answer, `trial` is for the kit that proves a connector.
 
 mod config;
 mod connector;
@@ -10,5 +10,7 @@ mod honest;
 mod logged;
 mod session;
 mod start;
+mod trial;
 
 pub use connector::ProcessKind;
+pub use trial::Trial;

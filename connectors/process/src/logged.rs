@@ -10,6 +10,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
 use tokio::time::Instant;
 
+use crate::config::Command;
+
 /// The longest line of a log in bytes.
 const LINE: usize = 4096;
 /// How many of the last lines are kept.
@@ -40,6 +42,25 @@ impl LastLines {
     }
 }
 
+/// The most bytes that a trial keeps.
+const HEARD: usize = 16 << 20;
+
+/// All that a process on trial wrote, as it was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Heard {
+    fn keep(&self, bytes: &[u8]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = HEARD.saturating_sub(all.len()).min(bytes.len());
+        all.extend_from_slice(bytes.get(..room).unwrap_or_default());
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
 pub(crate) fn redact(mut text: String, secrets: &BTreeMap<String, SecretString>) -> String {
     // The longest first, so that no rest of one is left where another is part of it.
     let mut known: Vec<&str> = secrets.values().map(SecretString::expose_secret).collect();
@@ -51,12 +72,8 @@ pub(crate) fn redact(mut text: String, secrets: &BTreeMap<String, SecretString>)
 }
 
 /// Reads until the end, whatever comes.
-pub(crate) async fn follow(
-    mut stderr: ChildStderr,
-    connection: String,
-    secrets: BTreeMap<String, SecretString>,
-    last: LastLines,
-) {
+pub(crate) async fn follow(mut stderr: ChildStderr, command: Arc<Command>, last: LastLines) {
+    let Command { connection, hidden, heard, .. } = command.as_ref();
     let mut lines = Lines::new(LINE);
     let mut buffer = vec![0; 8192];
     let (mut since, mut logged, mut dropped) = (Instant::now(), 0, 0_u64);
@@ -64,7 +81,11 @@ pub(crate) async fn follow(
         if length == 0 {
             break;
         }
-        lines.push(buffer.get(..length).unwrap_or_default());
+        let bytes = buffer.get(..length).unwrap_or_default();
+        if let Some(heard) = heard {
+            heard.keep(bytes);
+        }
+        lines.push(bytes);
         while let Some(line) = lines.line() {
             if since.elapsed() > Duration::from_secs(1) {
                 if dropped > 0 {
@@ -73,7 +94,7 @@ pub(crate) async fn follow(
                 (since, logged, dropped) = (Instant::now(), 0, 0);
             }
             let text = match line {
-                Line::Whole(line) => redact(String::from_utf8_lossy(&line).into_owned(), &secrets),
+                Line::Whole(line) => redact(String::from_utf8_lossy(&line).into_owned(), hidden),
                 Line::TooLong => "(a line that is too long)".to_owned(),
             };
             if logged < A_SECOND {

@@ -1,12 +1,12 @@
 //! One running process: requests out, answers in, and an end that everyone who waits is told of.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_connector::Error;
 use muster_connector::wire::{Call, FromConnector, Line, Reply, Request, Stop, ToConnector, encode};
+use muster_connector::{Description, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::Command;
 use crate::honest::{lie, misread};
-use crate::start::{HEARTBEAT, Peer};
+use crate::start::{HEARTBEAT, Manners, Peer};
 
 /// How long a process may take to end by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ pub(crate) enum End {
     Breach(String),
     /// It ended or was ended.
     Gone(String),
+    /// A trial killed it.
+    Killed,
 }
 
 impl End {
@@ -39,21 +41,27 @@ impl End {
         match self {
             Self::Breach(problem) => Error::Bug(problem.clone()),
             Self::Gone(problem) => Error::Unreachable { problem: problem.clone(), nothing_sent: false },
+            Self::Killed => Error::Unreachable { problem: "killed on trial".to_owned(), nothing_sent: false },
         }
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Open {
     waiting: HashMap<u64, Waiting>,
     cancelled: HashSet<u64>,
+    /// On trial: the next answer to `apply` is lost, and the process killed.
+    lose: Arc<AtomicBool>,
 }
 
+#[derive(Debug)]
 struct Waiting {
+    applies: bool,
     reply: oneshot::Sender<Reply>,
     progress: watch::Sender<Instant>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Session {
     out: mpsc::Sender<Vec<u8>>,
     open: Arc<Mutex<Open>>,
@@ -62,24 +70,51 @@ pub(crate) struct Session {
     permits: Semaphore,
     limit: usize,
     answer_within: Duration,
+    process: Option<u32>,
+    description: Option<Description>,
+    /// True once the process is no more.
+    over: watch::Receiver<bool>,
 }
 
 impl Session {
     /// Takes over a process that has been configured. It is stopped when the last holder lets go.
-    pub(crate) fn new(command: &Command, peer: Peer, limit: usize, concurrent: u32, heartbeats: bool) -> Arc<Self> {
+    pub(crate) fn new(command: &Command, peer: Peer, manners: Manners) -> Arc<Self> {
+        let Manners { limit, concurrent, heartbeats, description } = manners;
         let (out, outgoing) = mpsc::channel(64);
+        let (done, over) = watch::channel(false);
         let session = Arc::new(Self {
             out,
-            open: Arc::default(),
+            open: Arc::new(Mutex::new(Open { lose: command.lose_next_answer.clone(), ..Open::default() })),
             end: watch::Sender::new(None),
             next: AtomicU64::new(1),
             permits: Semaphore::new(concurrent as usize),
             limit,
             answer_within: command.answer_within,
+            process: peer.child.id(),
+            description,
+            over,
         });
         let (open, end) = (session.open.clone(), session.end.clone());
-        tokio::spawn(attend(peer, outgoing, open, end, heartbeats));
+        tokio::spawn(async move {
+            attend(peer, outgoing, open, end, heartbeats).await;
+            done.send_replace(true);
+        });
         session
+    }
+
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.process
+    }
+
+    pub(crate) fn description(&self) -> Option<Description> {
+        self.description.clone()
+    }
+
+    /// Kills the process and waits until it is no more.
+    pub(crate) async fn kill(&self) {
+        self.finish(End::Killed);
+        let mut over = self.over.clone();
+        drop(tokio::time::timeout(STOP_WITHIN, over.wait_for(|over| *over)).await);
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -104,9 +139,10 @@ impl Session {
         let ToConnector::Request(Request { call, .. }) = message else {
             return Err(Error::Bug("a request is a request".to_owned()));
         };
+        let applies = matches!(call, Call::Apply(_));
         let (reply, mut answered) = oneshot::channel();
         let (progress, mut last) = watch::channel(Instant::now());
-        self.open().waiting.insert(id, Waiting { reply, progress });
+        self.open().waiting.insert(id, Waiting { applies, reply, progress });
         let guard = Asked { session: self, id };
         let mut ended = self.end.subscribe();
         let begun = Instant::now();
@@ -284,15 +320,17 @@ async fn read(
     let mut buffer = vec![0; 256 * 1024];
     loop {
         while let Some(line) = lines.line() {
-            let breach = match line {
-                Line::TooLong => Some("the connector sent a line that is longer than the limit".to_owned()),
+            let end = match line {
+                Line::TooLong => {
+                    Some(End::Breach("the connector sent a line that is longer than the limit".to_owned()))
+                }
                 Line::Whole(line) => match serde_json::from_slice(&line) {
                     Ok(message) => take(message, open),
-                    Err(error) => Some(misread(&error)),
+                    Err(error) => Some(End::Breach(misread(&error))),
                 },
             };
-            if let Some(problem) = breach {
-                return End::Breach(problem);
+            if let Some(end) = end {
+                return end;
             }
         }
         let reading = output.read(&mut buffer);
@@ -313,8 +351,8 @@ async fn read(
     }
 }
 
-/// Takes a message in; answers what is wrong with it.
-fn take(message: FromConnector, open: &Mutex<Open>) -> Option<String> {
+/// Takes a message in; answers why it is the last.
+fn take(message: FromConnector, open: &Mutex<Open>) -> Option<End> {
     match message {
         FromConnector::Heartbeat {} => None,
         FromConnector::Progress(progress) => {
@@ -326,17 +364,21 @@ fn take(message: FromConnector, open: &Mutex<Open>) -> Option<String> {
         FromConnector::Answer(answer) => {
             let mut open = lock(open);
             match open.waiting.remove(&answer.id) {
+                Some(Waiting { applies: true, .. }) if open.lose.swap(false, Ordering::Relaxed) => Some(End::Killed),
                 Some(waiting) => {
                     // Nobody waits any more: the answer came together with the cancellation.
                     drop(waiting.reply.send(answer.reply));
                     None
                 }
                 None if open.cancelled.remove(&answer.id) => None,
-                None => Some("the connector answered a request that is not open: twice, or one never asked".to_owned()),
+                None => {
+                    let problem = "the connector answered a request that is not open: twice, or one never asked";
+                    Some(End::Breach(problem.to_owned()))
+                }
             }
         }
         FromConnector::Hello(_) | FromConnector::Configured(_) => {
-            Some("the connector shook hands again in the midst of its work".to_owned())
+            Some(End::Breach("the connector shook hands again in the midst of its work".to_owned()))
         }
     }
 }

@@ -10,7 +10,7 @@ use muster_connector::wire::Request;
 use muster_connector::wire::{
     Call, Configure, FromConnector, HostHello, Line, Lines, Reply, SMALLEST_LINE_LIMIT, ToConnector, VERSION, encode,
 };
-use muster_connector::{Error, SecretValue};
+use muster_connector::{Description, Error, SecretValue};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -56,11 +56,11 @@ pub(crate) async fn start(command: &Arc<Command>) -> Result<Arc<Session>, Error>
         return Err(Error::Bug("the process has no streams".to_owned()));
     };
     let last = LastLines::default();
-    let log = tokio::spawn(follow(stderr, command.connection.clone(), command.secrets.clone(), last.clone()));
+    let log = tokio::spawn(follow(stderr, command.clone(), last.clone()));
     let mut peer = Peer { child, input, output, lines: Lines::new(command.line_limit) };
     let shaken = tokio::time::timeout(command.start_within, shake(command, &mut peer)).await;
     match shaken {
-        Ok(Ok((limit, concurrent, heartbeats))) => Ok(Session::new(command, peer, limit, concurrent, heartbeats)),
+        Ok(Ok(manners)) => Ok(Session::new(command, peer, manners)),
         Ok(Err(Refusal::Told(error))) => Err(redacted(error, command)),
         Ok(Err(Refusal::Ended)) => {
             // Its last words may still be on their way; a grandchild may keep the stream open.
@@ -85,7 +85,7 @@ fn unreachable(problem: String) -> Error {
 }
 
 fn redacted(error: Error, command: &Command) -> Error {
-    let clean = |text: String| redact(text, &command.secrets);
+    let clean = |text: String| redact(text, &command.hidden);
     match error {
         Error::Configuration { setting, problem, fix } => {
             Error::Configuration { setting, problem: clean(problem), fix: clean(fix) }
@@ -125,12 +125,22 @@ fn digest(path: &Path) -> std::io::Result<String> {
     }
 }
 
+/// What a connector said of itself while it was started.
+pub(crate) struct Manners {
+    /// The longest line in bytes that it takes.
+    pub(crate) limit: usize,
+    /// How many requests it takes at a time.
+    pub(crate) concurrent: u32,
+    pub(crate) heartbeats: bool,
+    pub(crate) description: Option<Description>,
+}
+
 enum Refusal {
     Told(Error),
     Ended,
 }
 
-async fn shake(command: &Command, peer: &mut Peer) -> Result<(usize, u32, bool), Refusal> {
+async fn shake(command: &Command, peer: &mut Peer) -> Result<Manners, Refusal> {
     let hello = HostHello {
         versions: (VERSION, VERSION),
         line_limit: command.line_limit,
@@ -148,15 +158,18 @@ async fn shake(command: &Command, peer: &mut Peer) -> Result<(usize, u32, bool),
     }
     // Id 0 is this one; later requests start at 1.
     peer.say(&ToConnector::Request(Request { id: 0, call: Call::Describe {} })).await?;
-    match peer.hear().await? {
+    let description = match peer.hear().await? {
         FromConnector::Answer(answer) if answer.id == 0 => match answer.reply {
-            Reply::Describe(described) => fitting_settings(command, &described.settings).map_err(Refusal::Told)?,
-            Reply::Error(Error::Unsupported(_)) => {}
+            Reply::Describe(described) => {
+                fitting_settings(command, &described.settings).map_err(Refusal::Told)?;
+                Some(described)
+            }
+            Reply::Error(Error::Unsupported(_)) => None,
             Reply::Error(error) => return Err(Refusal::Told(error)),
             _ => return Err(unexpected("the reply to describe")),
         },
         _ => return Err(unexpected("the answer to describe")),
-    }
+    };
     let secrets = command.secrets.iter().map(|(path, secret)| (path.clone(), SecretValue(secret.clone())));
     let configure = Configure {
         connection: command.connection.clone(),
@@ -174,7 +187,12 @@ async fn shake(command: &Command, peer: &mut Peer) -> Result<(usize, u32, bool),
             Err(Refusal::Told(Error::Configuration { setting, problem, fix }))
         }
         Some(error) => Err(Refusal::Told(error)),
-        None => Ok((limit, accepted.concurrent.unwrap_or(1).clamp(1, 64), accepted.heartbeats)),
+        None => Ok(Manners {
+            limit,
+            concurrent: accepted.concurrent.unwrap_or(1).clamp(1, 64),
+            heartbeats: accepted.heartbeats,
+            description,
+        }),
     }
 }
 

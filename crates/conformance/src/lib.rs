@@ -33,19 +33,30 @@ use crate::bench::{Bench, Stop, Verdict};
 /// Nothing is assumed of the system but that it takes objects with made-up values; [`Options::samples`] names values
 /// where it does not. What a check creates it deletes again where the type can delete.
 pub async fn run(subject: &dyn Subject, options: &Options) -> Report {
+    run_and_tell(subject, options, &mut |_| {}).await
+}
+
+/// As [`run`], and tells each result as soon as it is found.
+pub async fn run_and_tell(
+    subject: &dyn Subject,
+    options: &Options,
+    tell: &mut (dyn FnMut(&CheckResult) + Send),
+) -> Report {
     let mut report = Report::default();
+    let mut found = |report: &mut Report, id: &str, object_type: Option<String>, status: Status| {
+        let result = CheckResult { id: id.to_owned(), object_type, status };
+        tell(&result);
+        report.results.push(result);
+    };
     let schema = match started(subject).await {
         Ok(schema) => schema,
         Err(problem) => {
-            report.results.push(CheckResult {
-                id: "shape.starts".to_owned(),
-                object_type: None,
-                status: Status::Failed { problem, transcript: Vec::new() },
-            });
+            let status = Status::Failed { problem, transcript: Vec::new() };
+            found(&mut report, "shape.starts", None, status);
             return report;
         }
     };
-    report.results.push(CheckResult { id: "shape.starts".to_owned(), object_type: None, status: Status::Passed });
+    found(&mut report, "shape.starts", None, Status::Passed);
     let is_chosen = |name: &str| options.types.is_empty() || options.types.iter().any(|chosen| chosen == name);
     let types: Vec<_> = schema.types.iter().filter(|found| is_chosen(&found.name)).collect();
     for check in all().filter(|check| check.id != "shape.starts" && options.wants(check.id)) {
@@ -56,7 +67,7 @@ pub async fn run(subject: &dyn Subject, options: &Options) -> Report {
         if targets.is_empty() {
             let why = "the schema has no object type that was chosen".to_owned();
             let status = Status::NotApplicable { why };
-            report.results.push(CheckResult { id: check.id.to_owned(), object_type: None, status });
+            found(&mut report, check.id, None, status);
         }
         for object_type in targets {
             let name = (check.scope != Scope::Connection).then(|| object_type.name.clone());
@@ -71,7 +82,7 @@ pub async fn run(subject: &dyn Subject, options: &Options) -> Report {
                 bench.clean().await;
                 bench.status(verdict)
             };
-            report.results.push(CheckResult { id: check.id.to_owned(), object_type: name, status });
+            found(&mut report, check.id, name, status);
         }
     }
     report

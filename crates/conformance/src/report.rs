@@ -52,6 +52,15 @@ impl Report {
         self.failed().next().is_none() && self.results.iter().any(|result| result.status == Status::Passed)
     }
 
+    /// How many passed, failed and did not apply, in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let passed = self.results.iter().filter(|one| one.status == Status::Passed).count();
+        let failed = self.failed().count();
+        let pointless = self.results.len().saturating_sub(passed + failed);
+        format!("{passed} passed, {failed} failed, {pointless} not applicable")
+    }
+
     /// What failed.
     pub fn failed(&self) -> impl Iterator<Item = &CheckResult> {
         self.results.iter().filter(|result| matches!(result.status, Status::Failed { .. }))
@@ -117,34 +126,28 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for CheckResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut passed = 0;
-        let mut pointless = 0;
-        for result in &self.results {
-            let on = result.object_type.as_ref().map_or(String::new(), |name| format!(" ({name})"));
-            match &result.status {
-                Status::Passed => {
-                    passed += 1;
-                    writeln!(formatter, "passed          {}{on}", result.id)?;
+        let on = self.object_type.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+        match &self.status {
+            Status::Passed => write!(formatter, "passed          {}{on}", self.id),
+            Status::NotApplicable { why } => write!(formatter, "not applicable  {}{on}: {why}", self.id),
+            Status::Failed { problem, transcript } => {
+                write!(formatter, "FAILED          {}{on}: {problem}", self.id)?;
+                if let Some(check) = all().find(|check| check.id == self.id) {
+                    write!(formatter, "\n    the contract: {}", check.sentence)?;
+                    write!(formatter, "\n    otherwise: {}", check.reason)?;
                 }
-                Status::NotApplicable { why } => {
-                    pointless += 1;
-                    writeln!(formatter, "not applicable  {}{on}: {why}", result.id)?;
-                }
-                Status::Failed { problem, transcript } => {
-                    writeln!(formatter, "FAILED          {}{on}: {problem}", result.id)?;
-                    if let Some(check) = all().find(|check| check.id == result.id) {
-                        writeln!(formatter, "    the contract: {}", check.sentence)?;
-                        writeln!(formatter, "    otherwise: {}", check.reason)?;
-                    }
-                    for line in transcript {
-                        writeln!(formatter, "    {line}")?;
-                    }
-                }
+                transcript.iter().try_for_each(|line| write!(formatter, "\n    {line}"))
             }
         }
-        writeln!(formatter, "{passed} passed, {} failed, {pointless} not applicable", self.failed().count())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.results.iter().try_for_each(|result| writeln!(formatter, "{result}"))?;
+        writeln!(formatter, "{}", self.summary())
     }
 }
 

@@ -15,13 +15,24 @@ pub(crate) struct Cli {
     pub(crate) config: PathBuf,
     /// How results are printed.
     #[arg(long, global = true, env = "MUSTER_OUTPUT", default_value = "table", value_name = "FORM")]
-    pub(crate) output: OutputForm,
+    pub(crate) output: OutputChoice,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputChoice {
+    /// For people.
+    Table,
+    /// One JSON document, for programs.
+    Json,
+    /// JUnit's XML, for CI servers: of `connector test` only.
+    Junit,
+}
+
+/// How all commands can print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutputForm {
     /// For people.
     Table,
@@ -73,6 +84,8 @@ pub(crate) enum Command {
     Explain(ObjectArguments),
     /// Tries a mapping expression on values from a file.
     Expression(ExpressionArguments),
+    /// Helps to write a connector: something to start from, and the proof that it is right.
+    Connector(ConnectorArguments),
     /// Runs an Entra ID tenant on this machine, to try things against.
     Sandbox(SandboxArguments),
 }
@@ -290,6 +303,91 @@ pub(crate) struct ExpressionArguments {
     /// Show what each part came to.
     #[arg(long)]
     pub(crate) trace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorArguments {
+    #[command(subcommand)]
+    pub(crate) action: ConnectorAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectorAction {
+    /// Writes a small, whole connector to start from, with tests and a service to try it against.
+    New(ConnectorNewArguments),
+    /// Proves that a connector keeps the contract, or shows where it does not. It writes to the system behind it.
+    Test(ConnectorTestArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorNewArguments {
+    /// The connector's name, such as `crm`: lower-case letters, digits and hyphens.
+    pub(crate) name: String,
+    /// The language to write it in.
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) lang: Language,
+    /// The folder to write, which must not exist yet; by default one of the connector's name.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Of a connector in Rust: the folder that holds Muster's sources, which it is built with.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sources: Option<PathBuf>,
+}
+
+/// A language that there is something to start from in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Rust.
+    Rust,
+    /// Python 3.9 or newer, with its standard library alone.
+    Python,
+    /// JavaScript for Node.js 18 or newer, with its standard library alone.
+    Node,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorTestArguments {
+    /// With --config: the connection to test, where the configuration has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) connection: Option<String>,
+    /// Only this object type; may be repeated.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+    /// Only checks whose id begins so, such as `identity.`; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// A check that is known not to hold, and why, which the report repeats; may be repeated.
+    #[arg(long, value_name = "ID[:TYPE]=REASON", value_parser = exception)]
+    pub(crate) except: Vec<(String, String, String)>,
+    /// A JSON file of values for attributes that do not take made-up ones: `{"user.country": ["CH", "DE"]}`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) samples: Option<PathBuf>,
+    /// How many objects make a long list.
+    #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+    pub(crate) many: usize,
+    /// How long a check may take.
+    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = time_span)]
+    pub(crate) patience: std::time::Duration,
+    /// The connector's program and its arguments, after two hyphens.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// A check that is known not to hold.
+fn exception(text: &str) -> Result<(String, String, String), String> {
+    let wrong = "write the check's id, the object type if it is for one, and why: identity.rename:user=\"…\"";
+    let (check, reason) = text.split_once('=').ok_or(wrong)?;
+    let (id, object_type) = check.split_once(':').unwrap_or((check, ""));
+    if reason.trim().is_empty() {
+        return Err(wrong.to_owned());
+    }
+    match muster_conformance::all().any(|known| known.id == id) {
+        true => Ok((id.to_owned(), object_type.to_owned(), reason.to_owned())),
+        false => Err(match muster_model::nearest(id, muster_conformance::all().map(|known| known.id)) {
+            Some(near) => format!("there is no check {id:?}; did you mean {near:?}?"),
+            None => format!("there is no check {id:?}"),
+        }),
+    }
 }
 
 #[derive(Debug, Args)]

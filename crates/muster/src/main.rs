@@ -22,14 +22,23 @@ mod zone;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use muster_settings::Settings;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, OutputChoice, OutputForm};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let config_named = matches.value_source("config") == Some(ValueSource::CommandLine);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    if cli.output == OutputChoice::Junit && !matches!(cli.command, Command::Connector(_)) {
+        return Failure::configuration("--output junit is for `muster connector test` alone").print();
+    }
     muster_tls::install_provider();
     let settings = match &cli.command {
         // The service's log follows its configuration, so that this is read first.
@@ -44,7 +53,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::unexpected(format!("cannot start: {error}")).print(),
     };
-    let ended = runtime.block_on(run(cli, settings));
+    let ended = runtime.block_on(run(cli, config_named, settings));
     // What still waits for a name to be resolved must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ended {
@@ -54,8 +63,9 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli, settings: Option<Settings>) -> Result<(), Failure> {
-    let Cli { config, output, command } = cli;
+async fn run(cli: Cli, config_named: bool, settings: Option<Settings>) -> Result<(), Failure> {
+    let Cli { config, output: choice, command } = cli;
+    let output = if choice == OutputChoice::Json { OutputForm::Json } else { OutputForm::Table };
     match command {
         Command::Demo(arguments) => commands::demo::run(&arguments).await,
         Command::Check(arguments) => commands::check::run(&config, output, &arguments).await,
@@ -81,6 +91,9 @@ async fn run(cli: Cli, settings: Option<Settings>) -> Result<(), Failure> {
         Command::Unlink(arguments) => commands::unlink::run(&config, output, &arguments).await,
         Command::Explain(arguments) => commands::explain::run(&config, output, &arguments).await,
         Command::Expression(arguments) => commands::expression::run(output, &arguments),
+        Command::Connector(arguments) => {
+            commands::connector::run(config_named.then_some(config.as_path()), choice, &arguments).await
+        }
         Command::Sandbox(arguments) => commands::sandbox::run(output, &arguments).await,
     }
 }

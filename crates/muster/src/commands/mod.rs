@@ -2,6 +2,7 @@
 
 pub(crate) mod approve;
 pub(crate) mod check;
+pub(crate) mod connector;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod expression;
