@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as expected")]
 
 mod applications;
+mod authors;
 mod demo;
 mod example;
 mod expression;
