@@ -80,6 +80,18 @@ pub trait World: Send + Sync {
     /// What went wrong, for a person.
     async fn insert(&self, object_type: &str, values: &[(String, Slot)]) -> Result<Key, String>;
 
+    /// Adds many objects and answers their anchors in the same order: one by one, unless the system knows better.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    async fn insert_all(&self, object_type: &str, objects: &[Vec<(String, Slot)>]) -> Result<Vec<Key>, String> {
+        let mut keys = Vec::with_capacity(objects.len());
+        for values in objects {
+            keys.push(self.insert(object_type, values).await?);
+        }
+        Ok(keys)
+    }
+
     /// Changes these values of an object.
     ///
     /// # Errors

@@ -33,6 +33,16 @@ impl World for ByTarget<'_> {
         }
     }
 
+    async fn insert_all(&self, _: &str, objects: &[Vec<(String, Slot)>]) -> Result<Vec<Key>, String> {
+        let row = |values: &Vec<(String, Slot)>| {
+            let named: Vec<(&str, Slot)> = values.iter().map(|(name, slot)| (name.as_str(), slot.clone())).collect();
+            self.0.row(&named)
+        };
+        self.0.create_all(objects.iter().map(row).collect()).await.map_err(|stop| match stop {
+            Stop::Failed(why) | Stop::Skipped(why) => why,
+        })
+    }
+
     async fn change(&self, _: &str, key: &Key, values: &[(String, Slot)]) -> Result<(), String> {
         match self.sent(Kind::Update, Some(key.clone()), values).await? {
             Outcome::Applied(_) | Outcome::AlreadySo(_) => Ok(()),

@@ -1,11 +1,10 @@
-//! The connector keeps the contract, by the kit that proves it of any connector. On SQLite only: the kit sends
-//! thousands of single calls, which take minutes on a server.
+//! The connector keeps the contract, by the kit that proves it of any connector.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use muster_conformance::{Options, Subject, run};
+use muster_conformance::{Options, Report, Subject, run};
 use muster_connector::{Connector, ConnectorKind as _, Description, Error};
 use muster_connector_sql::SqlKind;
 
@@ -29,7 +28,7 @@ impl Subject for Database {
     }
 }
 
-fn options() -> Options {
+fn options(many: usize) -> Options {
     Options {
         types: ["app_user", "badge", "person", "visit"].map(str::to_owned).into(),
 
@@ -39,15 +38,16 @@ fn options() -> Options {
             "a repeated create of a row whose key the database assigns is answered as not unique; there is one row"
                 .to_owned(),
         )],
-        many: 300,
+        many,
         patience: Duration::from_mins(5),
         ..Options::default()
     }
 }
 
-async fn the_contract_is_kept(world: World) {
-    let report = run(&Database { world, ledger: false }, &options()).await;
+async fn the_contract_is_kept(world: World, many: usize) -> Report {
+    let report = run(&Database { world, ledger: false }, &options(many)).await;
     assert!(report.passed(), "{report}");
+    report
 }
 
 async fn the_contract_is_kept_with_a_ledger(world: World) {
@@ -55,17 +55,40 @@ async fn the_contract_is_kept_with_a_ledger(world: World) {
     for statement in database.start().await.unwrap().schema().await.unwrap().setup {
         database.world.run(&statement).await;
     }
-    let report = run(&database, &options()).await;
+    let report = run(&database, &options(300)).await;
     assert!(report.passed(), "{report}");
     assert!(report.results.iter().any(|one| one.id == "faults.ledger_tells"));
 }
 
-mod sqlite {
+mod postgres {
     use crate::world::World;
 
     #[tokio::test]
     async fn the_contract_is_kept() {
-        super::the_contract_is_kept(World::sqlite().await).await;
+        super::the_contract_is_kept(World::postgres().await, 300).await;
+    }
+}
+
+mod mariadb {
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn the_contract_is_kept() {
+        super::the_contract_is_kept(World::mariadb().await, 300).await;
+    }
+}
+
+mod sqlite {
+    use muster_conformance::{CheckResult, Status};
+
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn the_contract_is_kept() {
+        // More than one page.
+        let report = super::the_contract_is_kept(World::sqlite().await, 5_100).await;
+        let paged = |one: &CheckResult| one.id == "reading.paging_delete" && one.status == Status::Passed;
+        assert!(report.results.iter().any(paged), "{report}");
     }
 
     #[tokio::test]

@@ -167,6 +167,20 @@ async fn insert(bench: &Bench<'_>, world: &dyn World) -> Verdict<Key> {
     Ok(key)
 }
 
+async fn insert_all(bench: &Bench<'_>, world: &dyn World, number: usize) -> Verdict<Vec<Key>> {
+    let objects = (0..number).map(|_| values(bench)).collect::<Verdict<Vec<_>>>()?;
+    let made = world.insert_all(&bench.object_type.name, &objects).await;
+    bench.note(
+        &format!("(in the system) insert {number}"),
+        &made.as_ref().map_or_else(String::clone, |_| String::new()),
+    );
+    let keys = made.or_else(|why| failed(format!("the system takes no new objects: {why}")))?;
+    if bench.subject.world().is_some() && bench.object_type.target.is_some() {
+        keys.iter().for_each(|key| bench.will_clean(key.clone()));
+    }
+    Ok(keys)
+}
+
 async fn change(bench: &Bench<'_>, world: &dyn World, key: &Key, name: &str, value: &Value) -> Verdict {
     let done = world.change(&bench.object_type.name, key, &[(name.to_owned(), Slot::One(value.clone()))]).await;
     bench.note(&format!("(in the system) change {name} of {key} to {value:?}"), &format!("{done:?}"));
@@ -338,9 +352,7 @@ async fn get(bench: &Bench<'_>) -> Verdict {
 async fn several_pages(bench: &Bench<'_>, world: &dyn World) -> Verdict<Vec<Key>> {
     let mut keys = Vec::new();
     for count in [12, bench.options.many] {
-        while keys.len() < count {
-            keys.push(insert(bench, world).await?);
-        }
+        keys.extend(insert_all(bench, world, count.saturating_sub(keys.len())).await?);
         if read_all(bench, None).await?.pages > 1 {
             return Ok(keys);
         }
