@@ -25,6 +25,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use muster_connector::Severity;
+use muster_model::{ObjectType, Schema};
 
 use crate::bench::{Bench, Stop, Verdict};
 
@@ -58,7 +59,8 @@ pub async fn run_and_tell(
     };
     found(&mut report, "shape.starts", None, Status::Passed);
     let is_chosen = |name: &str| options.types.is_empty() || options.types.iter().any(|chosen| chosen == name);
-    let types: Vec<_> = schema.types.iter().filter(|found| is_chosen(&found.name)).collect();
+    let types: Vec<_> =
+        schema.types.iter().filter(|found| is_chosen(&found.name)).map(|found| chosen(found, options)).collect();
     for check in all().filter(|check| check.id != "shape.starts" && options.wants(check.id)) {
         let targets: Vec<_> = match check.scope {
             Scope::Connection => types.iter().take(1).collect(),
@@ -88,7 +90,17 @@ pub async fn run_and_tell(
     report
 }
 
-async fn started(subject: &dyn Subject) -> Result<muster_model::Schema, String> {
+/// The type without the attributes that the options leave out.
+fn chosen(object_type: &ObjectType, options: &Options) -> ObjectType {
+    let mut object_type = object_type.clone();
+    if let Some(chosen) = options.attributes.get(&object_type.name) {
+        let anchor = &object_type.anchor.attributes;
+        object_type.attributes.retain(|one| anchor.contains(&one.name) || chosen.contains(&one.name));
+    }
+    object_type
+}
+
+async fn started(subject: &dyn Subject) -> Result<Schema, String> {
     let connector = subject.start().await.map_err(|error| format!("the connector does not start: {error}"))?;
     let report = connector.check(&[]).await.map_err(|error| format!("`check` fails: {error}"))?;
     if let Some(finding) = report.findings.iter().find(|finding| finding.severity == Severity::Error) {

@@ -122,6 +122,8 @@ pub struct Options {
     pub types: Vec<String>,
     /// Only checks whose id begins with one of these; all where empty.
     pub only: Vec<String>,
+    /// By object type: the only attributes to ask for besides the anchor's; all of a type that is not named.
+    pub attributes: BTreeMap<String, Vec<String>>,
     /// Values to use for an attribute instead of made-up ones, by `type.attribute`. Needed for required references and
     /// for what the system restricts, such as a list of codes. A unique one needs many.
     pub samples: BTreeMap<String, Vec<Value>>,
@@ -142,6 +144,7 @@ impl Default for Options {
         Self {
             types: Vec::new(),
             only: Vec::new(),
+            attributes: BTreeMap::new(),
             samples: BTreeMap::new(),
             exceptions: Vec::new(),
             patience: Duration::from_mins(1),

@@ -6,6 +6,7 @@
 
 mod applications;
 mod check;
+mod conformance;
 mod damage;
 mod identity;
 mod links;
