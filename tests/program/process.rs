@@ -26,7 +26,7 @@ mail = "[mail]"
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_connector_in_python_is_filled_from_the_tenant() {
-    let sandbox = tenant(1_200, 0).await;
+    let sandbox = tenant(10_000, 0).await;
     let directory = sandbox.directory();
     let mut program = Program::new();
     program.set("ENTRA_SECRET", &sandbox.facts().client_secret);

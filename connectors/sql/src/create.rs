@@ -17,6 +17,13 @@ const ROUNDS: u32 = 3;
 impl Writing<'_> {
     pub(crate) async fn create(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {
         let mut members = group.members.clone();
+        if self.columns_and_values(group).0.is_empty() {
+            // No engine but one has a statement for several rows of nothing but defaults.
+            let message = "a new row needs at least one value: map an attribute that is never unknown";
+            let refused = members.iter().map(|position| (*position, rejected(None, "required", message)));
+            self.outcomes.extend(refused);
+            return Ok(());
+        }
         if !self.table.table.is_unique(&self.table.object_type.anchor.attributes) {
             // Nothing in the database would refuse a second row with the same key.
             let conflicts = self.conflicts(session, group).await?;

@@ -48,6 +48,14 @@ async fn with_an_assigned_key_and_nothing_unique(world: World) {
     assert_eq!(world.rows("SELECT id FROM visit ORDER BY id").await.concat(), keys);
 }
 
+async fn without_any_value_and_its_neighbours(world: World) {
+    let operations = vec![create(vec![text("somebody")]), create(vec![Slot::Unknown])];
+    let outcomes = world.connect().send("visit", &["who"], operations).await;
+    assert!(is_applied(&outcomes[0]), "{outcomes:?}");
+    assert_eq!(rejection(&outcomes[1]).1, "required", "{outcomes:?}");
+    assert_eq!(world.rows("SELECT who FROM visit").await, [["somebody"]]);
+}
+
 async fn with_unique_values_that_are_partly_null(world: World) {
     world.run("CREATE TABLE guest (id {identity}, mail {text}{unique}, name text)").await;
     if world.is_sqlserver() {
