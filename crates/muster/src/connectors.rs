@@ -1,6 +1,7 @@
 //! The one list of connectors.
 
 use muster_connector::ConnectorKind;
+use muster_connector_csv::CsvKind;
 use muster_connector_entra::EntraKind;
 use muster_connector_process::ProcessKind;
 use muster_connector_sql::SqlKind;
@@ -8,7 +9,7 @@ use muster_settings::ConnectorSchema;
 
 /// Every kind of connector that this program knows.
 pub(crate) fn all() -> Vec<Box<dyn ConnectorKind>> {
-    vec![Box::new(EntraKind), Box::new(SqlKind), Box::new(ProcessKind)]
+    vec![Box::new(EntraKind), Box::new(SqlKind), Box::new(CsvKind), Box::new(ProcessKind)]
 }
 
 /// What the configuration of each kind looks like.

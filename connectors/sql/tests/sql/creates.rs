@@ -212,6 +212,7 @@ on_each!(
     with_the_key_given_beside_the_row,
     with_an_assigned_key_found_again_by_a_unique_one,
     with_an_assigned_key_and_nothing_unique,
+    without_any_value_and_its_neighbours,
     with_unique_values_that_are_partly_null,
     what_is_there_is_never_overwritten,
     an_assigned_key_is_told_when_a_match_value_is_taken,
