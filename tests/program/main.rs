@@ -8,6 +8,7 @@ mod authors;
 mod demo;
 mod example;
 mod expression;
+mod files;
 mod groups;
 mod guard;
 mod host_faults;
