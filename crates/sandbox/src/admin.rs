@@ -27,10 +27,11 @@ pub(crate) fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
         }
         ("POST", ["sandbox", "churn"]) => change(shared, request),
         ("POST", ["sandbox", "clock"]) => advance(shared, request),
+        ("POST", ["sandbox", "inbound"]) => change_delays(shared, request),
         _ => {
             return Reply::json(
                 404,
-                &json!({"error": "see GET /sandbox/state, GET, POST and DELETE /sandbox/faults, POST /sandbox/churn, POST /sandbox/clock"}),
+                &json!({"error": "see GET /sandbox/state, GET, POST and DELETE /sandbox/faults, POST /sandbox/churn, POST /sandbox/clock, POST /sandbox/inbound"}),
             );
         }
     };
@@ -46,6 +47,7 @@ fn state(shared: &Shared) -> Value {
         let faults = shared.faults();
         (faults.struck, faults.pending())
     };
+    let inbound = shared.provisioning().state();
     let tenant = shared.tenant();
     json!({
         "users": tenant.users.live_count(),
@@ -55,6 +57,7 @@ fn state(shared: &Shared) -> Value {
         "churned": tenant.churned,
         "requests": requests,
         "violations": violations,
+        "inbound": inbound,
         "faultsStruck": struck,
         "faultsPending": pending,
     })
@@ -98,6 +101,24 @@ fn change(shared: &Shared, request: &Request) -> Result<Value, String> {
         churn::step(&mut tenant, &now);
     }
     Ok(json!({"churned": tenant.churned, "users": tenant.users.live_count()}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct InboundOrder {
+    /// How long an upload waits for the run that works on it.
+    processing_seconds: Option<u64>,
+    /// How long the run's entries then take to appear in the log.
+    log_seconds: Option<u64>,
+}
+
+fn change_delays(shared: &Shared, request: &Request) -> Result<Value, String> {
+    let order: InboundOrder = serde_json::from_slice(&request.body).map_err(|error| error.to_string())?;
+    let mut provisioning = shared.provisioning();
+    let delays = &mut provisioning.delays;
+    delays.processing = order.processing_seconds.unwrap_or(delays.processing);
+    delays.log = order.log_seconds.unwrap_or(delays.log);
+    Ok(provisioning.state())
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::directory::churn;
+use crate::provisioning;
 use crate::state::Shared;
 
 const FASTEST: f64 = 100_000.0;
@@ -27,6 +28,7 @@ pub(crate) async fn follow(shared: Weak<Shared>, mut rate: watch::Receiver<f64>)
         let ticks = per_second.min(TICKS_PER_SECOND);
         tokio::time::sleep(Duration::from_secs_f64(1.0 / ticks)).await;
         let Some(shared) = shared.upgrade() else { return };
+        provisioning::catch_up(&shared);
         owed += per_second / ticks;
         let now = shared.clock.timestamp();
         let mut tenant = shared.tenant_mut();

@@ -5,6 +5,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 
+/// As Graph writes times, from milliseconds since 1970.
+pub(crate) fn timestamp_of(millis: u64) -> String {
+    written(millis, "%Y-%m-%dT%H:%M:%SZ")
+}
+
+/// As logs write times, from milliseconds since 1970.
+pub(crate) fn timestamp_with_millis(millis: u64) -> String {
+    written(millis, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+fn written(millis: u64, form: &str) -> String {
+    let time = DateTime::from_timestamp_millis(i64::try_from(millis).unwrap_or_default()).unwrap_or_default();
+    time.format(form).to_string()
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     ahead: AtomicU64,

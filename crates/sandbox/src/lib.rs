@@ -3,7 +3,8 @@
 //!
 //! It knows nothing of Muster: whoever speaks to it, speaks to Graph. Start reading at [`Sandbox::start`];
 //! `http::entry` is where every request arrives, `graph` answers those to Graph, `sign_in` those for tokens,
-//! `directory` holds who exists, and `faults` what goes wrong on purpose.
+//! `directory` holds who exists, `provisioning` brings in people who are uploaded, and `faults` is what goes wrong on
+//! purpose.
 
 mod admin;
 mod certificates;
@@ -14,6 +15,7 @@ mod faults;
 mod graph;
 mod http;
 mod options;
+mod provisioning;
 mod random;
 mod refusal;
 mod server;
@@ -23,7 +25,7 @@ mod traffic;
 
 pub use directory::Directory;
 pub use faults::{ExpiredForm, Fault, FaultKind, FaultPlan, FaultSpecError, Faults, RetryAfter};
-pub use options::{ALL_PERMISSIONS, Churn, Oddities, SandboxOptions, TlsOptions};
+pub use options::{ALL_PERMISSIONS, Churn, InboundOptions, Oddities, SandboxOptions, TlsOptions};
 pub use refusal::Refusal;
 pub use server::{Sandbox, SandboxError};
 pub use state::Facts;

@@ -1,5 +1,6 @@
 //! What a caller may choose about a sandbox.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::faults::{ExpiredForm, FaultPlan};
@@ -41,6 +42,8 @@ pub struct SandboxOptions {
     pub token_seconds: u64,
     /// The certificate registered for the client, with which it signs assertions.
     pub client_certificate_pem: Option<String>,
+    /// How uploaded people are brought in.
+    pub inbound: InboundOptions,
 }
 
 impl Default for SandboxOptions {
@@ -63,6 +66,7 @@ impl Default for SandboxOptions {
             expired_form: ExpiredForm::NotFound,
             token_seconds: 3_599,
             client_certificate_pem: None,
+            inbound: InboundOptions::default(),
         }
     }
 }
@@ -72,6 +76,36 @@ impl Default for SandboxOptions {
 pub struct TlsOptions {
     /// The folder into which the authority's certificate is written, as `ca.pem`.
     pub ca_folder: PathBuf,
+}
+
+/// How API-driven inbound provisioning behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundOptions {
+    /// So long after the first upload that waits, a run works on all that wait.
+    pub processing_seconds: u64,
+    /// So long after a run its entries appear in the provisioning log.
+    pub log_seconds: u64,
+    /// The tenant's quota of uploads in 24 hours: 2000 with P1 or P2, 6000 with Entra ID Governance.
+    pub calls_per_day: u32,
+    /// Null, an empty text or absence clears a property on update ("flow null values", switched on at both ends).
+    pub flow_nulls: bool,
+    /// Attributes of extension schemas by their URN path, each with the directory extension that it is mapped to.
+    pub extensions: BTreeMap<String, String>,
+    /// A scoping filter leaves out people of these departments.
+    pub departments_out_of_scope: Vec<String>,
+}
+
+impl Default for InboundOptions {
+    fn default() -> Self {
+        Self {
+            processing_seconds: 60,
+            log_seconds: 300,
+            calls_per_day: 2_000,
+            flow_nulls: false,
+            extensions: BTreeMap::new(),
+            departments_out_of_scope: Vec::new(),
+        }
+    }
 }
 
 /// Changes that happen by themselves.
@@ -121,4 +155,8 @@ pub const ALL_PERMISSIONS: &[&str] = &[
     "Application.Read.All",
     "User-LifeCycleInfo.Read.All",
     "User-LifeCycleInfo.ReadWrite.All",
+    "SynchronizationData-User.Upload",
+    "Synchronization.Read.All",
+    "ProvisioningLog.Read.All",
+    "AuditLog.Read.All",
 ];

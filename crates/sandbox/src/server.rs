@@ -20,6 +20,7 @@ use crate::directory::tenant::Tenant;
 use crate::faults::Faults;
 use crate::http::entry;
 use crate::options::SandboxOptions;
+use crate::provisioning;
 use crate::random::draw;
 use crate::sign_in::RegisteredCertificate;
 use crate::state::{Facts, Shared};
@@ -97,8 +98,9 @@ impl Sandbox {
         let tls = options.tls.as_ref().map(|tls| certificates::issue(&tls.ca_folder)).transpose()?;
         let (listener, address) = listen(options.port)?;
         let ca_file = tls.as_ref().map(|(_, path)| path.display().to_string());
-        let facts = facts(options.seed, address.port(), ca_file);
-        let tenant = Tenant::new(options.seed, users, groups);
+        let mut tenant = Tenant::new(options.seed, users, groups);
+        let service_principal = tenant.applications.add(provisioning::APPLICATION, &[]);
+        let facts = facts(options.seed, address.port(), service_principal, ca_file);
         let shared = Arc::new(Shared::new(options, facts, tenant, certificate));
 
         let handle = Handle::new();
@@ -176,7 +178,7 @@ fn listen(port: u16) -> Result<(TcpListener, SocketAddr), SandboxError> {
     Ok((listener, address))
 }
 
-fn facts(seed: u64, port: u16, ca_file: Option<String>) -> Facts {
+fn facts(seed: u64, port: u16, service_principal: Uuid, ca_file: Option<String>) -> Facts {
     // Browsers and SDKs want a name in a certificate.
     let authority = match &ca_file {
         Some(_) => format!("https://localhost:{port}"),
@@ -186,13 +188,17 @@ fn facts(seed: u64, port: u16, ca_file: Option<String>) -> Facts {
         let bits = (u128::from(draw(seed, stream, 0)) << 64) | u128::from(draw(seed, stream, 1));
         uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
     };
+    let tenant = id(0xfa_01);
     let secret: Uuid = uuid::Builder::from_random_bytes(u128::from(draw(seed, 0xfa_03, 0)).to_be_bytes()).into_uuid();
     Facts {
         graph_url: format!("{authority}/v1.0"),
         authority,
-        tenant: id(0xfa_01),
+        // A job's id carries the tenant's.
+        job: format!("API2AAD.{}.{}", tenant.replace('-', ""), id(0xfa_04)),
+        tenant,
         client_id: id(0xfa_02),
         client_secret: format!("sandbox-{}", secret.simple()),
+        service_principal: service_principal.to_string(),
         ca_file,
     }
 }

@@ -10,6 +10,7 @@ use crate::directory::tenant::Tenant;
 use crate::faults::FaultRun;
 use crate::graph::Gathered;
 use crate::options::SandboxOptions;
+use crate::provisioning::Provisioning;
 use crate::sign_in::{Issued, RegisteredCertificate};
 use crate::traffic::Traffic;
 
@@ -26,6 +27,10 @@ pub struct Facts {
     pub client_id: String,
     /// The application's secret. Not a secret: it follows from the seed and opens nothing but this sandbox.
     pub client_secret: String,
+    /// The enterprise application whose job takes uploads of people (its object id).
+    pub service_principal: String,
+    /// That job's id.
+    pub job: String,
     /// The authority's certificate, when serving HTTPS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
@@ -44,6 +49,7 @@ pub(crate) struct Shared {
     faults: Mutex<FaultRun>,
     issued: Mutex<Issued>,
     gathered: Mutex<Option<Gathered>>,
+    provisioning: Mutex<Provisioning>,
 }
 
 impl Shared {
@@ -55,6 +61,7 @@ impl Shared {
     ) -> Self {
         let churn = options.churn.map_or(0.0, |churn| churn.changes_per_second);
         let faults = FaultRun::new(options.faults.clone());
+        let provisioning = Mutex::new(Provisioning::new(&options.inbound));
         Self {
             options,
             facts,
@@ -66,6 +73,7 @@ impl Shared {
             faults: Mutex::new(faults),
             issued: Mutex::default(),
             gathered: Mutex::default(),
+            provisioning,
         }
     }
 
@@ -89,6 +97,11 @@ impl Shared {
 
     pub(crate) fn gathered(&self) -> MutexGuard<'_, Option<Gathered>> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever holds it may take the tenant, never the other way round.
+    pub(crate) fn provisioning(&self) -> MutexGuard<'_, Provisioning> {
+        self.provisioning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn issued(&self) -> MutexGuard<'_, Issued> {

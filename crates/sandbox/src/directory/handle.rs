@@ -9,6 +9,7 @@ use super::groups::Member;
 use super::property::UserProperty;
 use super::tenant::Tenant;
 use super::{churn, entity, person};
+use crate::provisioning;
 use crate::refusal::Refusal;
 use crate::state::Shared;
 
@@ -27,10 +28,12 @@ impl Directory {
     }
 
     fn read<T>(&self, look: impl FnOnce(&Tenant) -> T) -> T {
+        provisioning::catch_up(&self.shared);
         look(&self.shared.tenant())
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Tenant) -> T) -> T {
+        provisioning::catch_up(&self.shared);
         change(&mut self.shared.tenant_mut())
     }
 
@@ -259,6 +262,12 @@ impl Directory {
             let group = tenant.groups.get(tenant.groups.find(group)?)?;
             Some(group.members().map(|member| tenant.member_id(member)).collect())
         })
+    }
+
+    /// What inbound provisioning holds and has counted, as `GET /sandbox/state` shows it under `inbound`.
+    pub fn inbound(&self) -> Value {
+        provisioning::catch_up(&self.shared);
+        self.shared.provisioning().state()
     }
 
     /// How often each path was asked for; ids in paths are replaced by `{id}`.

@@ -65,6 +65,7 @@ pub(crate) fn of(shared: &Shared, request: &Request, fault: Option<Fault>) -> St
         FaultKind::Redirect => Strike::Instead(Ok(Reply::empty(307).with("location", fault.to.unwrap_or_default()))),
         FaultKind::Stall => Strike::Around(DeltaMood::Normal, After::Stall(fault.seconds.unwrap_or(AN_HOUR))),
         FaultKind::Cut => Strike::Around(DeltaMood::Normal, After::Spoil(cut)),
+        FaultKind::Lost => Strike::Around(DeltaMood::Normal, After::Spoil(lost)),
         FaultKind::BrokenGzip => Strike::Around(DeltaMood::Normal, After::Spoil(broken_gzip)),
         FaultKind::BrokenJson => Strike::Around(DeltaMood::Normal, After::Spoil(broken_json)),
         FaultKind::PageLoop => Strike::Around(DeltaMood::Loop, After::Nothing),
@@ -120,6 +121,13 @@ fn cut(mut reply: Reply) -> Response<Body> {
         Err(io::ErrorKind::ConnectionReset.into())
     };
     reply.into_response(Body::from_stream(stream::iter([half]).chain(stream::once(end))))
+}
+
+/// Nothing, not even a status: what is not flushed yet goes down with the connection.
+fn lost(mut reply: Reply) -> Response<Body> {
+    reply.body.clear();
+    let end: io::Result<Bytes> = Err(io::ErrorKind::ConnectionReset.into());
+    reply.with("content-length", "1").into_response(Body::from_stream(stream::iter([end])))
 }
 
 fn broken_gzip(mut reply: Reply) -> Response<Body> {

@@ -142,6 +142,8 @@ words! {
         Stall = "stall",
         /// The connection ends in the middle of the body; the request was carried out.
         Cut = "cut",
+        /// The connection ends without any answer; the request was carried out.
+        Lost = "lost",
         /// An HTML page with status 200, as a proxy's sign-in page.
         Html = "html",
         /// A body that says it is gzip and is not.

@@ -11,11 +11,13 @@ mod delta_token;
 mod delta_users;
 mod filter;
 mod groups;
+mod jobs;
 mod listing;
 mod manager;
 mod members;
 mod organization;
 mod permissions;
+mod provisioning_log;
 mod select;
 mod users;
 
@@ -50,6 +52,8 @@ fn dispatch(shared: &Arc<Shared>, request: &Request, mood: DeltaMood) -> Result<
         (_, ["users", rest @ ..]) => users::answer(shared, request, rest),
         (_, ["groups", id, "members", rest @ ..]) => members::answer(shared, request, id, rest),
         (_, ["groups", rest @ ..]) => groups::answer(shared, request, rest),
+        (_, ["servicePrincipals", id, "synchronization", "jobs", rest @ ..]) => jobs::answer(shared, request, id, rest),
+        ("GET", ["auditLogs", "provisioning"]) => provisioning_log::list(shared, request),
         (_, ["servicePrincipals", rest @ ..]) => applications::answer(shared, request, rest),
         (_, ["directory", "deletedItems", rest @ ..]) => deleted_items::answer(shared, request, rest),
         (_, [first, ..]) => Err(no_such_segment(first)),

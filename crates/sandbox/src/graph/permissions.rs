@@ -22,6 +22,10 @@ const READ_APPLICATIONS: &[&str] =
 const READ_LEAVE_DATES: &[&str] = &["User-LifeCycleInfo.Read.All", "User-LifeCycleInfo.ReadWrite.All"];
 const WRITE_LEAVE_DATES: &[&str] = &["User-LifeCycleInfo.ReadWrite.All"];
 
+const UPLOAD: &[&str] = &["SynchronizationData-User.Upload", "SynchronizationData-User.Upload.OwnedBy"];
+const READ_JOBS: &[&str] = &["Synchronization.Read.All", "Synchronization.ReadWrite.All"];
+const READ_PROVISIONING_LOG: &[&str] = &["ProvisioningLog.Read.All", "AuditLog.Read.All"];
+
 pub(crate) fn check(shared: &Shared, method: &str, path: &[&str]) -> Result<(), Refusal> {
     let reads = method == "GET";
     let wanted = match path {
@@ -31,6 +35,9 @@ pub(crate) fn check(shared: &Shared, method: &str, path: &[&str]) -> Result<(), 
         ["users" | "directory", ..] if reads => READ_USERS,
         ["users" | "directory", ..] => WRITE_USERS,
         ["organization", ..] => READ_ORGANIZATION,
+        ["servicePrincipals", _, "synchronization", "jobs", _, "bulkUpload"] => UPLOAD,
+        ["servicePrincipals", _, "synchronization", ..] => READ_JOBS,
+        ["auditLogs", ..] => READ_PROVISIONING_LOG,
         ["servicePrincipals", ..] => READ_APPLICATIONS,
         // What is inside a batch is checked request by request.
         _ => return Ok(()),

@@ -13,7 +13,7 @@ use crate::faults::effect::{self, After, Strike};
 use crate::graph::{self, DeltaMood};
 use crate::refusal::Refusal;
 use crate::state::Shared;
-use crate::{admin, sign_in};
+use crate::{admin, provisioning, sign_in};
 
 /// Graph refuses request bodies above 4 MB.
 const LONGEST_BODY: usize = 4 * 1024 * 1024;
@@ -32,6 +32,7 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, incoming: axum::e
 }
 
 fn answer(shared: &Arc<Shared>, request: &Request) -> (Reply, After) {
+    provisioning::catch_up(shared);
     if request.is_admin() {
         return (admin::answer(shared, request), After::Nothing);
     }

@@ -13,6 +13,8 @@ mod expired;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod inbound;
+#[cfg(test)]
 mod objects;
 #[cfg(test)]
 mod scale;
