@@ -199,7 +199,7 @@ impl Compiled {
             .collect();
         let matching = self.matching_described();
         let described = format!(
-            "1 {columns:?} {matching} {:?}{} {:?}{}{}{}{}",
+            "1 {columns:?} {matching} {:?}{} {:?}{}{}{}{}{}",
             self.source_attributes,
             // Without such attributes as before there were any.
             if self.many.is_empty() { String::new() } else { format!(" {:?}", self.many) },
@@ -208,7 +208,8 @@ impl Compiled {
             // Without protection as before there was any.
             if self.rules.protect.is_empty() { String::new() } else { format!(" {:?}", self.rules.protect) },
             self.rules.lifecycle.as_ref().map(lifecycle::described).unwrap_or_default(),
-            self.nulls_described()
+            self.nulls_described(),
+            if self.rules.creates { "" } else { " creates nothing" }
         );
         let hash = blake3::hash(described.as_bytes());
         let mut short = [0; 16];

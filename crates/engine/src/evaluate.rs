@@ -124,6 +124,7 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         }
         Action::Ensure { enabled, may_create } => {
             let subject = Subject { sync: &compiled.rules.name, anchor: &link.anchor, source: &source, enabled, now };
+            let may_create = may_create && compiled.rules.creates;
             let wanted = ensure(compiled, layout, link, &subject, &written, may_create);
             present = (linked && !compiled.many.is_empty()).then(|| Present { source: source.clone(), enabled });
             wanted

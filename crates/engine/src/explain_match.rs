@@ -32,6 +32,8 @@ pub(crate) struct Matched {
     pub(crate) found: Option<(MatchValues, Vec<FoundObject>)>,
 }
 
+const NEVER: &str = "the sync makes none (create = false)";
+
 impl Engine {
     /// Tries the rules in turn, as a cycle would.
     pub(crate) async fn explain_matching(
@@ -96,7 +98,8 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let compiled = &prepared.compiled;
         if matches.is_empty() && !may_create {
-            return Ok("nothing: outside its dates no target object is created".to_owned());
+            let why = if compiled.rules.creates { "outside its dates no target object is created" } else { NEVER };
+            return Ok(format!("nothing: {why}"));
         }
         if matches.is_empty() {
             return Ok(match compiled.anchor.is_some() || compiled.matching.is_empty() {
@@ -109,6 +112,7 @@ impl Engine {
             let values = values.join(", or ");
             return Ok(match may_create {
                 true => format!("no target object has {values}, so one would be created"),
+                false if !compiled.rules.creates => format!("nothing: no target object has {values}, and {NEVER}"),
                 false => format!("nothing: no target object has {values}, and outside its dates none is created"),
             });
         };

@@ -22,6 +22,9 @@ use crate::report::Report;
 /// The rule of whoever matches an object that belongs to somebody else.
 pub(crate) const SECOND_CLAIMANT: &str = "second_claimant";
 
+/// After how long an object that others have to make is looked for again, in milliseconds.
+const LOOK_AGAIN: i64 = 3_600_000;
+
 /// A match rule, and what it found.
 type Found = (usize, Vec<FoundObject>);
 
@@ -39,9 +42,12 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Nobody's object, and none is made: it is as it should be until its time comes.
-    fn left_alone(&self) -> LinkUpdate {
-        LinkUpdate { due_at: self.due_at, ..unchanged(&self.link) }
+    /// Nobody's object, and none is made: it is as it should be until its time comes. Where none is ever made, somebody
+    /// else may make it, and tells nobody.
+    fn left_alone(&self, compiled: &Compiled, now: i64) -> LinkUpdate {
+        let look_again = (!compiled.rules.creates).then(|| now.saturating_add(LOOK_AGAIN));
+        let due_at = [self.due_at, look_again].into_iter().flatten().min();
+        LinkUpdate { due_at, ..unchanged(&self.link) }
     }
 }
 
@@ -107,7 +113,7 @@ impl Engine {
         for candidate in candidates {
             if candidate.matches.is_empty() && !candidate.may_create {
                 report.unchanged += 1;
-                settled.push(candidate.left_alone());
+                settled.push(candidate.left_alone(compiled, self.clock.lifecycle()));
             } else if candidate.matches.is_empty() {
                 if compiled.matching.is_empty() || compiled.anchor.is_some() {
                     sending.push(Sent::create(compiled, candidate));
@@ -144,7 +150,7 @@ impl Engine {
                 if !candidate.may_create {
                     progress.release(compiled, &candidate.matches);
                     report.unchanged += 1;
-                    settled.push(candidate.left_alone());
+                    settled.push(candidate.left_alone(compiled, self.clock.lifecycle()));
                     continue;
                 }
                 sending.push(Sent::create(compiled, candidate));
@@ -174,10 +180,10 @@ impl Engine {
             };
             progress.release(compiled, &candidate.matches);
             if let Some((refusal, message)) = refusal {
-                if refusal == SECOND_CLAIMANT && !candidate.may_create {
+                if refusal == SECOND_CLAIMANT && !candidate.may_create && compiled.rules.creates {
                     // Outside the person's own dates there is nothing to claim.
                     report.unchanged += 1;
-                    settled.push(candidate.left_alone());
+                    settled.push(candidate.left_alone(compiled, self.clock.lifecycle()));
                     continue;
                 }
                 if refusal == SECOND_CLAIMANT && candidate.link.attempts == 0 {

@@ -23,6 +23,8 @@ pub struct SyncRules {
     pub also_read: Vec<String>,
     /// How an existing target object is recognised: tried in this order, until one of them finds something.
     pub matching: Vec<MatchRule>,
+    /// Whether a target object is made where none matches.
+    pub creates: bool,
     /// What happens to the target object when its source object goes.
     pub removal: RemovalRules,
     /// From when until when a person has access.

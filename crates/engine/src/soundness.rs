@@ -85,6 +85,13 @@ impl Compiler<'_> {
     }
 
     pub(crate) fn required(&mut self) {
+        if !self.rules.creates {
+            let pointless = "nothing is created and nothing matched, so that nothing would ever be written";
+            if self.rules.matching.is_empty() {
+                self.findings.error("create", pointless, "add a `match` rule, or leave `create` out");
+            }
+            return;
+        }
         let anchor = &self.target.anchor.attributes;
         let missing: Vec<String> = self
             .target

@@ -239,6 +239,7 @@ pub(crate) fn rules(sync: &SyncSettings) -> SyncRules {
                     .collect(),
             })
             .collect(),
+        creates: sync.creates,
         removal: RemovalRules {
             soft: removal(sync.removal.soft),
             hard: removal(sync.removal.hard),

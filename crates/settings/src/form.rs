@@ -132,6 +132,10 @@ pub(crate) struct SyncForm {
     /// How an existing target object is recognised: rules such as `{ source = "[employeeId]", target = "employee_no" }`,
     /// tried in this order until one finds something. Needed where the target assigns its own keys.
     r#match: Option<Vec<MatchForm>>,
+    /// Whether a target object is made where none matches, which is so by default. With `false` only objects that others
+    /// make are linked and changed, such as when values flow back to where people come from; they are looked for again
+    /// each hour.
+    create: Option<bool>,
     /// What flows into which target attribute: the attribute's name, and an expression such as `"[mail]"` or a table
     /// with `value`, `when`, `default` and `null`.
     #[schemars(extend("minProperties" = 1))]

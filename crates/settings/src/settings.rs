@@ -117,6 +117,8 @@ pub struct SyncSettings {
     pub schedule: Option<Schedule>,
     /// How an existing target object is recognised: rules in the order in which they are tried.
     pub matching: Vec<MatchSettings>,
+    /// Whether a target object is made where none matches.
+    pub creates: bool,
     /// What flows where, in the order of the file. Never empty.
     pub map: Vec<MappingSettings>,
     /// Further source attributes to keep in the state.

@@ -74,6 +74,7 @@ impl Reader<'_> {
             every,
             schedule,
             matching,
+            creates: self.setting("create").unwrap_or(true),
             map,
             read: self.setting("read").unwrap_or_default(),
             removal: removal.unwrap_or_default(),

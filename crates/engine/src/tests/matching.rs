@@ -271,3 +271,37 @@ async fn one_rule_keeps_the_fingerprint_that_it_had() {
     assert_ne!(fingerprint(&behind).await, ahead);
     assert_eq!(fingerprint(&World::new()).await, "405a0e09f8aedc0538625229c6560e56");
 }
+
+#[tokio::test]
+async fn a_sync_that_creates_nothing_links_what_others_make() {
+    let mut world = World::new();
+    world.rules.creates = false;
+    world.target.insert("anna@x", "Anne");
+    world.source.person("a", "Anna", "anna@x");
+    world.source.person("b", "Bo", "bo@x");
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.adopted, report.created, report.unchanged, report.parked), (1, 0, 1, 0));
+    assert_eq!(world.target.people(), [person("anna@x", "Anna")]);
+    let told = world.engine().await.explain(&world.rules, "b").await.unwrap();
+    assert!(told.next.contains("the sync makes none (create = false)"), "{}", told.next);
+    assert_eq!(world.cycle().await.unwrap().unchanged, 0, "nobody looks all the time");
+
+    // Somebody else makes it, and it is found in its time.
+    world.target.insert("bo@x", "B.");
+    *world.clock.0.lock().unwrap() += 3_600_000;
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.adopted, report.created), (1, 0));
+    assert_eq!(world.target.people(), [person("anna@x", "Anna"), person("bo@x", "Bo")]);
+
+    world.source.person("c", "Cy", "cy@x");
+    assert_eq!(world.cycle().await.unwrap().created, 0);
+    world.rules.creates = true;
+    assert_eq!(world.cycle().await.unwrap().created, 1, "the rule changed, and with it what is to do");
+
+    world.rules.creates = false;
+    world.rules.matching.clear();
+    use muster_connector::Connector as _;
+    let (source, target) = (world.source.schema().await.unwrap(), world.target.schema().await.unwrap());
+    let Err(findings) = compile(&world.rules, &source, &target) else { panic!("a pointless sync is taken") };
+    assert!(findings.iter().any(|finding| finding.setting.ends_with("create")), "{findings:?}");
+}

@@ -317,6 +317,7 @@ impl World {
             mappings: vec![mapping("login", "[mail]"), mapping("name", "[name]")],
             also_read: Vec::new(),
             matching: vec![MatchRule::one(Expression::parse("[mail]").unwrap(), "login")],
+            creates: true,
             removal: RemovalRules::default(),
             lifecycle: None,
             password: None,
