@@ -81,8 +81,8 @@ async fn list(State(directory): Shared, Query(mut filters): Query<BTreeMap<Strin
     let directory = directory.lock().unwrap();
     let same = |value: Option<&Value>, wanted: &str| match value {
         Some(Value::String(text)) => text == wanted,
-        Some(Value::Null) | None => false,
-        Some(other) => other.to_string() == wanted,
+        Some(Value::Bool(truth)) => wanted == if *truth { "true" } else { "false" },
+        _ => false,
     };
     let later = directory.people.range(after + 1..).map(|(_, person)| person);
     let people = later.filter(|person| filters.iter().all(|(name, wanted)| same(person.get(name), wanted)));
