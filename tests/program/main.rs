@@ -31,3 +31,4 @@ mod source_faults;
 mod support;
 mod target_faults;
 mod words;
+mod write_back;

@@ -135,6 +135,12 @@ impl Reading {
             let fix = "set `names` where there is no header, and only there";
             return Err(wrong(name, "names", "a file has a header, or its columns are named here", fix));
         }
+        if let Some(twice) =
+            one.names.iter().enumerate().find(|(at, name)| one.names.iter().take(*at).any(|other| other == *name))
+        {
+            let problem = format!("{:?} stands there twice", twice.1);
+            return Err(wrong(name, "names", &problem, "give each column a name of its own"));
+        }
         for (column, more) in &one.columns {
             let setting = |what: &str| format!("columns.{column}.{what}");
             if more.separator.as_deref() == Some("") {

@@ -39,7 +39,7 @@ impl Source for CsvConnector {
             }
         };
         let last = first.saturating_add(PAGE).min(snapshot.len());
-        let layout = Layout::new(settings, &snapshot, request);
+        let layout = Layout::new(settings, &snapshot, request)?;
         let objects = (first..last).filter_map(|number| layout.object(&snapshot, &snapshot.row(number)?));
         let objects = objects.collect();
         let next = (last < snapshot.len()).then(|| Cursor(format!("{} {last}", snapshot.fingerprint).into_bytes()));
@@ -57,7 +57,7 @@ impl Source for CsvConnector {
     async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<SourceObject>>, Error> {
         let settings = self.settings_of(&request.object_type)?;
         let snapshot = self.snapshot(&request.object_type, false).await?;
-        let layout = Layout::new(settings, &snapshot, request);
+        let layout = Layout::new(settings, &snapshot, request)?;
         Ok(keys.iter().map(|key| layout.object(&snapshot, &snapshot.find(key)?)).collect())
     }
 }
@@ -72,30 +72,34 @@ enum Wanted<'a> {
     Column(usize, Option<&'a str>, Option<Arc<str>>),
     /// Enabled with these values of the column, in lower case.
     Enabled(usize, Vec<String>),
-    Nothing,
 }
 
 impl<'a> Layout<'a> {
-    fn new(settings: &'a TypeSettings, snapshot: &Snapshot, request: &ReadRequest) -> Self {
-        let position = |name: &str| snapshot.names.iter().position(|column| column == name);
+    /// A column that is not there is told, and not taken for empty: what is empty is cleared, or enabled.
+    fn new(settings: &'a TypeSettings, snapshot: &Snapshot, request: &ReadRequest) -> Result<Self, Error> {
+        let position = |name: &str| {
+            let found = snapshot.names.iter().position(|column| column == name);
+            found.ok_or_else(|| {
+                unreachable(format!("the file of {} has no column {name:?} any more", request.object_type))
+            })
+        };
         let wanted = request.attributes.iter().map(|name| {
             if let Some(enabled) = settings.enabled.as_ref().filter(|_| name == ENABLED) {
                 let values = enabled.values.iter().map(|value| value.trim().to_lowercase()).collect();
-                return position(&enabled.column).map_or(Wanted::Nothing, |at| Wanted::Enabled(at, values));
+                return Ok(Wanted::Enabled(position(&enabled.column)?, values));
             }
             let more = settings.columns.get(name);
             let separator = more.and_then(|more| more.separator.as_deref());
             let references = more.and_then(|more| more.references.as_deref()).map(Arc::from);
-            position(name).map_or(Wanted::Nothing, |at| Wanted::Column(at, separator, references))
+            Ok(Wanted::Column(position(name)?, separator, references))
         });
-        Self { wanted: wanted.collect() }
+        Ok(Self { wanted: wanted.collect::<Result<_, Error>>()? })
     }
 
     fn object(&self, snapshot: &Snapshot, cells: &Cells) -> Option<SourceObject> {
         let cell = |at: &usize| cells.get(*at).and_then(Option::as_deref);
         let mut edges = Vec::new();
         let slots = self.wanted.iter().enumerate().map(|(attribute, wanted)| match wanted {
-            Wanted::Nothing => Slot::Null,
             Wanted::Enabled(at, values) => {
                 let value = cell(at).map(|text| text.trim().to_lowercase());
                 Slot::One(Value::Boolean(value.is_some_and(|value| values.contains(&value))))

@@ -87,6 +87,7 @@ async fn settings_that_cannot_be_are_refused() {
         (json!({ "key": ["no"], "file": "a", "encoding": "latin-77" }), "encoding", "is not known"),
         (json!({ "key": ["no"], "file": "a", "header": false }), "names", "named here"),
         (json!({ "key": ["no"], "file": "a", "names": ["no"] }), "names", "named here"),
+        (json!({ "key": ["no"], "file": "a", "header": false, "names": ["no", "no"] }), "names", "there twice"),
         (
             json!({ "key": ["no"], "file": "a", "columns": { "m": { "references": "team" } } }),
             "references",
@@ -175,4 +176,19 @@ async fn the_newest_of_a_folder_is_read_and_the_rest_archived() {
     world.write("in/hr-03.csv", "no\n1,2\n");
     assert!(page(&connector, &request("person", &[]), None).await.is_err());
     assert!(there("in/hr-02.csv"));
+}
+
+#[tokio::test]
+async fn a_column_that_vanished_is_told_and_empties_nothing() {
+    let world = World::new();
+    world.write("people.csv", "no,name,status\n1,A,active\n");
+    let connector = world.people(json!({ "enabled": { "column": "status", "values": ["active"] } }));
+    assert_eq!(texts(&all(&connector, &request("person", &["name", "enabled"])).await), [["A", "true"]]);
+    world.write("people.csv", "no,title\n1,A\n");
+    for asked in ["name", "enabled"] {
+        let error = page(&connector, &request("person", &[asked]), None).await.unwrap_err().to_string();
+        assert!(error.contains("has no column") && error.contains("any more"), "{error}");
+    }
+    let report = connector.check(&[]).await.unwrap();
+    assert!(report.findings[0].problem.contains("no column \"status\""), "{report:?}");
 }
