@@ -259,6 +259,30 @@ impl Target for ProcessConnector {
         }
     }
 
+    async fn confirm(
+        &self,
+        object_type: &str,
+        accepted: &[(OperationId, String)],
+    ) -> Result<Vec<(OperationId, Resolution)>, Error> {
+        let call = Call::Confirm { object_type: object_type.to_owned(), accepted: accepted.to_vec() };
+        match ask!(self, call, Reply::Confirm(found) => found) {
+            Err(Error::Unsupported(_)) => Ok(accepted.iter().map(|(id, _)| (*id, Resolution::NotRecorded)).collect()),
+            answered => answered,
+        }
+    }
+
+    async fn effort(&self, object_type: &str, operations: u64) -> Result<Option<String>, Error> {
+        let call = Call::Effort { object_type: object_type.to_owned(), operations };
+        match ask!(self, call, Reply::Effort(told) => told) {
+            Err(Error::Unsupported(_)) => Ok(None),
+            Ok(Some(mut told)) => {
+                self.clean(&mut told);
+                Ok(Some(told))
+            }
+            answered => answered,
+        }
+    }
+
     async fn acknowledge(&self, ids: &[OperationId]) -> Result<(), Error> {
         match ask!(self, Call::Acknowledge { ids: ids.to_vec() }, Reply::Acknowledge {} => ()) {
             Err(Error::Unsupported(_)) => Ok(()),

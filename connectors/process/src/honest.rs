@@ -107,6 +107,10 @@ pub(crate) fn lie(call: &Call, reply: &Reply) -> Option<String> {
         (Call::Outcomes { ids: wanted }, Reply::Outcomes(outcomes)) => {
             ids(wanted.iter().copied().collect(), outcomes.iter().map(|(id, _)| *id))
         }
+        (Call::Confirm { accepted, .. }, Reply::Confirm(outcomes)) => {
+            ids(accepted.iter().map(|(id, _)| *id).collect(), outcomes.iter().map(|(id, _)| *id))
+        }
+        (Call::Effort { .. }, Reply::Effort(_)) => None,
         _ => Some("it is the answer to another call".to_owned()),
     }
 }

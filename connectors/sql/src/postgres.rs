@@ -269,7 +269,15 @@ impl Database for Postgres {
     }
 
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
-        let begun = self.pool().await?.begin().await;
+        let pool = self.pool().await?;
+        let mut begun = pool.begin().await;
+        // A call that was given up may leave an answer unread, which is taken for that to BEGIN.
+        for _ in 0..5 {
+            if !matches!(begun, Err(sqlx::Error::BeginFailed)) {
+                break;
+            }
+            begun = pool.begin().await;
+        }
         if matches!(begun, Err(sqlx::Error::PoolTimedOut)) {
             self.try_to_connect().await?;
         }

@@ -271,6 +271,8 @@ async fn reply(kind: &dyn ConnectorKind, connector: Option<&dyn Connector>, call
         Call::Preview(batch) => Reply::Preview(target()?.preview(&batch).await?),
         Call::Apply(batch) => Reply::Apply(target()?.apply(&batch).await?),
         Call::Outcomes { ids } => Reply::Outcomes(target()?.outcomes(&ids).await?),
+        Call::Confirm { object_type, accepted } => Reply::Confirm(target()?.confirm(&object_type, &accepted).await?),
+        Call::Effort { object_type, operations } => Reply::Effort(target()?.effort(&object_type, operations).await?),
         Call::Acknowledge { ids } => {
             target()?.acknowledge(&ids).await?;
             Reply::Acknowledge {}

@@ -59,7 +59,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    fn new(link: LinkView, kind: OperationKind, operation: Kind, key: Option<Key>, row: Row) -> Self {
+    pub(crate) fn new(link: LinkView, kind: OperationKind, operation: Kind, key: Option<Key>, row: Row) -> Self {
         let operation = Operation {
             id: OperationId(Uuid::now_v7()),
             kind: operation,
@@ -145,6 +145,18 @@ impl Sent {
         Self::new(link, OperationKind::Delete, Kind::Delete, key, Row::default())
     }
 
+    /// Towards a target of which nobody can see what is there, all that should be is said, whatever differs.
+    pub(crate) fn as_put(&mut self, prepared: &Prepared) -> Result<(), EngineError> {
+        if !prepared.compiled.capabilities.readable {
+            let written = self.link.written.as_deref().filter(|_| self.kind != OperationKind::Create);
+            if let Some(written) = written {
+                self.operation.row = merged(&prepared.layout, written, &self.operation.row)?;
+            }
+            self.operation.kind = Kind::Put;
+        }
+        Ok(())
+    }
+
     /// Says by what value the object is known, besides a key that may be given again.
     pub(crate) fn expect(&mut self, prepared: &Prepared) -> Result<(), EngineError> {
         if let Some(position) = known_by(&prepared.compiled).filter(|_| self.kind != OperationKind::Create) {
@@ -161,25 +173,21 @@ impl Sent {
     fn depart(&mut self, prepared: &Prepared) -> Result<(Operation, BatchMember), EngineError> {
         let layout = &prepared.layout;
         self.expect(prepared)?;
-        let row = std::mem::take(&mut self.operation.row);
+        let mut row = std::mem::take(&mut self.operation.row);
         let packed = pack_row(&layout.target, &row);
         self.content = hash(&packed);
         self.after = match (self.kind, self.link.written.take()) {
             (OperationKind::Create, _) | (_, None) => packed,
-            (_, Some(written)) => {
-                let mut after = unpack_row(&layout.target, &written)?;
-                for (slot, new) in after.0.iter_mut().zip(&row.0) {
-                    if !new.is_unknown() {
-                        slot.clone_from(new);
-                    }
-                }
-                pack_row(&layout.target, &after)
-            }
+            (_, Some(written)) => pack_row(&layout.target, &merged(layout, &written, &row)?),
         };
         self.disabled_after = prepared.compiled.enabling.and_then(|position| match row.slot(position) {
             Slot::Unknown => None,
             slot => Some(*slot == Slot::One(Value::Boolean(false))),
         });
+        if !prepared.compiled.capabilities.readable {
+            row = unpack_row(&layout.target, &self.after)?;
+            self.operation.kind = Kind::Put;
+        }
         self.link.source = None;
         let member = BatchMember {
             operation: self.operation.id.0,
@@ -210,6 +218,17 @@ impl Sent {
     pub(crate) fn disables(&self) -> bool {
         self.operation.enabling == Some(false)
     }
+}
+
+/// The values of an object after what is written to it.
+fn merged(layout: &Layout, written: &[u8], row: &Row) -> Result<Row, EngineError> {
+    let mut after = unpack_row(&layout.target, written)?;
+    for (slot, new) in after.0.iter_mut().zip(&row.0) {
+        if !new.is_unknown() {
+            slot.clone_from(new);
+        }
+    }
+    Ok(after)
 }
 
 /// The anchor that a new object will have, where its creator chooses it.

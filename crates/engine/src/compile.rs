@@ -147,7 +147,7 @@ pub fn compile(
     let (schema, groups) = (source_schema, None);
     let mut compiler = Compiler { rules, schema, source, target, findings, source_attributes, columns, many, groups };
     compiler.mappings();
-    let enabling = compiler.enabling();
+    let enabling = if rules.creates { compiler.enabling() } else { None };
     let matching = compiler.matching();
     let anchor = compiler.anchor(&capabilities);
     compiler.recognition(&capabilities, &matching);
@@ -157,6 +157,7 @@ pub fn compile(
     let lifecycle = compiler.lifecycle(&capabilities);
     compiler.password(&capabilities);
     compiler.required();
+    compiler.unreadable(&capabilities);
     compiler.removal(&capabilities);
     let source_enabling = source.enabling.as_ref().map(|enabling| compiler.source_position(&enabling.attribute));
     let Compiler { findings, source_attributes, columns, many, .. } = compiler;

@@ -210,7 +210,9 @@ impl Engine {
         let done = Arc::new(AtomicBool::new(false));
         progress.read = Arc::clone(&done);
         let (to, mut handed) = mpsc::channel(1);
-        let handing = (options.only.is_none() && is_free).then_some(Handing { sync: prepared.sync, to });
+        // Where calls are counted, they are filled: nothing leaves before everything is read.
+        let at_once = is_free && prepared.compiled.capabilities.readable;
+        let handing = (options.only.is_none() && at_once).then_some(Handing { sync: prepared.sync, to });
         let importer = self.importer(&prepared.source, handing);
         let finished = Finished { done: Arc::clone(&done), imported: Arc::clone(&self.imported) };
         let full = options.full;
@@ -220,7 +222,7 @@ impl Engine {
             importer.run(full).await
         };
         importing.spawn(reading.in_current_span());
-        let evaluated = if options.only.is_some() || !is_free {
+        let evaluated = if options.only.is_some() || !at_once {
             Ok(())
         } else {
             let arriving = self.arriving(prepared, &mut handed, progress, report).await;
@@ -284,7 +286,10 @@ impl Engine {
             self.store.retry_parked(prepared.sync).await?;
         }
         let mut drifted = 0;
-        if options.reconcile || prepared.reconcile {
+        if (options.reconcile || prepared.reconcile) && !prepared.compiled.capabilities.readable {
+            report.notes.push("nothing can be read from the target, so that nothing was reconciled".to_owned());
+            self.store.reconciled(prepared.sync).await?;
+        } else if options.reconcile || prepared.reconcile {
             drifted = self.reconcile(prepared, &open, report).await?;
             if prepared.reconcile {
                 self.store.reconciled(prepared.sync).await?;

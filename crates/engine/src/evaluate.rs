@@ -124,7 +124,6 @@ pub fn evaluate(compiled: &Compiled, layout: &Layout, link: &LinkView, now: i64)
         }
         Action::Ensure { enabled, may_create } => {
             let subject = Subject { sync: &compiled.rules.name, anchor: &link.anchor, source: &source, enabled, now };
-            let may_create = may_create && compiled.rules.creates;
             let wanted = ensure(compiled, layout, link, &subject, &written, may_create);
             present = (linked && !compiled.many.is_empty()).then(|| Present { source: source.clone(), enabled });
             wanted
@@ -168,6 +167,11 @@ fn removal(compiled: &Compiled, link: &LinkView, source: &Row, now: i64) -> Plan
     let disable = || if can_disable { Action::Disable } else { Action::Leave };
     let disabled =
         compiled.source_enabling.is_some_and(|position| *source.slot(position) == Slot::One(Value::Boolean(false)));
+    if !compiled.rules.creates {
+        // Others make these objects and end them.
+        let flows = link.removed == Removed::No && in_scope(compiled, link, source) != Some(false);
+        return now_and(if flows { Action::Ensure { enabled: true, may_create: false } } else { Action::Leave });
+    }
     match link.removed {
         Removed::No if in_scope(compiled, link, source) == Some(false) => match rules.out_of_scope.unwrap_or(default) {
             // A leaver loses access wherever the account is.

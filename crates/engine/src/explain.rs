@@ -5,6 +5,7 @@ use muster_model::{Key, Slot, ValueType};
 use muster_store::{EventRecord, LinkFacts, LinkState, LinkView, Origin, QuarantineRecord, Removed};
 use serde::Serialize;
 
+use crate::accepted::waiting;
 use crate::compile::Input;
 use crate::computed::Subject;
 use crate::cycle::Engine;
@@ -87,6 +88,11 @@ pub struct ExplainedMapping {
     pub differs: bool,
     /// It flows when the object is created only.
     pub on_create_only: bool,
+}
+
+fn moment(milliseconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(milliseconds);
+    time.map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default()
 }
 
 fn state_name(state: LinkState) -> &'static str {
@@ -256,7 +262,17 @@ impl Engine {
             let attribute = attribute.map(|attribute| format!(" {attribute}")).unwrap_or_default();
             waits.push(format!("the sync is in quarantine, because most was refused by the rule {rule}{attribute}"));
         }
-        if facts.on_its_way {
+        let batches = match facts.on_its_way {
+            true => self.store.open_batches(prepared.sync).await?,
+            false => Vec::new(),
+        };
+        if let Some((_, taken)) = waiting(&batches).find(|(of, _)| *of == link.id) {
+            waits.push(format!(
+                "the target took a change at {} and has not said what became of it; it is asked again from {} on",
+                moment(taken.since),
+                moment(taken.ask_at)
+            ));
+        } else if facts.on_its_way {
             waits.push("an operation is on its way, or its answer was lost: the next cycle asks the target".to_owned());
         }
         if let Some(parked) = &facts.parked {

@@ -18,6 +18,7 @@ pub mod report;
 pub mod rules;
 pub mod stop;
 
+mod accepted;
 mod alone;
 mod apply;
 mod computed;
@@ -57,6 +58,7 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub use accepted::Unconfirmed;
 pub use clock::{Clock, LifecycleClock, SystemClock};
 pub use commit::{CommitPoint, Observer, Unobserved};
 pub use compile::{Compiled, RuleFinding, compile};

@@ -9,6 +9,7 @@ use muster_model::{Key, Row, Slot};
 use muster_store::{LinkId, LinkUpdate, LinkView, OperationKind};
 use serde::Serialize;
 
+use crate::accepted::waiting;
 use crate::apply::Sent;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -131,16 +132,22 @@ impl Engine {
             lacks: HashMap::new(),
             chosen: HashMap::new(),
         };
+        let batches = self.store.open_batches(prepared.sync).await?;
+        let taken: HashSet<LinkId> = waiting(&batches).map(|(link, _)| link).collect();
+        planner.plan.report.accepted = taken.len() as u64;
         let mut after = LinkId(0);
         let mut creating = HashSet::new();
         loop {
-            let links = self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?;
+            let mut links = self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?;
             let Some(last) = links.last() else { break };
             after = last.id;
             self.observer.evaluated(links.len() as u64);
+            // What the target has taken is done, as far as anybody knows.
+            links.retain(|link| !taken.contains(&link.id));
             self.plan_slice(&mut planner, links, &mut creating).await?;
         }
         self.plan_guard(&mut planner).await?;
+        self.plan_effort(&mut planner).await?;
         if let Some(mut takeover) = planner.takeover.take() {
             takeover.matched_by = prepared.compiled.by_rule(&planner.matched_by);
             planner.plan.takeover = self.survey(prepared, takeover, &planner.claimed, options.limit).await?;
@@ -284,6 +291,17 @@ impl Engine {
         Ok(())
     }
 
+    /// What the planned operations take where the target limits how many it takes.
+    async fn plan_effort(&self, planner: &mut Planner<'_>) -> Result<(), EngineError> {
+        let (report, side) = (&mut planner.plan.report, &planner.prepared.target);
+        let operations = report.created + report.updated + report.enabled + report.disabled + report.deleted;
+        if let Some(target) = side.connector.target().filter(|_| operations > 0) {
+            let effort = target.effort(&side.request.object_type, operations).await;
+            report.notes.extend(effort.map_err(|error| EngineError::connection(&side.name, error))?);
+        }
+        Ok(())
+    }
+
     async fn statements(&self, prepared: &Prepared, operations: &[Operation]) -> Result<Vec<String>, EngineError> {
         let side = &prepared.target;
         let Some(target) = side.connector.target() else { return Ok(Vec::new()) };
@@ -356,6 +374,7 @@ impl Planner<'_> {
             }
             let lacks = self.lacks.remove(&sent.link.id).unwrap_or_default();
             sent.operation.deltas = lacks.into_iter().map(|lack| lack.delta).collect();
+            sent.as_put(self.prepared)?;
             self.listed.push(sent.operation);
         }
         Ok(())

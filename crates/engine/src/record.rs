@@ -8,6 +8,7 @@ use muster_model::{Key, Slot, Value};
 use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
 use tokio::task::JoinSet;
 
+use crate::accepted::taken;
 use crate::apply::{Landed, Sent, charges};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
@@ -113,13 +114,23 @@ impl Engine {
                 None => {
                     progress.open.insert(sent.link.id);
                     progress.reserve(&prepared.compiled, &sent.matches);
+                    let accepted = match outcome {
+                        Outcome::Accepted { ticket, look_again_after } => {
+                            let pause = i64::try_from(look_again_after.as_millis()).unwrap_or(i64::MAX / 2);
+                            let ask_at = now.saturating_add(pause);
+                            // It stays as dirty as it is, and wakes its sync when it is time to ask.
+                            updates.push(LinkUpdate { evaluated: 0, due_at: Some(ask_at), ..unchanged(&sent.link) });
+                            taken(&sent, ticket, ask_at, now)
+                        }
+                        _ => None,
+                    };
                     open.push(BatchMember {
                         operation: sent.operation.id.0,
                         link: sent.link.id,
                         kind: sent.kind,
                         revision: sent.link.dirty,
                         content: sent.content,
-                        sought: sent.sought(&prepared.compiled),
+                        sought: accepted.unwrap_or_else(|| sent.sought(&prepared.compiled)),
                     });
                 }
             }
@@ -284,7 +295,11 @@ impl Engine {
                 report.parked += 1;
                 parked("unsupported", None, format!("the target cannot do this: {what}"))
             }
-            Outcome::Accepted { .. } | Outcome::Unknown => {
+            Outcome::Accepted { .. } => {
+                report.accepted += 1;
+                return Ok(None);
+            }
+            Outcome::Unknown => {
                 report.unknown += 1;
                 return Ok(None);
             }

@@ -35,6 +35,9 @@ pub struct Report {
     pub waiting: u64,
     /// Sent, and their fate is not known yet.
     pub unknown: u64,
+    /// Taken by the target, which will say later what became of them.
+    #[serde(default)]
+    pub accepted: u64,
     /// Target objects that were gone although nobody here deleted them. They are counted under what became of them
     /// as well.
     #[serde(default)]
@@ -65,6 +68,7 @@ impl Report {
             + self.held
             + self.waiting
             + self.unknown
+            + self.accepted
     }
 
     /// Whether the target was changed.

@@ -8,6 +8,7 @@ use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
 
+use crate::accepted::Confirmed;
 use crate::apply::content_hash;
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
@@ -30,15 +31,16 @@ impl Engine {
         report: &mut Report,
     ) -> Result<HashSet<LinkId>, EngineError> {
         let mut still_open = HashSet::new();
-        for batch in self.store.open_batches(prepared.sync).await? {
-            let open = self.resolve(prepared, &batch, report).await?;
+        let batches = self.store.open_batches(prepared.sync).await?;
+        let told = self.confirmations(prepared, &batches, report).await?;
+        for batch in batches {
+            let open = self.resolve(prepared, &batch, &told, report).await?;
             tracing::info!(
                 operations = batch.members.len(),
                 open = open.len(),
                 "what became of operations in doubt was looked up"
             );
             still_open.extend(open.iter().map(|member| member.link));
-            report.unknown += open.len() as u64;
             self.observer.passed(CommitPoint::UnknownResolved);
         }
         Ok(still_open)
@@ -48,6 +50,7 @@ impl Engine {
         &self,
         prepared: &Prepared,
         batch: &BatchRecord,
+        told: &HashMap<OperationId, Resolution>,
         report: &mut Report,
     ) -> Result<Vec<BatchMember>, EngineError> {
         let side = &prepared.target;
@@ -57,18 +60,50 @@ impl Engine {
         let views: HashMap<LinkId, LinkView> =
             self.store.links(&links).await?.into_iter().map(|view| (view.id, view)).collect();
         let ids: Vec<OperationId> = batch.members.iter().map(|member| OperationId(member.operation)).collect();
-        let recorded: HashMap<OperationId, Resolution> =
-            target.outcomes(&ids).await.map_err(failed)?.into_iter().collect();
+        let readable = prepared.compiled.capabilities.readable;
         let mut updates = Vec::new();
         let mut open = Vec::new();
-        let mut looking = Vec::new();
         let mut without_effect: Vec<String> = Vec::new();
-        let mut proved: HashMap<OperationId, Effect> = HashMap::new();
         let counted = |link: LinkId| batch.guarded.iter().filter(move |(of, _)| *of == link).map(|(_, name)| name);
+        let mut lost = Vec::new();
         for member in &batch.members {
             let Some(view) = views.get(&member.link) else { continue };
+            match Sought::decode(&prepared.compiled, &member.sought)? {
+                Sought::Taken(taken) => {
+                    let told = told.get(&OperationId(member.operation));
+                    match self.confirmed(prepared, member, view, taken, told, report)? {
+                        Confirmed::Open(member, update) => {
+                            report.accepted += 1;
+                            open.push(member);
+                            updates.push(update);
+                        }
+                        Confirmed::Closed { update, took_effect } => {
+                            without_effect.extend(counted(member.link).filter(|_| !took_effect).cloned());
+                            updates.push(update);
+                        }
+                    }
+                }
+                // Nothing can be looked up: the whole state goes out again, and counts again if it takes access away.
+                _ if !readable => {
+                    without_effect.extend(counted(member.link).cloned());
+                    updates.push(LinkUpdate { evaluated: 0, ..unchanged(view) });
+                }
+                _ => lost.push((member, view)),
+            }
+        }
+        let asked: Vec<OperationId> = lost.iter().map(|(member, _)| OperationId(member.operation)).collect();
+        let recorded: HashMap<OperationId, Resolution> = match asked.is_empty() {
+            true => HashMap::new(),
+            false => target.outcomes(&asked).await.map_err(failed)?.into_iter().collect(),
+        };
+        let mut looking = Vec::new();
+        let mut proved: HashMap<OperationId, Effect> = HashMap::new();
+        for (member, view) in lost {
             match recorded.get(&OperationId(member.operation)) {
-                Some(Resolution::Pending { .. }) => open.push(member.clone()),
+                Some(Resolution::Pending { .. }) => {
+                    report.unknown += 1;
+                    open.push(member.clone());
+                }
                 // Evaluation decides anew: the operation had no effect and never will.
                 Some(Resolution::NeverApplied) => without_effect.extend(counted(member.link).cloned()),
                 Some(Resolution::Known(outcome)) => {
@@ -278,7 +313,7 @@ fn stranger(prepared: &Prepared, member: &BatchMember, view: &LinkView, found: &
     let name = prepared.compiled.target_attributes.get(position);
     let given = match Sought::decode(&prepared.compiled, &member.sought)? {
         Sought::Match(values) => values.into_iter().find(|(of, _)| Some(of) == name).map(|(_, value)| value),
-        Sought::Key(_) | Sought::Renamed(..) | Sought::Nowhere => None,
+        Sought::Key(_) | Sought::Renamed(..) | Sought::Taken(_) | Sought::Nowhere => None,
     };
     Ok(now != Some(known) && (given.is_none() || now != given.as_ref()))
 }

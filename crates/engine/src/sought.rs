@@ -6,11 +6,15 @@ use muster_connector::{Error as ConnectorError, FoundObject, Target};
 use muster_model::{Key, Row, Value};
 use muster_store::{BatchMember, OperationKind};
 
+use crate::accepted::Taken;
 use crate::apply::creators_key;
 use crate::compile::Compiled;
 use crate::error::EngineError;
 use crate::prepare::Prepared;
 use crate::recognition::MatchValues;
+
+/// Marks what the target has taken.
+const TAKEN: u8 = 4;
 
 /// By what an object is found at the target.
 #[derive(Debug, Clone)]
@@ -20,6 +24,8 @@ pub(crate) enum Sought {
     Match(Vec<(String, Value)>),
     /// The key that a rename was to bring about, and the object's values after it, packed.
     Renamed(Key, Vec<u8>),
+    /// Nothing need be looked for: the target has taken it, and will say what became of it.
+    Taken(Taken),
     /// Nothing identifies it: it cannot have been created, since creates without identity are refused.
     Nowhere,
 }
@@ -34,6 +40,12 @@ impl Sought {
             Self::Key(key) => Some((key, &[])),
             _ => None,
         }
+    }
+
+    /// The operation that the target has taken, if that is what was noted.
+    pub(crate) fn taken(bytes: &[u8]) -> Option<Taken> {
+        let (_, rest) = bytes.split_first().filter(|(tag, _)| **tag == TAKEN)?;
+        Taken::decode(rest).ok().flatten()
     }
 
     pub(crate) fn matched(compiled: &Compiled, matched: &MatchValues) -> Self {
@@ -59,6 +71,7 @@ impl Sought {
                 let length = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
                 (3, [&length, key.as_slice(), after].concat())
             }
+            Self::Taken(taken) => (TAKEN, taken.encode()),
             Self::Nowhere => return Vec::new(),
         };
         let mut bytes = vec![tag];
@@ -74,6 +87,9 @@ impl Sought {
                 return Ok(Self::Nowhere);
             };
             return Ok(Self::Renamed(Key::decode(key)?, after.to_vec()));
+        }
+        if *tag == TAKEN {
+            return Ok(Taken::decode(key)?.map_or(Self::Nowhere, Self::Taken));
         }
         let key = Key::decode(key)?;
         Ok(match (tag, key.0.as_slice()) {
@@ -106,7 +122,7 @@ pub(crate) async fn look(
                 let (by, tuple) = pairs.iter().cloned().unzip();
                 values.entry(by).or_default().push(tuple);
             }
-            Sought::Nowhere => {}
+            Sought::Taken(_) | Sought::Nowhere => {}
         }
     }
     let mut by_key = if keys.is_empty() { Vec::new() } else { target.get(request, &keys).await? }.into_iter();
@@ -124,7 +140,7 @@ pub(crate) async fn look(
                 let mut objects = by_value.get_mut(&by)?.next()?;
                 if objects.len() == 1 { objects.pop() } else { None }
             }
-            Sought::Nowhere => None,
+            Sought::Taken(_) | Sought::Nowhere => None,
         })
         .collect())
 }

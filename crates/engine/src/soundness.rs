@@ -84,6 +84,28 @@ impl Compiler<'_> {
         }
     }
 
+    /// What a target that says nothing of what it holds cannot do.
+    pub(crate) fn unreadable(&mut self, capabilities: &TargetCapabilities) {
+        if capabilities.readable {
+            return;
+        }
+        let anchor = self.target.anchor.attributes.join(", ");
+        if !self.rules.matching.is_empty() {
+            let problem = "nothing can be looked up in this target, which recognises objects by itself";
+            self.findings.error("match", problem, &format!("remove it; {anchor} is what the target goes by"));
+        }
+        if !self.rules.protect.is_empty() {
+            let problem = "nothing can be looked up in this target, so that nobody knows what is protected";
+            self.findings.error("protect", problem, "leave people out by `scope`");
+        }
+        let choosing = self.rules.mappings.iter().filter(|mapping| self.rules.chooses(&mapping.target));
+        let choosing: Vec<String> = choosing.map(|mapping| mapping.target.clone()).collect();
+        for name in choosing {
+            let problem = "nothing can be looked up in this target, so that nobody knows which value is free";
+            self.findings.error(&format!("map.{name}"), problem, "map a value that is unique by itself");
+        }
+    }
+
     pub(crate) fn required(&mut self) {
         if !self.rules.creates {
             let pointless = "nothing is created and nothing matched, so that nothing would ever be written";
@@ -128,6 +150,13 @@ impl Compiler<'_> {
         ];
         for (name, choice) in choices {
             let setting = format!("removal.{name}");
+            if !self.rules.creates {
+                if choice.is_some() {
+                    let problem = "with `create = false` the objects are made and ended by others";
+                    self.findings.error(&setting, problem, "remove it");
+                }
+                continue;
+            }
             match choice {
                 Some(Removal::Disable) if !can_disable => {
                     let problem = format!("{} knows no way to disable an object", self.target.name);

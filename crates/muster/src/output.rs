@@ -94,6 +94,7 @@ pub(crate) fn report(report: &Report) {
         (report.parked, "parked"),
         (report.held, "held"),
         (report.waiting, "waiting"),
+        (report.accepted, "taken and not confirmed yet"),
         (report.unknown, "unknown"),
     ];
     let done: Vec<String> =
@@ -151,6 +152,7 @@ pub(crate) fn plan(plan: &Plan) {
         (report.values_removed, "values to remove"),
         (report.parked, "to park"),
         (report.held, "held by the guard"),
+        (report.accepted, "taken and not confirmed yet"),
     ];
     let wanted: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, words)| format!("{number} {words}")).collect();

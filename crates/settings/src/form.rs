@@ -132,9 +132,9 @@ pub(crate) struct SyncForm {
     /// How an existing target object is recognised: rules such as `{ source = "[employeeId]", target = "employee_no" }`,
     /// tried in this order until one finds something. Needed where the target assigns its own keys.
     r#match: Option<Vec<MatchForm>>,
-    /// Whether a target object is made where none matches, which is so by default. With `false` only objects that others
-    /// make are linked and changed, such as when values flow back to where people come from; they are looked for again
-    /// each hour.
+    /// Whether the sync makes target objects, which is so by default. With `false` it only changes values of objects that
+    /// others make, such as when logins flow back to where people come from: it makes, enables, disables and deletes
+    /// nothing, and looks each hour for what was not there.
     create: Option<bool>,
     /// What flows into which target attribute: the attribute's name, and an expression such as `"[mail]"` or a table
     /// with `value`, `when`, `default` and `null`.

@@ -79,7 +79,7 @@ async fn who_is_assigned_to_what_in_a_whole_tenant() {
     assert_eq!(names[3..], ["Payroll", "Payroll/Approver", "Payroll/Clerk"]);
     assert_eq!(by_id["Payroll/Approver"].len(), 3);
     // All of them, where nobody says which.
-    assert_eq!(read(&connector, &asked(&[])).await.unwrap().len(), 7);
+    assert_eq!(read(&connector, &asked(&[])).await.unwrap().len(), 8);
     assert!(directory.violations().is_empty());
 }
 

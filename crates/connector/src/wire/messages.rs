@@ -166,6 +166,20 @@ pub enum Call {
         /// Which.
         ids: Vec<OperationId>,
     },
+    /// What became of operations that were answered with `accepted`.
+    Confirm {
+        /// The object type.
+        object_type: String,
+        /// Which, each with its ticket.
+        accepted: Vec<(OperationId, String)>,
+    },
+    /// What so many operations take where the system limits them.
+    Effort {
+        /// The object type.
+        object_type: String,
+        /// How many.
+        operations: u64,
+    },
     /// The outcomes of these operations are safe with Muster.
     Acknowledge {
         /// Which.
@@ -191,6 +205,8 @@ impl Call {
             Self::Preview(_) => "preview",
             Self::Apply(_) => "apply",
             Self::Outcomes { .. } => "outcomes",
+            Self::Confirm { .. } => "confirm",
+            Self::Effort { .. } => "effort",
             Self::Acknowledge { .. } => "acknowledge",
         }
     }
@@ -268,6 +284,10 @@ pub enum Reply {
     Apply(Vec<(OperationId, Outcome)>),
     /// To `outcomes`.
     Outcomes(Vec<(OperationId, Resolution)>),
+    /// To `confirm`: what is not answered is pending.
+    Confirm(Vec<(OperationId, Resolution)>),
+    /// To `effort`: a sentence for a person, or null.
+    Effort(Option<String>),
     /// To `acknowledge`.
     Acknowledge {},
     /// The call failed as a whole.

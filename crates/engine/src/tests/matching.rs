@@ -295,6 +295,12 @@ async fn a_sync_that_creates_nothing_links_what_others_make() {
 
     world.source.person("c", "Cy", "cy@x");
     assert_eq!(world.cycle().await.unwrap().created, 0);
+    // Nor does it end what others make.
+    world.source.remove("a", Removal::Soft);
+    world.source.remove("b", Removal::Hard);
+    let report = world.cycle().await.unwrap();
+    assert_eq!((report.disabled, report.deleted, world.target.people().len()), (0, 0, 2));
+    assert!(world.target.people().iter().all(|(_, _, enabled)| *enabled));
     world.rules.creates = true;
     assert_eq!(world.cycle().await.unwrap().created, 1, "the rule changed, and with it what is to do");
 

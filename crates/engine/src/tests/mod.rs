@@ -1,5 +1,6 @@
 //! The cycle against a source and a target in memory, with faults and with a kill at every commit point.
 
+mod accepted;
 mod chaos;
 mod chaos_ties;
 mod dates;

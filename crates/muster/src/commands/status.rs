@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use muster_engine::{Clock as _, SystemClock};
+use muster_engine::{Clock as _, SystemClock, Unconfirmed};
 use muster_settings::Mode;
 use muster_store::{LinkId, RunRecord, SyncCounts, SyncId};
 use serde_json::json;
@@ -89,6 +89,16 @@ async fn waits(desk: &Desk, name: &str, sync: SyncId, parked_in_all: u64) -> Res
             time(quarantine.since),
             quarantine.rule,
             time(quarantine.next_probe_at)
+        ));
+    }
+    let unconfirmed = Unconfirmed::of(&store.open_batches(sync).await?);
+    if let Some(since) = unconfirmed.since {
+        lines.push(format!(
+            "{name}: {} changes were taken by the target and are not confirmed yet, the oldest at {}; it is asked again \
+             from {} on",
+            unconfirmed.operations,
+            time(since),
+            unconfirmed.ask_at.map(time).unwrap_or_default()
         ));
     }
     for hold in store.holds(sync).await? {

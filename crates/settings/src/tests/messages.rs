@@ -205,7 +205,7 @@ fn types_and_bounds() {
         "[syncs.staff.guard]",
         "[syncs.staff.x]",
         &[
-            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"guard\", \"lifecycle\", \"mode\", \"password\", \"protect\", \"schedule\" and \"scope\"",
+            "muster.toml:38: syncs.staff.x: unknown setting; known here are \"create\", \"guard\", \"lifecycle\", \"mode\", \"password\", \"protect\", \"schedule\" and \"scope\"",
         ],
     );
 }
