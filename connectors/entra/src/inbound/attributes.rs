@@ -121,7 +121,6 @@ pub(crate) fn is_unprocessed(name: &str) -> bool {
 pub(crate) fn object_type(extensions: &BTreeMap<String, ExtensionType>) -> ObjectType {
     let write_only = |name: &str, value_type: ValueType, native: String| Attribute {
         readable: false,
-        in_changes: false,
         native_type: native,
         ..Attribute::new(name, value_type)
     };

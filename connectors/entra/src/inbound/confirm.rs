@@ -18,6 +18,9 @@ const SETTLED: TimeDelta = TimeDelta::hours(1);
 /// Entra tries what failed by itself again in its next cycle; a record sent again does no harm.
 const PASSING: Duration = Duration::from_secs(900);
 
+/// How soon to come back while there are further pages.
+const READ_ON: Duration = Duration::from_secs(10);
+
 impl Entra {
     pub(super) async fn resolve(
         &self,
@@ -49,7 +52,7 @@ impl Inbound {
         let entries = reading.about(&ticket.external_id, ticket.at);
         let entry = match entries.as_slice() {
             // The first may be that of the call whose answer was lost; a second one, or time, tells.
-            [only] if ticket.doubt && age < SETTLED.min(self.patience()) => {
+            [only] if ticket.doubt && (!reading.complete || age < SETTLED.min(self.patience())) => {
                 tracing::debug!(at = %only.at, "an entry may belong to an earlier upload; waiting for another one");
                 None
             }
@@ -62,7 +65,9 @@ impl Inbound {
             None if entries.is_empty() && age > self.patience() && reading.complete => {
                 Resolution::Known(self.not_confirmed(ticket))
             }
-            None => Resolution::Pending { look_again_after: self.look_again },
+            None if reading.complete => Resolution::Pending { look_again_after: self.look_again },
+            // The rest of the log is still to be read.
+            None => Resolution::Pending { look_again_after: self.look_again.min(READ_ON) },
         }
     }
 

@@ -182,7 +182,8 @@ fn failed(error: &ErrorInformation, steps: &[Step]) -> Verdict {
     let reason = said.chain(described).find(|text| !text.is_empty()).unwrap_or_default();
     let service = error.error_category.as_deref().is_some_and(|category| category.eq_ignore_ascii_case("failure"));
     if service || is_passing(&code) {
-        return Verdict::Passing(shorten(&format!("Entra's provisioning failed by itself ({code}): {reason}")));
+        // Its reason may hold personal values, which have no place in what is said of a passing failure.
+        return Verdict::Passing(shorten(&format!("Entra's provisioning failed by itself ({code})")));
     }
     let attribute = blamed(&code).or_else(|| blamed(&reason));
     let action = error.recommended_action.clone().filter(|action| !action.is_empty());

@@ -140,8 +140,7 @@ async fn job(entra: &Entra, inbound: &Inbound) -> Result<String, Finding> {
         Err(Failure::Host(error)) => return Err(finding(&error)),
     };
     let code = found.status.and_then(|status| status.code).unwrap_or_else(|| "unknown".to_owned());
-    let stopped = ["Paused", "Quarantine", "NotRun", "NotConfigured"].iter().any(|bad| bad.eq_ignore_ascii_case(&code));
-    if stopped && !code.eq_ignore_ascii_case("NotRun") {
+    if ["Paused", "Quarantine", "NotConfigured"].iter().any(|stopped| stopped.eq_ignore_ascii_case(&code)) {
         return Err(Finding::warning(
             Some("inbound.job"),
             format!("the provisioning job's state is {code}, so that uploads are taken and not worked on"),

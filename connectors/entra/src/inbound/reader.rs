@@ -31,7 +31,7 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(30);
 const WHOLE_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// So many pages are read in one call of the host; the next one goes on from there.
-const MOST_PAGES: usize = 20;
+const MOST_PAGES: usize = 10;
 
 const PAGE_SIZE: usize = 999;
 

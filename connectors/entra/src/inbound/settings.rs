@@ -20,13 +20,15 @@ pub struct InboundSettings {
     pub service_principal: String,
     /// The id of its provisioning job, such as `API2AAD.…`: the part after `/jobs/` in the same address.
     pub job: String,
-    /// The tenant's licence, on which the number of uploads in 24 hours depends.
+    /// The tenant's licence, on which the number of uploads in 24 hours depends; `"p1"` by default.
     #[serde(default)]
     pub licence: Licence,
-    /// How long the provisioning log may be silent about a person before that is reported.
+    /// How long the provisioning log may be silent about a person before that is reported; a day by
+    /// default.
     #[serde(default = "confirm_within")]
     pub confirm_within: Span,
-    /// How long to wait before the provisioning log is asked what became of an upload, and between two looks.
+    /// How long to wait before the provisioning log is asked what became of an upload, and between two looks;
+    /// five minutes by default.
     #[serde(default = "look_again")]
     pub look_again: Span,
     /// A value that is gone is sent as null, instead of being left out. It clears nothing by itself: *Flow null
