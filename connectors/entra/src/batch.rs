@@ -14,7 +14,7 @@ use crate::edges;
 use crate::error::{Failure, Refusal};
 use crate::http::Answer;
 use crate::layout::Layout;
-use crate::retry::retry_after;
+use crate::retry::{LONGEST_BELIEVED, retry_after};
 use crate::session::{Ask, Doubt, Patience, Session};
 
 /// The most requests in a `$batch`.
@@ -124,7 +124,7 @@ async fn get_few(
                 404 => {}
                 429 | 500 | 502..=504 => {
                     let asked = response.header("retry-after");
-                    let asked = retry_after(asked.as_deref(), None, session.environment.now());
+                    let asked = retry_after(asked.as_deref(), None, session.environment.now(), LONGEST_BELIEVED);
                     pause = pause.max(asked);
                     limited |= response.status == 429;
                     problem = format!("Microsoft Graph puts us off ({})", response.status);

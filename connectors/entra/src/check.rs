@@ -5,6 +5,8 @@ use muster_connector::{CheckReport, Error, Finding, ReadRequest, UsedType};
 use crate::connector::Entra;
 use crate::error::{Failure, Refusal};
 use crate::http::Answer;
+use crate::inbound::attributes::INBOUND_USER;
+use crate::inbound::examine;
 use crate::layout::{Layout, collection, unknown_attribute, untracked};
 use crate::permissions::{self, LEAVE_DATE, Need};
 use crate::schema::{APPLICATION, attributes_of};
@@ -15,11 +17,15 @@ pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
     let mut report = CheckReport::default();
     let mut readable = Vec::new();
     for used in used {
+        if used.object_type == INBOUND_USER {
+            examine::examine_use(entra, used, &mut report);
+            continue;
+        }
         if used.as_target {
             report.findings.push(Finding::error(
                 None,
                 format!("Entra {} objects cannot be written by this connector", used.object_type),
-                "use the connection as the source of a sync only",
+                "people are written as inbound_user, by API-driven provisioning; other types can only be the source of a sync",
             ));
         }
         if let Some(request) = known_part(entra, used, &mut report) {
@@ -41,7 +47,10 @@ pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
     for request in &readable {
         probe(entra, request, roles.as_deref(), &mut report).await;
     }
-    for used in used {
+    if used.iter().any(|used| used.object_type == INBOUND_USER && used.as_target) {
+        examine::examine(entra, roles.as_deref(), &mut report).await;
+    }
+    for used in used.iter().filter(|used| used.object_type != INBOUND_USER) {
         report.findings.extend(crate::named::examine(entra, used).await);
     }
     // What /organization refuses is no finding: it is optional.
@@ -143,7 +152,7 @@ async fn ask(entra: &Entra, request: &ReadRequest) -> Result<(), Failure> {
 }
 
 /// An error as a finding.
-fn finding(error: &Error) -> Finding {
+pub(crate) fn finding(error: &Error) -> Finding {
     match error {
         Error::Configuration { setting, problem, fix } => Finding::error(setting.as_deref(), problem, fix),
         Error::Credentials { problem, fix } => Finding::error(None, problem, fix),

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::setting;
+use crate::inbound::settings::InboundSettings;
 
 /// A connection to one Microsoft Entra ID tenant.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,6 +56,8 @@ pub struct EntraSettings {
     /// `extension_{application id without dashes}_{name}` (case counts), each with its type.
     #[serde(default)]
     pub extension_attributes: BTreeMap<String, ExtensionType>,
+    /// API-driven inbound provisioning: people flow into Entra, as objects of the type `inbound_user`.
+    pub inbound: Option<InboundSettings>,
 }
 
 /// A certificate and its private key, both PEM.

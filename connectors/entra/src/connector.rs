@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use muster_connector::{
     CheckReport, Connector, ConnectorKind, ConnectorSettings, Description, Error, ReadRequest, SecretString, Source,
-    UsedType,
+    Target, UsedType,
 };
 use muster_model::Schema;
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::endpoints::Endpoints;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Failure, Refusal, setting};
 use crate::http;
+use crate::inbound::{Inbound, attributes};
 use crate::managed_identity::ManagedIdentity;
 use crate::permissions;
 use crate::schema;
@@ -34,7 +35,7 @@ impl ConnectorKind for EntraKind {
     fn describe(&self) -> Description {
         Description {
             kind: "entra".to_owned(),
-            summary: "Microsoft Entra ID: users and groups by Microsoft Graph delta query".to_owned(),
+            summary: "Microsoft Entra ID: users and groups by Microsoft Graph delta query, people to it by API-driven provisioning".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: schemars::schema_for!(EntraSettings).to_value(),
         }
@@ -58,6 +59,8 @@ pub fn connect(settings: &ConnectorSettings, environment: Arc<dyn Environment>) 
 pub(crate) struct Entra {
     pub(crate) session: Session,
     pub(crate) extensions: BTreeMap<String, ExtensionType>,
+    /// The target side, where it is configured.
+    pub(crate) inbound: Option<Inbound>,
     tenant: Option<String>,
     identity: OnceCell<String>,
 }
@@ -90,6 +93,7 @@ impl Entra {
         };
         Ok(Self {
             session: Session { client, endpoints, tokens, environment, gate: Default::default() },
+            inbound: settings.inbound.as_ref().map(|inbound| Inbound::new(connection, inbound)).transpose()?,
             extensions: settings.extension_attributes,
             tenant,
             identity: OnceCell::new(),
@@ -192,11 +196,17 @@ impl Connector for Entra {
 
     async fn schema(&self) -> Result<Schema, Error> {
         let identity = self.identity().await?.to_owned();
-        Ok(schema::schema(identity, &self.extensions))
+        let mut schema = schema::schema(identity, &self.extensions);
+        schema.types.extend(self.inbound.as_ref().map(|inbound| attributes::object_type(&inbound.extensions)));
+        Ok(schema)
     }
 
     fn source(&self) -> Option<&dyn Source> {
         Some(self)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        self.inbound.as_ref().map(|_| self as &dyn Target)
     }
 }
 

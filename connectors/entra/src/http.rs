@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::config::EntraSettings;
 use crate::error::{describe, setting};
-use crate::retry::{http_date, retry_after};
+use crate::retry::{LONGEST_BELIEVED, http_date, retry_after};
 
 /// The most bytes of a page, on the wire and unpacked.
 pub(crate) const MAX_PAGE: usize = 64 << 20;
@@ -34,6 +34,8 @@ pub(crate) struct Answer {
 /// Why an exchange brought no whole answer.
 #[derive(Debug)]
 pub(crate) enum Broken {
+    /// There was no connection, so nothing left.
+    Unsent(String),
     /// It may go better next time.
     Transient(String),
     /// The body is larger than anything legitimate.
@@ -52,7 +54,12 @@ impl Answer {
 
     /// The pause that the server asks for.
     pub(crate) fn retry_after(&self, now: DateTime<Utc>) -> Option<Duration> {
-        retry_after(self.header(RETRY_AFTER), self.date(), now)
+        self.retry_after_within(now, LONGEST_BELIEVED)
+    }
+
+    /// The same where a longer pause than usual may be meant.
+    pub(crate) fn retry_after_within(&self, now: DateTime<Utc>, longest: Duration) -> Option<Duration> {
+        retry_after(self.header(RETRY_AFTER), self.date(), now, longest)
     }
 }
 
@@ -142,7 +149,11 @@ fn proxy(address: &str, user: Option<&str>, password: Option<&SecretString>) -> 
 /// Sends a request and takes in its answer, of at most `limit` bytes both on the wire and unpacked.
 pub(crate) async fn exchange(request: RequestBuilder, limit: usize) -> Result<Answer, Broken> {
     let request = request.header(ACCEPT_ENCODING, "gzip");
-    let mut response = request.send().await.map_err(|error| Broken::Transient(describe(error)))?;
+    let unsent = |error: reqwest::Error| match error.is_connect() {
+        true => Broken::Unsent(describe(error)),
+        false => Broken::Transient(describe(error)),
+    };
+    let mut response = request.send().await.map_err(unsent)?;
     let status = response.status();
     // What is no success is an error's few lines or somebody else's page.
     let limit = if status.is_success() { limit } else { limit.min(MAX_SMALL) };

@@ -8,6 +8,7 @@ use muster_connector::{Error, ReadRequest};
 use muster_model::{ValueType, nearest};
 
 use crate::config::ExtensionType;
+use crate::inbound::attributes::INBOUND_USER;
 use crate::schema::{self, GROUP, USER, attributes_of};
 
 /// How a request's attributes lie in an object's JSON.
@@ -141,7 +142,10 @@ fn unknown_type(name: &str) -> Error {
     Error::Configuration {
         setting: None,
         problem: format!("Entra holds no object type {name:?}"),
-        fix: "use user, group or application".to_owned(),
+        fix: match name {
+            INBOUND_USER => "read user instead: an inbound_user can be written only".to_owned(),
+            _ => "use user, group or application".to_owned(),
+        },
     }
 }
 

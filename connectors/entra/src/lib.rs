@@ -1,11 +1,11 @@
 //! Microsoft Entra ID as a source: users and groups over Microsoft Graph delta query, and who is assigned to enterprise
-//! applications.
+//! applications; and as a target: people by API-driven inbound provisioning.
 //!
 //! This crate speaks to two hosts only, the configured authority and the configured Graph host, and sends the
 //! bearer token to no other. It knows nothing of syncs, links or stores.
 //!
 //! Start reading at [`EntraKind`], then `source` (a page from its request to its entries), `session` (what is
-//! asked again, when, and what is never sent where) and `decode`.
+//! asked again, when, and what is never sent where) and `decode`. The target side is all in `inbound`.
 
 mod aadsts;
 mod applications;
@@ -20,6 +20,7 @@ mod endpoints;
 mod environment;
 mod error;
 mod http;
+mod inbound;
 mod layout;
 mod managed_identity;
 mod members;
@@ -39,3 +40,4 @@ pub use connector::{EntraKind, connect};
 #[doc(hidden)]
 pub use decode::examine_page;
 pub use environment::{Environment, SystemEnvironment};
+pub use inbound::settings::{InboundSettings, Licence};

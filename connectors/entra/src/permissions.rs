@@ -42,6 +42,18 @@ const APPLICATIONS: Need = Need {
     what_for: "to read enterprise applications and who is assigned to them",
 };
 
+/// What uploading people needs.
+pub(crate) const UPLOAD: Need = Need {
+    any_of: &["SynchronizationData-User.Upload", "SynchronizationData-User.Upload.OwnedBy"],
+    what_for: "to upload people to API-driven provisioning",
+};
+
+/// What learning what became of them needs.
+pub(crate) const READ_LOG: Need = Need {
+    any_of: &["ProvisioningLog.Read.All", "AuditLog.Read.All"],
+    what_for: "to read in the provisioning log what became of them",
+};
+
 impl Need {
     /// Whether one of `roles` satisfies it.
     pub(crate) fn is_met(&self, roles: &[String]) -> bool {

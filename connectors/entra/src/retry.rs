@@ -15,7 +15,7 @@ use crate::environment::Environment;
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Longest pause that a server is believed to mean.
-const LONGEST_BELIEVED: Duration = Duration::from_secs(3_600);
+pub(crate) const LONGEST_BELIEVED: Duration = Duration::from_secs(3_600);
 
 /// How often a request that failed by itself is sent in all.
 pub(crate) const MOST_ATTEMPTS: u32 = 5;
@@ -23,14 +23,19 @@ pub(crate) const MOST_ATTEMPTS: u32 = 5;
 /// The pause that `Retry-After` asks for; `None` when it is missing, zero or senseless.
 ///
 /// `date` is the answer's own `Date`: a difference of two times of one clock needs no agreement with ours.
-pub(crate) fn retry_after(value: Option<&str>, date: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn retry_after(
+    value: Option<&str>,
+    date: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    longest: Duration,
+) -> Option<Duration> {
     let value = value?.trim();
     let pause = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         (http_date(value)? - date.unwrap_or(now)).to_std().ok()?
     };
-    (!pause.is_zero()).then(|| pause.clamp(Duration::from_secs(1), LONGEST_BELIEVED))
+    (!pause.is_zero()).then(|| pause.clamp(Duration::from_secs(1), longest))
 }
 
 /// An HTTP date in any of the three forms that RFC 9110 §5.6.7 makes recipients accept.
@@ -105,11 +110,11 @@ mod tests {
             (Some("Sun, 06 Nov 1994 08:49:00 GMT"), None),
         ];
         for (value, seconds) in cases {
-            assert_eq!(retry_after(value, None, now), seconds.map(Duration::from_secs), "{value:?}");
+            assert_eq!(retry_after(value, None, now, LONGEST_BELIEVED), seconds.map(Duration::from_secs), "{value:?}");
         }
         let theirs = http_date("Sun, 06 Nov 1994 07:00:00 GMT");
         assert_eq!(
-            retry_after(Some("Sun, 06 Nov 1994 07:00:10 GMT"), theirs, now),
+            retry_after(Some("Sun, 06 Nov 1994 07:00:10 GMT"), theirs, now, LONGEST_BELIEVED),
             Some(Duration::from_secs(10)),
             "the server's own clock counts"
         );

@@ -159,7 +159,7 @@ impl Session {
                 Err(Doubt::Stop(error)) => Verdict::Failed(Failure::Host(error)),
             },
             Ok(answer) => self.judge(&answer),
-            Err(Broken::Transient(problem)) => {
+            Err(Broken::Unsent(problem) | Broken::Transient(problem)) => {
                 let problem = format!("Microsoft Graph cannot be read: {problem}");
                 Verdict::Busy { problem, after: None, limited: false }
             }
@@ -174,17 +174,27 @@ impl Session {
         let url = match ask {
             Ask::Get(url) | Ask::Batch(url, _) => url,
         };
-        // Every address is checked where it comes from; this is the last door before the token leaves.
-        self.endpoints.follow(url.as_str().as_bytes())?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.expose_secret()))
-            .map_err(|_| Error::Bug("the access token does not fit into a header".to_owned()))?;
-        bearer.set_sensitive(true);
         let request = match ask {
             Ask::Get(url) => self.client.get(url.clone()),
             Ask::Batch(url, body) => {
                 self.client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body.clone())
             }
         };
+        self.authorised(request, url, token)
+    }
+
+    /// A request to `url` with the token and what every request to Graph carries.
+    pub(crate) fn authorised(
+        &self,
+        request: RequestBuilder,
+        url: &Url,
+        token: &Token,
+    ) -> Result<RequestBuilder, Error> {
+        // Every address is checked where it comes from; this is the last door before the token leaves.
+        self.endpoints.follow(url.as_str().as_bytes())?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.secret.expose_secret()))
+            .map_err(|_| Error::Bug("the access token does not fit into a header".to_owned()))?;
+        bearer.set_sensitive(true);
         Ok(request
             .header(AUTHORIZATION, bearer)
             .header(ACCEPT, "application/json")
@@ -209,32 +219,35 @@ impl Session {
                 after,
                 limited: false,
             },
-            300..=399 => {
-                let target = answer.header(LOCATION).and_then(|text| Url::parse(text).ok());
-                let target = target.map_or_else(|| "elsewhere".to_owned(), |url| format!("to {}", origin(&url)));
-                let problem = format!(
-                    "{} answers with a redirect {target}, which is not followed since the access token would go \
-                     along; check graph_url, and whether a proxy or sign-in page stands in between",
-                    origin(&self.endpoints.graph)
-                );
-                Verdict::Failed(Failure::Host(unreachable(problem)))
-            }
+            300..=399 => Verdict::Failed(Failure::Host(self.redirected(answer))),
             200..=299 => Verdict::Busy {
                 problem: format!("Microsoft Graph answered {} instead of 200", answer.status),
                 after: None,
                 limited: false,
             },
-            407 => Verdict::Failed(Failure::Host(crate::error::setting(
-                "proxy_user",
-                "the proxy wants us to sign in",
-                "set proxy, proxy_user and proxy_password",
-            ))),
+            407 => Verdict::Failed(Failure::Host(proxy_sign_in())),
             _ => Verdict::Failed(Failure::Refused(refusal)),
         }
     }
+
+    /// A redirect, which is never followed.
+    pub(crate) fn redirected(&self, answer: &Answer) -> Error {
+        let target = answer.header(LOCATION).and_then(|text| Url::parse(text).ok());
+        let target = target.map_or_else(|| "elsewhere".to_owned(), |url| format!("to {}", origin(&url)));
+        unreachable(format!(
+            "{} answers with a redirect {target}, which is not followed since the access token would go along; check \
+             graph_url, and whether a proxy or sign-in page stands in between",
+            origin(&self.endpoints.graph)
+        ))
+    }
 }
 
-fn not_accepted(refusal: &Refusal) -> Error {
+/// The proxy refuses us.
+pub(crate) fn proxy_sign_in() -> Error {
+    crate::error::setting("proxy_user", "the proxy wants us to sign in", "set proxy, proxy_user and proxy_password")
+}
+
+pub(crate) fn not_accepted(refusal: &Refusal) -> Error {
     Error::Credentials {
         problem: format!("Microsoft Graph does not accept a fresh access token ({})", refusal.describe()),
         fix: "check that cloud, authority and graph_url belong to the same cloud, and this machine's clock".to_owned(),

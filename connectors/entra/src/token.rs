@@ -177,7 +177,7 @@ impl Tokens {
         match answer {
             Ok(answer) if answer.status == 200 => self.accept(&answer.body, asked_at),
             Ok(answer) => self.refusal(&answer),
-            Err(Broken::Transient(problem)) => {
+            Err(Broken::Unsent(problem) | Broken::Transient(problem)) => {
                 let place = match &self.grant {
                     Grant::ManagedIdentity(_) => String::new(),
                     Grant::Secret(_) | Grant::Certificate(_) => {

@@ -78,7 +78,7 @@ async fn who_is_assigned_to_what_in_a_whole_tenant() {
     let names: Vec<&str> = by_id.keys().map(String::as_str).collect();
     assert_eq!(names[3..], ["Payroll", "Payroll/Approver", "Payroll/Clerk"]);
     assert_eq!(by_id["Payroll/Approver"].len(), 3);
-    // All of them, where nobody says which.
+    // All of them, where nobody says which; the sandbox's own for uploads is one.
     assert_eq!(read(&connector, &asked(&[])).await.unwrap().len(), 8);
     assert!(directory.violations().is_empty());
 }

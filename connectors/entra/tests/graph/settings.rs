@@ -70,14 +70,14 @@ fn unknown_settings_are_refused() {
 /// The guide has a row for every setting, those within tables included.
 #[test]
 fn the_guide_names_every_setting() {
-    let guide = include_str!("../../../../docs/entra.md");
+    let guides = [include_str!("../../../../docs/entra.md"), include_str!("../../../../docs/hr-to-entra.md")];
     let schema = EntraKind.describe().settings;
-    let nested = ["CertificateSettings", "ManagedIdentitySettings"].map(|name| &schema["$defs"][name]);
+    let nested =
+        ["CertificateSettings", "ManagedIdentitySettings", "InboundSettings"].map(|name| &schema["$defs"][name]);
     for table in [&schema].into_iter().chain(nested) {
         for name in table["properties"].as_object().unwrap().keys() {
-            let rows = guide.lines().filter(|line| line.starts_with('|'));
-            let named =
-                rows.into_iter().any(|row| row.contains(&format!("{name}`")) || row.contains(&format!("`{name}.")));
+            let mut rows = guides.iter().flat_map(|guide| guide.lines()).filter(|line| line.starts_with('|'));
+            let named = rows.any(|row| row.contains(&format!("{name}`")) || row.contains(&format!("`{name}.")));
             assert!(named, "{name} is not in the guide");
         }
     }
