@@ -5,6 +5,7 @@
 
 mod applications;
 mod authors;
+mod circle;
 mod demo;
 mod example;
 mod expression;
