@@ -73,16 +73,16 @@ async fn an_upload_is_taken_at_once_and_takes_effect_later() {
     assert_eq!((taken.status, &taken.body), (202, &Value::Null));
     assert!(taken.header("location").contains("/auditLogs/provisioning/?$filter=jobid%20eq%20'API2AAD."));
     assert!(!taken.header("request-id").is_empty() && !taken.header("date").is_empty());
-    client.sandbox.advance_clock(Duration::from_secs(58));
+    client.sandbox.advance_clock(Duration::from_secs(20));
     assert_eq!(directory.id_by_employee_id("9001"), None);
-    client.sandbox.advance_clock(Duration::from_secs(3));
+    client.sandbox.advance_clock(Duration::from_secs(41));
     let id = directory.id_by_employee_id("9001").expect("the run is over");
     let round = client.round(before.as_str().unwrap()).await;
     assert_eq!(round.entry(&id)["userPrincipalName"], "9001@sandbox.example");
 
-    client.sandbox.advance_clock(Duration::from_secs(290));
+    client.sandbox.advance_clock(Duration::from_secs(200));
     assert_eq!(client.log("").await.body["value"], json!([]), "the log comes later still");
-    client.sandbox.advance_clock(Duration::from_secs(15));
+    client.sandbox.advance_clock(Duration::from_secs(100));
     let job = client.sandbox.facts().job;
     let log = client.log(&format!("$filter=jobId eq '{job}'")).await;
     let entry = &log.body["value"][0];
@@ -165,7 +165,7 @@ async fn managers_may_come_later_in_the_same_run_and_unknown_ones_fail() {
     let directory = client.sandbox.directory();
     let reports_to = |manager: &str| json!({ENTERPRISE: {"manager": {"value": manager}}});
     client.upload(&[person("E1", &reports_to("B1"))]).await;
-    client.sandbox.advance_clock(Duration::from_secs(30));
+    client.sandbox.advance_clock(Duration::from_secs(5));
     let entries = client.provision(&[person("B1", &json!({})), person("E2", &reports_to("nobody"))]).await;
     let manager = directory.manager(&directory.id_by_employee_id("E1").unwrap());
     assert_eq!(manager, directory.id_by_employee_id("B1"));

@@ -132,7 +132,9 @@ async fn an_older_upload_does_not_confirm_a_newer_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_lost_answer_the_first_entry_is_not_believed() {
-    let house = open(options()).await;
+    let mut options = options();
+    options.inbound.processing_seconds = 600;
+    let house = open(options).await;
     let connector = house.connect();
     let named = |name: &str| {
         batch(&["userName", "displayName"], &[("E1", vec![Slot::text("e1@sandbox.example"), Slot::text(name)])])
@@ -142,9 +144,9 @@ async fn after_a_lost_answer_the_first_entry_is_not_believed() {
     assert!(matches!(lost, Err(Error::Unreachable { nothing_sent: false, .. })), "{lost:?}");
     // The source has changed since, and the whole state goes out once more, from a process that knows of nothing.
     let connector = house.connect();
-    house.pass(Duration::from_secs(58));
+    house.pass(Duration::from_secs(300));
     let tickets = upload(&connector, &named("New")).await;
-    house.pass(Duration::from_secs(310));
+    house.pass(Duration::from_secs(1_000));
     let directory = house.sandbox.directory();
     let log = |count: u64| assert_eq!(directory.inbound()["logged"], count);
     log(2);
@@ -156,7 +158,7 @@ async fn after_a_lost_answer_the_first_entry_is_not_believed() {
     house.faults(&["error:path=bulkUpload,status=503"]);
     assert!(connector.target().unwrap().apply(&named("Never")).await.is_err(), "it never arrived");
     let tickets = upload(&connector, &named("Newer")).await;
-    house.pass(THROUGH);
+    house.pass(Duration::from_secs(1_000));
     assert_eq!(confirm(&connector, &tickets).await, [pending()]);
     log(3);
     house.pass(Duration::from_secs(3_600));
