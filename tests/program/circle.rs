@@ -55,7 +55,7 @@ struct Circle {
 
 impl Circle {
     async fn new(people: usize) -> Self {
-        let inbound = InboundOptions { processing_seconds: 0, log_seconds: 0, ..InboundOptions::default() };
+        let inbound = InboundOptions { processing_seconds: 1, log_seconds: 0, ..InboundOptions::default() };
         let options = SandboxOptions { users: 2, groups: 0, inbound, ..SandboxOptions::default() };
         let sandbox = Sandbox::start(options).await.unwrap();
         let facts = sandbox.facts();
@@ -94,6 +94,8 @@ impl Circle {
     fn fed(&self) -> Value {
         let mut all = json!({});
         for _ in 0..60 {
+            // Its log tells the time of an upload in whole seconds.
+            self.sandbox.advance_clock(Duration::from_secs(2));
             let report = self.program.sync(&["feed"]);
             for counter in ["created", "updated", "enabled", "disabled", "unchanged", "parked", "held"] {
                 let sum = all[counter].as_u64().unwrap_or(0) + report[counter].as_u64().unwrap();
@@ -157,7 +159,7 @@ async fn people_of_a_file_arrive_in_the_tenant_and_in_the_application() {
     circle.tenant_is_right();
     assert_eq!(counts(&circle.program.sync(&["staff"])), "1 created, 1 updated, 1 disabled");
     let query = "SELECT u.employee_no, u.department, u.is_active, m.employee_no FROM app_user u \
-                 JOIN app_user m ON m.id = u.manager WHERE u.employee_no IN ('E11', 'E12', 'E9000') ORDER BY u.id";
+                 JOIN app_user m ON m.id = u.manager WHERE u.employee_no IN ('E11', 'E12', 'E9000') ORDER BY length(u.employee_no), u.employee_no";
     let rows = sqlite(&circle.program.path("app.db"), query).await;
     assert_eq!(rows, [["E11", "Board", "1", "E1"], ["E12", "Sales", "0", "E1"], ["E9000", "IT", "1", "E1"]]);
 

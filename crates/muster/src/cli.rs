@@ -42,7 +42,7 @@ pub(crate) enum OutputForm {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Shows the whole job on this machine in seconds: a tenant, an application's database, a sync.
+    /// Shows the whole job on this machine in seconds: a personnel file, a tenant, an application's database.
     Demo(DemoArguments),
     /// Examines configuration, connections, permissions and mappings, and says what to change.
     Check(CheckArguments),
@@ -95,12 +95,15 @@ pub(crate) struct DemoArguments {
     /// The folder that the demo leaves everything in; a former demo there is replaced.
     #[arg(long, default_value = "muster-demo", value_name = "DIR")]
     pub(crate) dir: PathBuf,
-    /// How many users the tenant has.
+    /// How many people there are.
     #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
     pub(crate) users: usize,
-    /// Which tenant: the same number gives the same people.
+    /// Which people: the same number gives the same ones.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub(crate) seed: u64,
+    /// Keep the tenant running at the end, until Ctrl-C, to try things.
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 #[derive(Debug, Args)]
