@@ -37,6 +37,8 @@ pub(super) struct Noted {
     open: Vec<i64>,
     /// Entra asked to be left alone until then.
     closed_until: Option<i64>,
+    /// A process uploads, or ended without saying so.
+    running: bool,
 }
 
 /// Why a call may not leave yet.
@@ -54,6 +56,22 @@ impl Noted {
     /// As if so many calls had been made just now: nobody knows how many were.
     pub(super) fn guessed(calls: u32, now: i64) -> Self {
         Self { buckets: BTreeMap::from([(bucket(now), calls)]), ..Self::default() }
+    }
+
+    /// What a new process makes of it. After one that was killed, the last call may have been answered without the host
+    /// having noted it: that is as good as a lost answer.
+    pub(super) fn taken_over(mut self) -> Self {
+        if std::mem::take(&mut self.running) {
+            let last = self.recent.iter().max().copied();
+            self.open.extend(last.filter(|last| !self.open.contains(last)));
+        }
+        self
+    }
+
+    /// What a process leaves behind that ends in order.
+    pub(super) fn ended(mut self) -> Self {
+        self.running = false;
+        self
     }
 
     /// Calls that count at `now`.
@@ -83,6 +101,7 @@ impl Noted {
             self.open.remove(0);
         }
         self.open.push(now);
+        self.running = true;
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Entra ID as a target: people by API-driven inbound provisioning (`/bulkUpload`), confirmed from the provisioning log.
 //!
 //! `settings` and `attributes` say what can be written, `payload` makes the request, `upload` sends it within what
-//! `limiter` allows and `calls` remembers over restarts. What then became of each person is `confirm`'s: it reads the
-//! log (`reader`, `entry`) and compares it with each `ticket`. `target` is the contract's side, `examine` what `check`
-//! says of it.
+//! `limiter` allows and `calls` remembers over restarts (in a file, `disk`). What then became of each person is
+//! `confirm`'s: it reads the log (`reader`, `entry`) and compares it with each `ticket`. `target` is the contract's
+//! side, `examine` what `check` says of it.
 //!
 //! Sources: <https://learn.microsoft.com/graph/api/synchronization-synchronizationjob-post-bulkupload>,
 //! <https://learn.microsoft.com/entra/identity/app-provisioning/inbound-provisioning-api-concepts>,
@@ -12,6 +12,7 @@
 pub(crate) mod attributes;
 mod calls;
 mod confirm;
+mod disk;
 mod entry;
 pub(crate) mod examine;
 mod limiter;

@@ -13,7 +13,8 @@ use crate::world::World;
 const NOON: i64 = 1_795_348_800_000;
 
 fn used(folder: &std::path::Path, calls: u32) {
-    let noted = json!({"buckets": {NOON.to_string(): calls}, "recent": [], "open": [], "closed_until": null});
+    let noted =
+        json!({"buckets": {NOON.to_string(): calls}, "recent": [], "open": [], "closed_until": null, "running": false});
     std::fs::write(folder.join("calls.json"), noted.to_string()).unwrap();
 }
 
