@@ -150,7 +150,7 @@ impl Engine {
         prepared: &Prepared,
         member: &BatchMember,
         view: &LinkView,
-        taken: Taken,
+        taken: &Taken,
         told: Option<&Resolution>,
         report: &mut Report,
     ) -> Result<Confirmed, EngineError> {

@@ -71,7 +71,7 @@ impl Engine {
             match Sought::decode(&prepared.compiled, &member.sought)? {
                 Sought::Taken(taken) => {
                     let told = told.get(&OperationId(member.operation));
-                    match self.confirmed(prepared, member, view, taken, told, report)? {
+                    match self.confirmed(prepared, member, view, &taken, told, report)? {
                         Confirmed::Open(member, update) => {
                             report.accepted += 1;
                             open.push(member);
