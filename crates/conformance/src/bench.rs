@@ -48,7 +48,7 @@ pub(crate) fn ensure(holds: bool, why: impl FnOnce() -> String) -> Verdict {
 }
 
 pub(crate) fn is_success(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Applied(_) | Outcome::AlreadySo(_))
+    matches!(outcome, Outcome::Applied(_) | Outcome::AlreadySo(_) | Outcome::Accepted { .. })
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -310,8 +310,11 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// What makes a new object; where nothing can be read, whole states are all that is ever sent.
     pub(crate) fn create_operation(&self, row: Row) -> Operation {
-        self.operation(Kind::Create, self.key_of(&row), row)
+        let readable = self.object_type.target.as_ref().is_none_or(|target| target.readable);
+        let kind = if readable { Kind::Create } else { Kind::Put };
+        self.operation(kind, self.key_of(&row), row)
     }
 
     pub(crate) fn update(&self, key: &Key, values: &[(&str, Slot)]) -> Operation {
@@ -398,6 +401,7 @@ impl<'a> Bench<'a> {
                 Some(key) => Ok(key),
                 None => failed("a create brings no key although the system assigns it"),
             },
+            Outcome::Accepted { .. } if given.is_some() => given.map_or_else(|| failed("no key"), Ok),
             Outcome::Rejected { rule, message, .. } => failed(format!(
                 "made-up values are rejected ({rule}: {message}); name values that the system takes in Options::samples"
             )),

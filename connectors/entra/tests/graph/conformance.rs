@@ -16,6 +16,7 @@ use crate::world::settings;
 struct Tenant {
     sandbox: Sandbox,
     directory: People,
+    folder: tempfile::TempDir,
 }
 
 /// The tenant's directory as its administrators change it.
@@ -28,6 +29,10 @@ impl Subject for Tenant {
         let values = json!({
             "tenant": facts.tenant, "client_id": facts.client_id, "client_secret": { "env": "X" },
             "authority": facts.authority, "graph_url": facts.graph_url,
+            "inbound": {
+                "service_principal": facts.service_principal, "job": facts.job,
+                "calls_file": self.folder.path().join("calls.json"),
+            },
         });
         EntraKind.connect(settings(values, &[("client_secret", &facts.client_secret)]))
     }
@@ -115,7 +120,7 @@ async fn the_contract_is_kept() {
     let options = SandboxOptions { users: 30, groups: 12, page_size: 10, group_page_size: 5, ..Default::default() };
     let sandbox = Sandbox::start(options).await.unwrap();
     let directory = People(sandbox.directory());
-    let tenant = Tenant { sandbox, directory };
+    let tenant = Tenant { sandbox, directory, folder: tempfile::tempdir().unwrap() };
     // Graph refuses to select some of a user's properties together with others.
     let asked = [
         ("user", ["displayName", "department", "jobTitle", "accountEnabled", "userPrincipalName"].as_slice()),
@@ -136,4 +141,17 @@ async fn the_contract_is_kept() {
             report.results.iter().any(|one| one.id == tried && one.status == muster_conformance::Status::Passed);
         assert!(passed, "{tried} was not tried: {report}");
     }
+}
+
+/// Nothing can be read, so that what is left are the promises about answers, limits and secrets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_contract_is_kept_by_the_way_in() {
+    let sandbox = Sandbox::start(SandboxOptions { users: 2, groups: 0, ..Default::default() }).await.unwrap();
+    let directory = People(sandbox.directory());
+    let tenant = Tenant { sandbox, directory, folder: tempfile::tempdir().unwrap() };
+    let samples = [("inbound_user.preferredLanguage".to_owned(), vec![Value::text("de")])];
+    let options =
+        Options { types: vec!["inbound_user".to_owned()], samples: samples.into(), many: 120, ..Options::default() };
+    let report = run(&tenant, &options).await;
+    assert!(report.passed(), "{report}");
 }
