@@ -1,10 +1,12 @@
 //! The whole circle on one machine: an HR file feeds Entra ID through its provisioning API, what became of each person is
 //! read from its log, and Entra ID fills an application's database.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use muster_sandbox::{InboundOptions, Sandbox, SandboxOptions};
+use muster_testkit::Postgres;
 use serde_json::{Value, json};
 
 use crate::support::{APP, Program, counts, entra, sqlite};
@@ -55,6 +57,13 @@ struct Circle {
 
 impl Circle {
     async fn new(people: usize) -> Self {
+        let circle = Self::into(people, APP).await;
+        muster_connector_sql::script::run_script(&circle.program.path("app.db"), TABLE).await.unwrap();
+        circle
+    }
+
+    /// Into the application of this configuration.
+    async fn into(people: usize, app: &str) -> Self {
         let inbound = InboundOptions { processing_seconds: 1, log_seconds: 0, ..InboundOptions::default() };
         let options = SandboxOptions { users: 2, groups: 0, inbound, ..SandboxOptions::default() };
         let sandbox = Sandbox::start(options).await.unwrap();
@@ -65,8 +74,7 @@ impl Circle {
             "[connections.entra.inbound]\nservice_principal = {:?}\njob = {:?}\nlook_again = \"1ms\"\n",
             facts.service_principal, facts.job
         );
-        program.write("muster.toml", &format!("{}{inbound}{APP}{SYNCS}", entra(&facts)));
-        muster_connector_sql::script::run_script(&program.path("app.db"), TABLE).await.unwrap();
+        program.write("muster.toml", &format!("{}{inbound}{app}{SYNCS}", entra(&facts)));
         let person = |no: usize| {
             let boss = if no < 10 { String::new() } else { format!("E{}", no / 10) };
             let department = ["Sales", "Legal", "IT"][no % 3];
@@ -117,12 +125,14 @@ impl Circle {
     fn tenant_is_right(&self) {
         let directory = self.sandbox.directory();
         let users = directory.users();
-        let known: Vec<&Value> =
-            users.iter().filter(|user| user["employeeId"].as_str().is_some_and(|no| no.starts_with('E'))).collect();
+        let mut known: HashMap<&str, Vec<&Value>> = HashMap::new();
+        for user in &users {
+            known.entry(user["employeeId"].as_str().unwrap_or_default()).or_default().push(user);
+        }
         for person in &self.people {
             let [no, login, given, family, department, boss, status] = person.each_ref().map(String::as_str);
-            let found: Vec<&&Value> = known.iter().filter(|user| user["employeeId"] == no).collect();
-            let [user] = found.as_slice() else { panic!("{no} is there {} times", found.len()) };
+            let found = known.get(no).map(Vec::as_slice).unwrap_or_default();
+            let [user] = found else { panic!("{no} is there {} times", found.len()) };
             let name = format!("{given} {family}");
             assert_eq!(
                 (&user["userPrincipalName"], &user["displayName"], &user["department"], &user["accountEnabled"]),
@@ -174,6 +184,27 @@ async fn people_of_a_file_arrive_in_the_tenant_and_in_the_application() {
     assert!(held.contains("301 × missing held"), "{held}");
     circle.people = all;
     circle.tenant_is_right();
+    circle.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_people_arrive_once() {
+    let server = Postgres::start();
+    server.psql(&TABLE.replace("INTEGER PRIMARY KEY", "integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY"));
+    let app = APP.replace("url = \"sqlite:app.db\"", "url = { env = \"APP_URL\" }");
+    let mut circle = Circle::into(10_000, &app).await;
+    circle.program.set("APP_URL", &server.url());
+    assert_eq!(circle.fed()["created"], 10_000);
+    circle.tenant_is_right();
+    assert_eq!(circle.uploads(), 200);
+    assert_eq!(circle.program.sync(&["staff"])["created"], 10_002);
+    let count =
+        "SELECT count(*), count(DISTINCT employee_no), count(manager) FROM app_user WHERE employee_no LIKE 'E%'";
+    assert_eq!(server.psql(count), [["10000", "10000", "9991"]]);
+    for sync in ["feed", "staff"] {
+        assert_eq!(counts(&circle.program.sync(&[sync])), "");
+    }
+    assert_eq!(circle.uploads(), 200);
     circle.sandbox.stop().await;
 }
 
