@@ -59,6 +59,13 @@ pub(super) const CHECKS: &[Check] = &[
         "`outcomes` answers the ids that were asked, and nothing is known of an id that was never sent.",
         "A lost change counts as done."
     ),
+    check!(
+        "outcomes.confirmed_only",
+        Target,
+        confirmed_only,
+        "`confirm` answers the ids that were asked, and confirms nothing by a ticket that was never given.",
+        "People count as provisioned whom the system never took."
+    ),
 ];
 
 async fn answered(bench: &Bench<'_>) -> Verdict<(Vec<OperationId>, Vec<OperationId>)> {
@@ -192,6 +199,26 @@ async fn unsupported(bench: &Bench<'_>) -> Verdict {
     }
     let after = bench.look(&key).await?;
     ensure(before == after, || "what the type cannot do changes the object".to_owned())
+}
+
+async fn confirmed_only(bench: &Bench<'_>) -> Verdict {
+    bench.target()?;
+    let connector = bench.connector().await?;
+    let Some(target) = connector.target() else { return failed("there is no target side") };
+    let made_up = |number: u64| (OperationId(Uuid::now_v7()), format!("no ticket of yours {number}"));
+    let asked: Vec<(OperationId, String)> = (0..3).map(made_up).collect();
+    let answer = target.confirm(&bench.object_type.name, &asked).await;
+    bench.note("confirm of 3 tickets that were never given", &format!("{answer:?}"));
+    // A ticket that is none may as well be refused.
+    let told = answer.unwrap_or_default();
+    let ids: BTreeSet<&OperationId> = told.iter().map(|(id, _)| id).collect();
+    ensure(ids.len() == told.len() && ids.iter().all(|id| asked.iter().any(|(known, _)| known == *id)), || {
+        format!("of {asked:?} `confirm` tells {told:?}")
+    })?;
+    let known = told.iter().find(
+        |(_, resolution)| matches!(resolution, muster_connector::Resolution::Known(outcome) if is_success(outcome)),
+    );
+    ensure(known.is_none(), || format!("a ticket that was never given is confirmed: {known:?}"))
 }
 
 async fn asked_only(bench: &Bench<'_>) -> Verdict {

@@ -537,6 +537,18 @@ impl Target for Memory {
         Ok(ids.iter().map(|id| (*id, of(id))).collect())
     }
 
+    async fn confirm(
+        &self,
+        _: &str,
+        accepted: &[(OperationId, String)],
+    ) -> Result<Vec<(OperationId, Resolution)>, Error> {
+        let of = match self.is(Mutant::ConfirmsAnything) {
+            true => Resolution::Known(applied(None)),
+            false => Resolution::NotRecorded,
+        };
+        Ok(accepted.iter().map(|(id, _)| (*id, of.clone())).collect())
+    }
+
     async fn acknowledge(&self, ids: &[OperationId]) -> Result<(), Error> {
         self.alive()?;
         if self.is(Mutant::LedgerForgetsAtOnce) {

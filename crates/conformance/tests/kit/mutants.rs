@@ -81,6 +81,7 @@ mutants! {
     EmptyBatchFails Natural "outcomes.empty",
     CannotDeleteSaysDone Natural "outcomes.unsupported",
     LedgerClaimsAll Ledger "outcomes.asked_only",
+    ConfirmsAnything Natural "outcomes.confirmed_only",
     LastRowForgotten Natural "reading.full",
     SourceGetSorted Natural "reading.get",
     PagesByRest Natural "reading.paging_insert",
