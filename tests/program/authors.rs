@@ -114,6 +114,33 @@ fn the_kit_reports_to_ci_servers_and_refuses_what_would_prove_nothing() {
     assert_eq!(program.run(&["status", "--output", "junit"]).code, Some(2));
 }
 
+#[test]
+fn a_secret_that_leaks_is_found_and_not_printed() {
+    let marked = PEOPLE.replace(
+        r#""properties": {"file": {"type": "string"}}"#,
+        r#""properties": {"file": {"type": "string"}, "token": {"x-muster-secret": True}}"#,
+    );
+    let configured = "        reply = {\"configured\": {}}\n";
+    assert!(marked.contains("x-muster-secret") && marked.contains(configured), "the connector has changed");
+    let leaks = [
+        ("secrecy.log", "        print(body[\"secrets\"][\"token\"], file=sys.stderr, flush=True)\n"),
+        (
+            "shape.starts",
+            "        print(body[\"secrets\"][\"token\"], file=sys.stderr, flush=True)\n        sys.exit(3)\n",
+        ),
+    ];
+    for (check, leak) in leaks {
+        let mut program = people(&marked.replace(configured, &format!("{leak}{configured}")));
+        program.set("PEOPLE_TOKEN", "hunter22-planted");
+        let configuration = std::fs::read_to_string(program.path("muster.toml")).unwrap();
+        program.write("muster.toml", &format!("{configuration}secrets = {{ token = {{ env = \"PEOPLE_TOKEN\" }} }}\n"));
+        let ran = program.run(&["connector", "test", "--config", "muster.toml", "--only", check]);
+        assert_eq!(ran.code, Some(1), "{check}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains(&format!("FAILED          {check}")), "{}", ran.out);
+        assert!(!format!("{}{}", ran.out, ran.err).contains("hunter22"), "{}{}", ran.out, ran.err);
+    }
+}
+
 /// Starts from a connector in the language, and runs its own tests, the kit among them.
 fn starts_from(lang: &str, test: &[&str]) {
     let program = Program::new();

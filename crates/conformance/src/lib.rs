@@ -52,8 +52,7 @@ pub async fn run_and_tell(
     let schema = match started(subject).await {
         Ok(schema) => schema,
         Err(problem) => {
-            let status = Status::Failed { problem, transcript: Vec::new() };
-            found(&mut report, "shape.starts", None, status);
+            found(&mut report, "shape.starts", None, never_started(subject, &problem).status);
             return report;
         }
     };
@@ -88,6 +87,14 @@ pub async fn run_and_tell(
         }
     }
     report
+}
+
+/// The result for a connector that does not start, without its secrets.
+#[must_use]
+pub fn never_started(subject: &dyn Subject, problem: &str) -> CheckResult {
+    let problem = transcript::redacted(problem, &subject.planted_secrets());
+    let status = Status::Failed { problem, transcript: Vec::new() };
+    CheckResult { id: "shape.starts".to_owned(), object_type: None, status }
 }
 
 /// The type without the attributes that the options leave out.

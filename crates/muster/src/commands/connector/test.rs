@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use muster_conformance::{CheckResult, Options, Report, Subject, run_and_tell};
+use muster_conformance::{CheckResult, Options, Report, Subject, never_started, run_and_tell};
 use muster_model::{Schema, Value};
 
 use super::subject::subject;
@@ -32,8 +32,9 @@ pub(crate) async fn run(
         Some(file) => samples(file)?,
         None => BTreeMap::new(),
     };
-    // Where it does not start, the kit says so.
-    if let Ok(connector) = subject.start().await
+    // Where it does not start, it need not be tried a second time to be told.
+    let started = subject.start().await;
+    if let Ok(connector) = &started
         && let Ok(schema) = connector.schema().await
     {
         known(&schema, arguments, &samples)?;
@@ -47,7 +48,13 @@ pub(crate) async fn run(
         many: arguments.many,
         ..Options::default()
     };
-    let report = tested(subject.as_ref(), &options, form).await;
+    let report = match started {
+        Ok(connector) => {
+            drop(connector);
+            tested(subject.as_ref(), &options, form).await
+        }
+        Err(error) => unstarted(subject.as_ref(), &error, form),
+    };
     match form {
         OutputChoice::Table => output::line(report.summary()),
         OutputChoice::Json => output::json(&report)?,
@@ -61,14 +68,22 @@ pub(crate) async fn run(
     }
 }
 
+/// The one result of a connector that does not start.
+fn unstarted(subject: &dyn Subject, error: &muster_connector::Error, form: OutputChoice) -> Report {
+    let result = never_started(subject, &format!("the connector does not start: {error}"));
+    tell(&result, form);
+    Report { results: vec![result] }
+}
+
+fn tell(result: &CheckResult, form: OutputChoice) {
+    if form == OutputChoice::Table {
+        let text = result.to_string();
+        text.lines().for_each(|line| output::line(output::visible(line)));
+    }
+}
+
 async fn tested(subject: &dyn Subject, options: &Options, form: OutputChoice) -> Report {
-    let mut tell = |result: &CheckResult| {
-        if form == OutputChoice::Table {
-            let text = result.to_string();
-            text.lines().for_each(|line| output::line(output::visible(line)));
-        }
-    };
-    run_and_tell(subject, options, &mut tell).await
+    run_and_tell(subject, options, &mut |result| tell(result, form)).await
 }
 
 fn samples(file: &Path) -> Result<BTreeMap<String, Vec<Value>>, Failure> {
