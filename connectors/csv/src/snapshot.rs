@@ -110,7 +110,7 @@ impl Snapshot {
                     known.len()
                 ));
             }
-            if form.quote.is_some_and(|quote| is_open(&text, begin, end, quote)) {
+            if form.quote.is_some_and(|quote| is_open(&text, begin, end, quote, form.delimiter)) {
                 return Err(format!(
                     "the value that begins in line {line} is never closed by a quote: the file is cut off"
                 ));
@@ -190,8 +190,22 @@ fn line_ends(text: &str, from: usize, to: usize) -> u64 {
     between.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Whether a row that reaches to the end of the text ends within quotes.
-fn is_open(text: &str, begin: usize, end: usize, quote: u8) -> bool {
-    end >= text.len()
-        && text.as_bytes().get(begin..).unwrap_or_default().iter().filter(|byte| **byte == quote).count() % 2 == 1
+/// Whether a row that reaches to the end of the text ends within quotes, which count at the beginning of a value only.
+fn is_open(text: &str, begin: usize, end: usize, quote: u8, delimiter: u8) -> bool {
+    if end < text.len() {
+        return false;
+    }
+    let row = text.as_bytes().get(begin..).unwrap_or_default();
+    let (mut within, mut at_start) = (false, true);
+    let mut bytes = row.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if within {
+            // A quote that is written twice is one of the value's own.
+            within = byte != quote || bytes.next_if_eq(&quote).is_some();
+        } else {
+            within = at_start && byte == quote;
+            at_start = byte == delimiter;
+        }
+    }
+    within
 }

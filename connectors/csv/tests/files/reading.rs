@@ -50,6 +50,7 @@ async fn a_file_with_a_fault_is_read_by_no_half() {
         ("no,name\n1,A\n2\n", "line 3 has 1 values"),
         ("no,name\n\n\r\n1,\"A\nB\"\n\n2\n", "line 7 has 1 values"),
         ("no,name\n1,A\n2,\"B\n", "never closed by a quote: the file is cut off"),
+        ("no,name\n1,A\n2,\"B \"\"C\"\"", "never closed by a quote: the file is cut off"),
         ("no,name\n1,A\n,B\n", "line 3 has no no"),
         ("no,name\n1,A\n2,B\n1,C\n", "no 1 stands in line 2 and in line 4"),
         ("no,no\n1,A\n", "two columns are called \"no\""),
@@ -69,6 +70,11 @@ async fn a_file_with_a_fault_is_read_by_no_half() {
         assert_eq!(report.findings[0].severity, Severity::Error);
         assert!(connector.schema().await.is_err());
     }
+    // A quote within a value is none that opens.
+    let world = World::new();
+    world.write("people.csv", "no,name\n1,5\" x\n2,\"A \"\"B\"\"\"\n3,C\"\n");
+    let found = texts(&all(&world.people(json!({})), &request("person", &["name"])).await);
+    assert_eq!(found, [["5\" x"], ["A \"B\""], ["C\""]]);
     let world = World::new();
     world.write("people.csv", "no,name\n1,A\n,total 1\n");
     let connector = world.people(json!({ "skip_without_key": true }));
