@@ -1,18 +1,22 @@
 //! Targets that take operations and say later what became of them: what is noted of an accepted operation, and what its
 //! confirmation means for its link.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use muster_connector::{Kind, OperationId, Outcome, Resolution};
-use muster_model::{Key, Value};
-use muster_store::{BatchMember, BatchRecord, LinkUpdate, LinkView};
+use muster_model::pack::{pack_row, unpack_row};
+use muster_model::{Key, Slot, Value};
+use muster_store::{BatchMember, BatchRecord, LinkId, LinkUpdate, LinkView, Removed};
 
 use crate::apply::Sent;
+use crate::commit::CommitPoint;
+use crate::compile::{Column, Input};
 use crate::cycle::Engine;
 use crate::error::EngineError;
-use crate::pass::unchanged;
+use crate::pass::{SLICE, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::rules::When;
 use crate::sought::Sought;
 
 /// Accepted operations asked for in one call.
@@ -185,6 +189,46 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Where nothing can be read, nobody knows whether the target is as Muster left it: everybody who is there is sent
+    /// once more. Links with an open operation are left alone. Returns how many.
+    pub(crate) async fn say_again(&self, prepared: &Prepared, open: &HashSet<LinkId>) -> Result<u64, EngineError> {
+        let compiled = &prepared.compiled;
+        let flows = |(position, column): &(usize, &Column)| {
+            let is_key = compiled.anchor.iter().flatten().any(|part| part == position);
+            column.when == When::Always
+                && column.input != Input::None
+                && !is_key
+                && compiled.enabling != Some(*position)
+        };
+        let flowing = || compiled.columns.iter().enumerate().filter(flows);
+        // One value that counts as never written makes the whole record go out.
+        let chosen = flowing().find(|(_, column)| !column.attribute.required).or_else(|| flowing().next());
+        let Some((chosen, _)) = chosen else { return Ok(0) };
+        let mut after = LinkId(0);
+        let mut again = 0;
+        loop {
+            self.stop.check()?;
+            let links = self.store.linked(prepared.sync, after, SLICE).await?;
+            let Some(last) = links.last() else { return Ok(again) };
+            after = last.id;
+            let mut updates = Vec::new();
+            for link in links.iter().filter(|link| link.removed == Removed::No && !open.contains(&link.id)) {
+                let mut written = unpack_row(&prepared.layout.target, link.written.as_deref().unwrap_or_default())?;
+                if let Some(slot) = written.0.get_mut(chosen) {
+                    *slot = Slot::Unknown;
+                }
+                let written = Some(pack_row(&prepared.layout.target, &written));
+                let base = LinkUpdate { evaluated: 0, dirty_again: true, due_at: link.due_at, ..unchanged(link) };
+                updates.push(LinkUpdate { written, ..base });
+            }
+            again += updates.len() as u64;
+            self.store.settle(prepared.sync, &updates, self.clock.now()).await?;
+            self.observer.passed(CommitPoint::Settled);
+        }
+    }
+}
+
 /// What is noted of an operation that the target has just taken.
 pub(crate) fn taken(sent: &Sent, ticket: &str, ask_at: i64, now: i64) -> Option<Vec<u8>> {
     let taken = Taken {
@@ -226,7 +270,7 @@ impl Unconfirmed {
 }
 
 /// The links whose operations the target has taken.
-pub(crate) fn waiting(batches: &[BatchRecord]) -> impl Iterator<Item = (muster_store::LinkId, Taken)> + '_ {
+pub(crate) fn waiting(batches: &[BatchRecord]) -> impl Iterator<Item = (LinkId, Taken)> + '_ {
     let members = batches.iter().flat_map(|batch| &batch.members);
     members.filter_map(|member| Some((member.link, Sought::taken(&member.sought)?)))
 }

@@ -287,7 +287,10 @@ impl Engine {
         }
         let mut drifted = 0;
         if (options.reconcile || prepared.reconcile) && !prepared.compiled.capabilities.readable {
-            report.notes.push("nothing can be read from the target, so that nothing was reconciled".to_owned());
+            let again = self.say_again(prepared, &open).await?;
+            report
+                .notes
+                .push(format!("nothing can be read from the target, so that all {again} objects are sent again"));
             self.store.reconciled(prepared.sync).await?;
         } else if options.reconcile || prepared.reconcile {
             drifted = self.reconcile(prepared, &open, report).await?;

@@ -363,13 +363,38 @@ async fn plans_say_what_it_takes_and_rules_that_must_read_are_refused() {
     assert_eq!((plan.report.created, plan.report.accepted), (0, 60));
     let options = CycleOptions { reconcile: true, ..CycleOptions::default() };
     let report = hub.engine().await.cycle(&hub.world.rules, &options).await.unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("nothing was reconciled")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.contains("all 0 objects are sent again")), "{:?}", report.notes);
 
     let source = hub.world.source.schema().await.unwrap();
     let mut rules = hub.world.rules.clone();
     rules.matching = World::new().rules.matching;
     let Err(findings) = compile(&rules, &source, &schema()) else { panic!("a match rule is taken") };
     assert!(findings.iter().any(|finding| finding.setting.ends_with("match")), "{findings:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_to_be_reconciled_is_sent_again_whole() {
+    let hub = Hub::new();
+    hub.world.source.person("a", "Anna", "anna@x");
+    hub.world.source.person("b", "Bo", "bo@x");
+    hub.world.source.person("c", "Cy", "cy@x");
+    hub.run().await;
+    hub.confirmed().await;
+    hub.world.source.remove("b", Removal::Soft);
+    hub.run().await;
+    hub.confirmed().await;
+    // Somebody else changed them there.
+    hub.inbound.0.lock().unwrap().people.get_mut("anna@x").unwrap().0 = "Someone".to_owned();
+    assert_eq!(told(&hub.run().await), [0; 6]);
+    let options = CycleOptions { reconcile: true, ..CycleOptions::default() };
+    let report = hub.engine().await.cycle(&hub.world.rules, &options).await.unwrap();
+    assert_eq!(told(&report), [0, 0, 0, 0, 2, 0], "whoever is gone stays disabled");
+    assert!(report.notes.iter().any(|note| note.contains("all 2 objects are sent again")), "{:?}", report.notes);
+    let report = hub.confirmed().await;
+    assert_eq!((report.updated, report.unchanged), (1, 1));
+    let wanted = [person("anna@x", "Anna", true), person("bo@x", "Bo", false), person("cy@x", "Cy", true)];
+    assert_eq!(hub.inbound.people(), wanted);
+    assert_eq!(told(&hub.run().await), [0; 6]);
 }
 
 #[tokio::test]
