@@ -139,6 +139,13 @@ fn a_secret_that_leaks_is_found_and_not_printed() {
         assert!(ran.out.contains(&format!("FAILED          {check}")), "{}", ran.out);
         assert!(!format!("{}{}", ran.out, ran.err).contains("hunter22"), "{}{}", ran.out, ran.err);
     }
+    let program = people("import sys\nsys.exit('no licence')");
+    let ran = program.run(&["connector", "test", "--config", "muster.toml"]);
+    assert!(ran.out.contains("it said: no licence"), "{}{}", ran.out, ran.err);
+    // Without a line end, too.
+    let program = people("import sys\nsys.stderr.write('no licence')\nsys.exit(1)");
+    let ran = program.run(&["connector", "test", "--config", "muster.toml"]);
+    assert!(ran.out.contains("it said: no licence"), "{}{}", ran.out, ran.err);
 }
 
 /// Starts from a connector in the language, and runs its own tests, the kit among them.

@@ -216,6 +216,13 @@ async fn what_entra_refuses_is_named_and_heals_when_the_file_is_corrected() {
     circle.people[5][1] = "e6@nowhere.example".to_owned();
     circle.people[15][5] = "E777".to_owned();
     circle.export();
+    // Taken, and told by `status` until it is confirmed.
+    assert_eq!(circle.program.sync(&["feed"])["accepted"], 20);
+    let status: Value = serde_json::from_str(&circle.program.ok(&["--output", "json", "status"])).unwrap();
+    assert_eq!(status["syncs"][0]["unconfirmed"]["operations"], 20, "{status}");
+    assert!(circle.program.ok(&["status"]).contains("20 changes were taken by the target"));
+    let why = circle.program.ok(&["explain", "feed", "E6"]);
+    assert!(why.contains("the target took a change at"), "{why}");
     let fed = circle.fed();
     assert_eq!((&fed["created"], &fed["parked"]), (&json!(17), &json!(3)), "{fed}");
     let parked: Value = serde_json::from_str(&circle.program.ok(&["--output", "json", "parked", "feed"])).unwrap();

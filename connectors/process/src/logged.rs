@@ -78,10 +78,9 @@ pub(crate) async fn follow(mut stderr: ChildStderr, command: Arc<Command>, last:
     let mut buffer = vec![0; 8192];
     let (mut since, mut logged, mut dropped) = (Instant::now(), 0, 0_u64);
     while let Ok(length) = stderr.read(&mut buffer).await {
-        if length == 0 {
-            break;
-        }
-        let bytes = buffer.get(..length).unwrap_or_default();
+        // Last words need no line end.
+        let is_over = length == 0;
+        let bytes = if is_over { b"\n" } else { buffer.get(..length).unwrap_or_default() };
         if let Some(heard) = heard {
             heard.keep(bytes);
         }
@@ -94,6 +93,7 @@ pub(crate) async fn follow(mut stderr: ChildStderr, command: Arc<Command>, last:
                 (since, logged, dropped) = (Instant::now(), 0, 0);
             }
             let text = match line {
+                Line::Whole(line) if line.is_empty() => continue,
                 Line::Whole(line) => redact(String::from_utf8_lossy(&line).into_owned(), hidden),
                 Line::TooLong => "(a line that is too long)".to_owned(),
             };
@@ -104,6 +104,9 @@ pub(crate) async fn follow(mut stderr: ChildStderr, command: Arc<Command>, last:
                 dropped += 1;
             }
             last.keep(text);
+        }
+        if is_over {
+            break;
         }
     }
 }

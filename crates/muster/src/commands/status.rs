@@ -170,6 +170,7 @@ async fn document(
         .into_iter()
         .map(|event| json!({ "at": time(event.at), "code": event.code, "detail": event.detail }))
         .collect();
+    let unconfirmed = Unconfirmed::of(&store.open_batches(sync).await?);
     let configured = desk.settings.sync(name);
     let mode = configured.map(|sync| match sync.mode {
         Mode::Apply => "apply",
@@ -185,6 +186,11 @@ async fn document(
         "disabled": counts.disabled,
         "to_do": counts.dirty,
         "waiting": counts.waiting,
+        "unconfirmed": json!({
+            "operations": unconfirmed.operations,
+            "since": unconfirmed.since.map(time),
+            "ask_at": unconfirmed.ask_at.map(time),
+        }),
         "parked": parked,
         "held": held,
         "quarantine": quarantine,
