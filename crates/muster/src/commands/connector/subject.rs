@@ -145,7 +145,7 @@ struct InProcess {
 }
 
 impl InProcess {
-    fn connection(&self) -> Option<(&ConnectionSettings, Box<dyn ConnectorKind>)> {
+    fn connection(&self) -> Option<(&ConnectionSettings, &'static dyn ConnectorKind)> {
         let connection = self.settings.connections.get(&self.connection)?;
         let kind = connectors::all().into_iter().find(|kind| kind.describe().kind == connection.connector)?;
         Some((connection, kind))
