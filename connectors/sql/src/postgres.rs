@@ -10,8 +10,9 @@ use muster_connector::Error;
 use muster_connector::settings::{ExposeSecret as _, SecretString};
 use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, PgRow, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::config::{TlsMode, is_this_machine};
@@ -269,19 +270,13 @@ impl Database for Postgres {
     }
 
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {
-        let pool = self.pool().await?;
-        let mut begun = pool.begin().await;
-        // A call that was given up may leave an answer unread, which is taken for that to BEGIN.
-        for _ in 0..5 {
-            if !matches!(begun, Err(sqlx::Error::BeginFailed)) {
-                break;
-            }
-            begun = pool.begin().await;
-        }
-        if matches!(begun, Err(sqlx::Error::PoolTimedOut)) {
+        let acquired = self.pool().await?.acquire().await;
+        if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
             self.try_to_connect().await?;
         }
-        Ok(Box::new(PostgresSession { transaction: begun? }))
+        let mut session = PostgresSession { connection: Some(acquired?), midway: false };
+        session.execute(sql!("BEGIN")).await?;
+        Ok(Box::new(session))
     }
 
     fn temporary_schema(&self) -> Option<&'static str> {
@@ -318,21 +313,55 @@ impl Database for Postgres {
 }
 
 struct PostgresSession {
-    transaction: Transaction<'static, Engine>,
+    /// There until the transaction has ended.
+    connection: Option<PoolConnection<Engine>>,
+    /// A statement is under way. Whoever gives it up leaves an answer unread, or a COPY half done, which the next
+    /// statement on this connection would take for its own.
+    midway: bool,
+}
+
+impl PostgresSession {
+    /// The connection, for one statement.
+    fn connection(&mut self) -> Result<&mut PoolConnection<Engine>, Failure> {
+        self.midway = true;
+        self.connection.as_mut().ok_or_else(|| Failure::new(Class::Bug, "the transaction has ended"))
+    }
+
+    /// What the statement came to; its answer has been read.
+    fn over<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, Failure> {
+        self.midway = false;
+        Ok(answer?)
+    }
+}
+
+impl Drop for PostgresSession {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !self.midway => {
+                runtime.spawn(async move {
+                    if connection.execute(sqlx::raw_sql("ROLLBACK")).await.is_err() {
+                        connection.close_on_drop();
+                    }
+                });
+            }
+            _ => connection.close_on_drop(),
+        }
+    }
 }
 
 #[async_trait]
 impl Session for PostgresSession {
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
         let create = sql!("CREATE TEMPORARY TABLE {stage} ({}) ON COMMIT DROP", stage.columns_with_types());
-        self.transaction.execute(sqlx::raw_sql(create.into_safe())).await?;
-        let mut copy = self.transaction.copy_in_raw(sql!("COPY {stage} FROM STDIN").text()).await?;
+        self.execute(create).await?;
+        let mut copy = self.connection()?.copy_in_raw(sql!("COPY {stage} FROM STDIN").text()).await?;
         // In pieces, so that a large batch is not in memory twice.
         for rows in rows.chunks(COPIED_TOGETHER) {
             copy.send(copy_text(rows)).await?;
         }
-        copy.finish().await?;
-        Ok(())
+        let finished = copy.finish().await;
+        self.over(finished).map(drop)
     }
 
     async fn join_by_index(&mut self) -> Result<(), Failure> {
@@ -341,11 +370,13 @@ impl Session for PostgresSession {
     }
 
     async fn execute(&mut self, sql: Sql) -> Result<u64, Failure> {
-        Ok(self.transaction.execute(sqlx::raw_sql(sql.into_safe())).await?.rows_affected())
+        let done = self.connection()?.execute(sqlx::raw_sql(sql.into_safe())).await;
+        Ok(self.over(done)?.rows_affected())
     }
 
     async fn query(&mut self, sql: Sql) -> Result<Vec<Vec<Text>>, Failure> {
-        let rows = self.transaction.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await?;
+        let rows = self.connection()?.fetch_all(sqlx::query(sql.into_safe()).persistent(false)).await;
+        let rows = self.over(rows)?;
         rows.iter().map(|row| (0..row.len()).map(|index| Ok(row.try_get::<Text, _>(index)?)).collect()).collect()
     }
 
@@ -355,10 +386,12 @@ impl Session for PostgresSession {
             query = query.bind(value.as_deref().map(str::to_owned));
         }
         if !returns {
-            let changed = self.transaction.execute(query).await?.rows_affected();
+            let done = self.connection()?.execute(query).await;
+            let changed = self.over(done)?.rows_affected();
             return Ok(Ran { changed: Some(changed), rows: Vec::new() });
         }
-        let rows = self.transaction.fetch_all(query).await?;
+        let rows = self.connection()?.fetch_all(query).await;
+        let rows = self.over(rows)?;
         let texts = |row: &PgRow| (0..row.len()).map(|index| text(row, index)).collect();
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
     }
@@ -367,7 +400,8 @@ impl Session for PostgresSession {
         use sqlx::SqlSafeStr as _;
         // Bound as texts, as they will be: what was once prepared with other types stays so in this connection.
         let types = vec![<str as sqlx::Type<Engine>>::type_info(); bound.len()];
-        Ok((*self.transaction).prepare_with(sql.into_safe().into_sql_str(), &types).await.map(drop)?)
+        let prepared = self.connection()?.prepare_with(sql.into_safe().into_sql_str(), &types).await.map(drop);
+        self.over(prepared)
     }
 
     async fn savepoint(&mut self) -> Result<(), Failure> {
@@ -378,13 +412,17 @@ impl Session for PostgresSession {
         self.execute(sql!("ROLLBACK TO SAVEPOINT muster")).await.map(drop)
     }
 
-    async fn rollback(self: Box<Self>) {
+    async fn rollback(mut self: Box<Self>) {
         // Where it cannot be said, the connection is lost, and the transaction with it.
-        drop(self.transaction.rollback().await);
+        if self.execute(sql!("ROLLBACK")).await.is_ok() {
+            self.connection = None;
+        }
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), Failure> {
-        Ok(self.transaction.commit().await?)
+    async fn commit(mut self: Box<Self>) -> Result<(), Failure> {
+        self.execute(sql!("COMMIT")).await?;
+        self.connection = None;
+        Ok(())
     }
 }
 
