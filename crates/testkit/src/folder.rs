@@ -1,7 +1,7 @@
 //! Folders that are removed after a test that passed, kept after one that failed, and swept after one that was killed.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -99,7 +99,9 @@ impl Base {
 fn end_orphan(folder: &Path) {
     let data = folder.join("data");
     let read = |name| fs::read_to_string(data.join(name));
-    let Ok(text) = read("postmaster.pid").or_else(|_| read("mariadbd.pid")) else { return };
+    let Ok(text) = read("postmaster.pid").or_else(|_| read("mariadbd.pid")).or_else(|_| read("server.pid")) else {
+        return;
+    };
     let Some(process) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return };
     if fs::read_link(format!("/proc/{process}/cwd")).is_ok_and(|cwd| cwd == data) {
         signal(process, "QUIT");
@@ -147,7 +149,12 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, adopt: &dyn Fn(&Path)) -> std::i
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
+        } else if kind.is_socket() {
+            // A server makes it anew.
+        } else if kind.is_dir() {
             copy_tree(&entry.path(), &target, adopt)?;
         } else {
             fs::copy(entry.path(), &target)?;

@@ -2,7 +2,8 @@
 //!
 //! For tests only, and only on Unix: whatever goes wrong here ends the test with a message that says what to do.
 //! Nothing outside the temporary folder is touched, no service of the machine is used, and nothing stays behind
-//! after a test that passed. Start reading at [`postgres::Postgres`], [`mariadb::MariaDb`], [`proxy::Proxy`] (bytes) and [`http_proxy::HttpProxy`] (requests).
+//! after a test that passed. Start reading at [`postgres::Postgres`], [`mariadb::MariaDb`],
+//! [`ldap::Directory`], [`proxy::Proxy`] (bytes) and [`http_proxy::HttpProxy`] (requests).
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@
 
 pub mod certificates;
 pub mod http_proxy;
+pub mod ldap;
 pub mod mariadb;
 pub mod postgres;
 pub mod proxy;
@@ -24,6 +26,7 @@ mod process;
 
 pub use certificates::Authority;
 pub use http_proxy::{Action, HttpProxy, Rule};
+pub use ldap::Directory;
 pub use mariadb::MariaDb;
 pub use postgres::{NULL, Postgres};
 pub use proxy::{Fault, Proxy};

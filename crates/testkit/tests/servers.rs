@@ -1,6 +1,6 @@
 //! The throw-away servers themselves.
 
-use muster_testkit::{MariaDb, NULL, Postgres};
+use muster_testkit::{Directory, MariaDb, NULL, Postgres};
 
 #[test]
 fn rows_survive_a_crash_and_nothing_survives_the_test() {
@@ -60,4 +60,38 @@ fn mariadb_survives_a_crash_too_and_encrypts_where_it_is_told_to() {
     let encrypted = MariaDb::with_tls();
     assert!(encrypted.ca_file().is_file());
     assert_eq!(encrypted.sql("SELECT count(*) FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher' AND variable_value <> ''"), [["1"]]);
+}
+
+fn a_directory_works(server: &Directory, people: &str, class: &str) {
+    let person = format!("cn=Åsa\\, Berg,{people},{}", server.base());
+    server.ldif(&format!("dn: {person}\nobjectClass: {class}\nsn: Berg\ndescription: a  b\n"));
+    let other = server.tls_url();
+    assert!(other.starts_with("ldaps://"));
+    server.kill();
+    server.restart();
+    let found = server.one("(sn=Berg)", &["sn", "cn", "description"]);
+    assert_eq!((found.get("cn"), found.get("description")), ("Åsa, Berg", "a  b"));
+    assert!(server.admits(server.admin(), server.password()) && !server.admits(server.admin(), "wrong"));
+    assert!(server.try_ldif("dn: cn=x,dc=nowhere\nobjectClass: person\nsn: x\n").is_err());
+}
+
+#[test]
+fn slapd_survives_a_crash() {
+    let (server, other) = (Directory::slapd(), Directory::slapd());
+    a_directory_works(&server, "ou=people", "inetOrgPerson");
+    assert!(other.search("(sn=Berg)", &[]).is_empty());
+}
+
+#[test]
+fn ds389_survives_a_crash() {
+    let (server, other) = (Directory::ds389(), Directory::ds389());
+    a_directory_works(&server, "ou=people", "inetOrgPerson");
+    assert!(other.search("(sn=Berg)", &[]).is_empty());
+}
+
+#[test]
+fn samba_survives_a_crash() {
+    let (server, other) = (Directory::samba(), Directory::samba());
+    a_directory_works(&server, "OU=Muster", "user");
+    assert!(other.search("(sn=Berg)", &[]).is_empty());
 }
