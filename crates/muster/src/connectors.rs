@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use muster_connector::ConnectorKind;
 use muster_connector_csv::CsvKind;
 use muster_connector_entra::EntraKind;
+use muster_connector_ldap::LdapKind;
 use muster_connector_process::ProcessKind;
 use muster_connector_sql::SqlKind;
 use muster_settings::ConnectorSchema;
@@ -17,7 +18,7 @@ static FURTHER: OnceLock<Vec<Box<dyn ConnectorKind>>> = OnceLock::new();
 /// # Errors
 /// Two are called alike, or there is a list already.
 pub(crate) fn add(further: Vec<Box<dyn ConnectorKind>>) -> Result<(), String> {
-    let own: [&dyn ConnectorKind; 4] = [&EntraKind, &SqlKind, &CsvKind, &ProcessKind];
+    let own: [&dyn ConnectorKind; 5] = [&EntraKind, &SqlKind, &LdapKind, &CsvKind, &ProcessKind];
     let mut names: Vec<String> = own.iter().map(|kind| kind.describe().kind).collect();
     for kind in &further {
         let name = kind.describe().kind;
@@ -31,7 +32,7 @@ pub(crate) fn add(further: Vec<Box<dyn ConnectorKind>>) -> Result<(), String> {
 
 /// Every kind of connector that this program knows.
 pub(crate) fn all() -> Vec<&'static dyn ConnectorKind> {
-    let mut all: Vec<&'static dyn ConnectorKind> = vec![&EntraKind, &SqlKind, &CsvKind, &ProcessKind];
+    let mut all: Vec<&'static dyn ConnectorKind> = vec![&EntraKind, &SqlKind, &LdapKind, &CsvKind, &ProcessKind];
     all.extend(FURTHER.get().into_iter().flatten().map(|kind| &**kind));
     all
 }
@@ -75,7 +76,7 @@ mod tests {
         assert!(add(vec![Box::new(Named("crm")), Box::new(Named("crm"))]).is_err());
         add(vec![Box::new(Named("crm"))]).unwrap();
         let kinds: Vec<String> = schemas().into_iter().map(|schema| schema.kind).collect();
-        assert_eq!(kinds, ["entra", "sql", "csv", "process", "crm"]);
+        assert_eq!(kinds, ["entra", "sql", "ldap", "csv", "process", "crm"]);
         assert!(add(Vec::new()).unwrap_err().contains("started twice"));
     }
 }

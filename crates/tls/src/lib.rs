@@ -5,14 +5,17 @@
 
 pub mod certificate;
 pub mod server;
+pub mod stream;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use rustls::ClientConfig;
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::certificate::CertificateError;
 
 /// Why no trustworthy TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum TlsError {
     /// Neither the system nor the configuration names anybody to trust.
     #[error("this machine has no trusted root certificates (install the package ca-certificates, or set ca_file)")]
     NoRoots,
+    /// A client certificate cannot be used with its key.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Makes aws-lc-rs the process-wide provider. Call first thing in `main`; later calls change nothing.
@@ -50,6 +56,29 @@ pub fn install_provider() {
 /// # Errors
 /// The file is unreadable or holds no certificate, or there is nobody to trust at all.
 pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = trusted(ca_file)?;
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// The same for a client that proves who it is: a chain of certificates and the private key of the first of them, as
+/// PEM.
+///
+/// # Errors
+/// As [`client_config`], and [`TlsError::Certificate`] where the certificate cannot be used with the key.
+pub fn client_config_with_certificate(
+    ca_file: Option<&Path>,
+    chain_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = trusted(ca_file)?;
+    certificate::thumbprint_of_pair(chain_pem, key_pem)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain_pem).filter_map(Result::ok).collect();
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| CertificateError::NoKey)?;
+    let config = ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key);
+    Ok(Arc::new(config.map_err(|_| CertificateError::NoKey)?))
+}
+
+fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     install_provider();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -62,7 +91,7 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsErr
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    Ok(roots)
 }
 
 /// The same for an HTTP client: it also offers HTTP/2 and HTTP/1.1 (RFC 7301), which a client that is handed a

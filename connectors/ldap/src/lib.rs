@@ -1,0 +1,28 @@
+//! The LDAP connector: entries of a directory as target objects.
+//!
+//! `protocol` is LDAP on the wire, `session` carries it to servers, `directory` is what a server says of itself.
+//! `config` holds the settings, of which and of the directory's schema `entries` makes the object types; `rows` turns
+//! entries into rows and `find` looks them up; `apply` writes batches (`create`, `change`), `enabling` knows how each
+//! directory disables, `refusal` what its refusals mean, `ldif` shows what would be written, `check` examines all
+//! that.
+
+mod apply;
+mod change;
+mod check;
+mod config;
+mod connector;
+mod create;
+mod directory;
+mod enabling;
+mod entries;
+mod find;
+mod ldif;
+mod list;
+mod protocol;
+mod refusal;
+mod rows;
+mod session;
+mod target;
+
+pub use config::LdapSettings;
+pub use connector::LdapKind;

@@ -1,0 +1,10 @@
+//! The LDAP connector against OpenLDAP, 389 Directory Server and Samba's Active Directory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod conformance;
+mod faults;
+mod groups;
+mod life;
+mod refusals;
+mod world;
