@@ -7,6 +7,7 @@ mod applications;
 mod authors;
 mod circle;
 mod demo;
+mod directories;
 mod example;
 mod expression;
 mod files;

@@ -135,7 +135,7 @@ impl LdapConnector {
             report.findings.push(Finding::warning(
                 Some(&setting),
                 problem,
-                "let the sync give first passwords: passwords = { attribute = \"unicodePwd\", … }",
+                "give new accounts a first password: [syncs.NAME.password], attribute = \"unicodePwd\", hash = \"none\"",
             ));
         }
     }

@@ -41,8 +41,8 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
         Code::OTHER => retry(RetryScope::Object, said),
         Code::CONSTRAINT if text.contains("not unique") || text.contains("already exists") => refused("unique", said),
         Code::CONSTRAINT | Code::UNWILLING if is_about_a_password(&text) => {
-            let advice = "the directory's password policy refuses it: make `passwords` as long and mixed as it asks for, or \
-                          give enabled accounts a first password at all";
+            let advice = "the directory's password policy refuses it: give new accounts a first password, as long and mixed as \
+                          it asks for: [syncs.NAME.password]";
             refused("password_policy", with(advice))
         }
         Code::CONSTRAINT => refused("constraint", said),

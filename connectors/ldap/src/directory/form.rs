@@ -36,6 +36,8 @@ impl Form {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
             "entryuuid" => return Self::Uuid,
+            // Octets by the schema; what is written is a text all the same.
+            "userpassword" | "unicodepwd" => return Self::Text,
             "nsuniqueid" => return Self::UniqueId,
             "objectguid" | "ms-ds-consistencyguid" => return Self::Guid,
             "objectsid" | "sidhistory" | "securityidentifier" => return Self::Sid,
