@@ -7,7 +7,7 @@ use muster_sandbox::{Oddities, Sandbox, SandboxOptions};
 use muster_testkit::Directory;
 use serde_json::{Value, json};
 
-use crate::support::{Program, counts};
+use crate::support::{APP, Program, counts, sqlite};
 
 /// A sample, and what its attributes are called.
 struct Sample {
@@ -145,4 +145,74 @@ async fn the_sample_for_active_directory_works_with_samba() {
     let (file, url) = ("active-directory.toml", "ldaps://dc1.ad.test");
     let sample = Sample { file, url, person: "(employeeNumber=*)" };
     followed(Directory::samba(), sample).await;
+}
+
+/// People of a directory, in an application: who leaves the directory is disabled there, and half of them do not leave
+/// at once without somebody's word.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_slapd_flow_into_an_application() {
+    let server = Directory::slapd();
+    let person = |number: usize| {
+        format!(
+            "dn: uid=p{number},ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: p{number}\n\
+             cn: Åsa {number}\nsn: Berg\nmanager: uid=p0,ou=people,dc=example,dc=org\n\n"
+        )
+    };
+    server.ldif(&(0..40).map(person).collect::<String>());
+    let mut program = Program::new();
+    let table = "CREATE TABLE app_user (id TEXT PRIMARY KEY, login TEXT UNIQUE, full_name TEXT NOT NULL, \
+                 manager TEXT REFERENCES app_user (id), is_active BOOLEAN NOT NULL DEFAULT 1)";
+    muster_connector_sql::script::run_script(&program.path("app.db"), table).await.unwrap();
+    program.set("LDAP_PASSWORD", server.password());
+    program.write(
+        "muster.toml",
+        &format!(
+            r#"
+[connections.directory]
+connector = "ldap"
+url = "{}"
+user = "{}"
+password = {{ env = "LDAP_PASSWORD" }}
+[connections.directory.types.user]
+base = "ou=people,dc=example,dc=org"
+{APP}
+[syncs.staff]
+from = "directory:user"
+to = "app:user"
+match = [{{ source = "[entryUUID]", target = "id" }}]
+[syncs.staff.map]
+id = "[entryUUID]"
+login = "[uid]"
+full_name = "[cn]"
+manager = "[manager]"
+"#,
+            server.url(),
+            server.admin()
+        ),
+    );
+    program.ok(&["check"]);
+    program.sync(&["staff"]);
+    let rows = |what: &'static str| {
+        let path = program.path("app.db");
+        async move { sqlite(&path, what).await }
+    };
+    let people =
+        "SELECT u.login, u.full_name, m.login FROM app_user u JOIN app_user m ON m.id = u.manager WHERE u.is_active";
+    let found = rows(people).await;
+    assert_eq!(found.len(), 40);
+    assert!(found.contains(&vec!["p7".to_owned(), "Åsa 7".to_owned(), "p0".to_owned()]), "{found:?}");
+    assert_eq!(counts(&program.sync(&["staff"])), "");
+
+    // One is renamed and stays the same, one leaves.
+    server.ldif("dn: uid=p1,ou=people,dc=example,dc=org\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n");
+    server.ldif("dn: uid=p2,ou=people,dc=example,dc=org\nchangetype: delete\n");
+    program.sync(&["staff"]);
+    assert_eq!(rows("SELECT login FROM app_user WHERE NOT is_active").await, [["p2"]]);
+    assert_eq!(rows("SELECT count(*) FROM app_user WHERE login = 'renamed'").await, [["1"]]);
+    // Half of them are gone.
+    let gone = |number: usize| format!("dn: uid=p{number},ou=people,dc=example,dc=org\nchangetype: delete\n\n");
+    server.ldif(&(20..40).map(gone).collect::<String>());
+    program.run(&["sync", "staff"]);
+    assert_eq!(rows("SELECT count(*) FROM app_user WHERE is_active").await, [["39"]]);
+    assert!(program.run(&["held"]).out.contains("20"));
 }

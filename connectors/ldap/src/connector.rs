@@ -168,7 +168,7 @@ impl Connector for LdapConnector {
     }
 
     fn source(&self) -> Option<&dyn Source> {
-        None
+        Some(self)
     }
 
     fn target(&self) -> Option<&dyn Target> {

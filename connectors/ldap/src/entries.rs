@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use muster_connector::Error;
 use muster_model::{
-    Anchor, AssignedBy, Attribute, CaseRule, Enabling, Inverse, Multiplicity, ObjectType, Once, TargetCapabilities,
-    ValueType, nearest,
+    Anchor, AssignedBy, Attribute, CaseRule, Enabling, Inverse, Multiplicity, ObjectType, Once, SourceCapabilities,
+    TargetCapabilities, ValueType, nearest,
 };
 
 use crate::config::{LdapSettings, TypeSettings, wrong};
@@ -246,7 +246,7 @@ impl Making<'_> {
             alternate_keys: vec![vec![rdn.clone(), CONTAINER.to_owned()]],
             attributes,
             enabling: switch.as_ref().map(|_| Enabling { attribute: ENABLED.to_owned() }),
-            source: None,
+            source: Some(SourceCapabilities { changes: None, recycle_bin: false }),
             target: Some(TargetCapabilities {
                 once: Once::Natural,
                 readable: true,

@@ -1,8 +1,8 @@
-//! The LDAP connector: entries of a directory as target objects.
+//! The LDAP connector: entries of a directory as source and target objects.
 //!
 //! `protocol` is LDAP on the wire, `session` carries it to servers, `directory` is what a server says of itself.
 //! `config` holds the settings, of which and of the directory's schema `entries` makes the object types; `rows` turns
-//! entries into rows and `find` looks them up; `apply` writes batches (`create`, `change`), `enabling` knows how each
+//! entries into rows, `find` looks them up and `source` reads them all; `apply` writes batches (`create`, `change`), `enabling` knows how each
 //! directory disables, `refusal` what its refusals mean, `ldif` shows what would be written, `check` examines all
 //! that.
 
@@ -22,6 +22,7 @@ mod protocol;
 mod refusal;
 mod rows;
 mod session;
+mod source;
 mod target;
 
 pub use config::LdapSettings;

@@ -39,6 +39,8 @@ struct List {
 pub(crate) struct Page {
     pub(crate) entries: Vec<Entry>,
     pub(crate) next: Option<Cursor>,
+    /// Other servers that hold parts of what was searched.
+    pub(crate) elsewhere: Vec<String>,
 }
 
 impl LdapConnector {
@@ -82,7 +84,7 @@ impl LdapConnector {
             Some(cookie) => Some(self.keep(connection, cookie).await),
             None => None,
         };
-        Ok(Page { entries: found.entries, next })
+        Ok(Page { entries: found.entries, next, elsewhere: found.elsewhere })
     }
 
     async fn keep(&self, connection: Connection, cookie: Vec<u8>) -> Cursor {

@@ -6,5 +6,6 @@ mod conformance;
 mod faults;
 mod groups;
 mod life;
+mod reading;
 mod refusals;
 mod world;
