@@ -77,8 +77,10 @@ impl LdapConnector {
         while !left.is_empty() {
             let done: HashMap<OperationId, bool> =
                 outcomes.iter().map(|(id, outcome)| (*id, is_success(outcome))).collect();
+            let mut before = Before::default();
             let waits = |operation: &&Operation| {
-                operation.depends_on.iter().any(|id| in_batch.contains(id) && !done.contains_key(id))
+                let depends = operation.depends_on.iter().any(|id| in_batch.contains(id) && !done.contains_key(id));
+                depends || before.must_come_before(&context, operation)
             };
             let (later, now): (Vec<_>, Vec<_>) = left.into_iter().partition(waits);
             if now.is_empty() {
@@ -130,6 +132,30 @@ impl LdapConnector {
             Kind::Delete => self.delete(context, entry).await,
             Kind::Create | Kind::Put => Outcome::Unsupported { what: "writing without looking".to_owned() },
         }
+    }
+}
+
+/// What stands earlier in a batch and has not taken effect yet, as far as it may give up a name.
+#[derive(Default)]
+struct Before {
+    deletes: bool,
+    names: bool,
+}
+
+impl Before {
+    /// Whether an operation may take a name that an earlier one is still to give up. Notes what it gives up itself.
+    fn must_come_before(&mut self, context: &Context<'_>, operation: &Operation) -> bool {
+        let is_named =
+            || [context.of.rdn.as_str(), CONTAINER].iter().any(|name| !context.slot(operation, name).is_unknown());
+        let (gives_up, waits) = match operation.kind {
+            Kind::Create => (false, self.deletes || self.names),
+            Kind::Delete => (true, false),
+            Kind::Rename { .. } => (true, self.deletes),
+            Kind::Update | Kind::Put => (is_named(), self.deletes && is_named()),
+        };
+        self.deletes |= operation.kind == Kind::Delete;
+        self.names |= gives_up;
+        waits
     }
 }
 

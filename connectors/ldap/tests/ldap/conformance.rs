@@ -52,3 +52,8 @@ async fn the_contract_is_kept_by_slapd() {
 async fn the_contract_is_kept_by_samba() {
     the_contract_is_kept(World::samba()).await;
 }
+
+#[tokio::test]
+async fn the_contract_is_kept_by_ds389() {
+    the_contract_is_kept(World::ds389()).await;
+}
