@@ -46,6 +46,13 @@ pub(crate) struct Group {
     pub(crate) members: BTreeSet<usize>,
 }
 
+impl Group {
+    /// Whether it changes columns of rows that are there, under keys that stay.
+    pub(crate) fn changes_columns(&self) -> bool {
+        self.verb == Verb::Update && !self.shape.is_empty()
+    }
+}
+
 /// One batch on its way into a table.
 pub(crate) struct Writing<'a> {
     pub(crate) connector: &'a SqlConnector,
@@ -57,6 +64,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) rows: Vec<StageRow>,
     pub(crate) groups: Vec<Group>,
     pub(crate) outcomes: BTreeMap<usize, Outcome>,
+    /// Without a stage: see [`crate::direct`].
+    pub(crate) direct: bool,
     /// Positions of the operations that have statements of the administrator's own.
     pub(crate) own: Vec<(usize, Vec<Purpose>)>,
     /// The operations that bring secrets.
@@ -71,14 +80,18 @@ impl SqlConnector {
         let batch = &stored;
         let started = Instant::now();
         let mut attempt = 0;
+        let mut by_stage = false;
         loop {
             if self.settings.ledger {
                 self.take_lease(&batch.object_type, batch.epoch).await?;
             }
             let mut writing = Writing::new(self, &table, batch)?;
             writing.secret = given.operations.iter().filter(|one| has_secrets(one)).map(|one| one.id).collect();
+            writing.direct = !by_stage && writing.is_direct();
             match writing.run().await.map_err(|stop| stop.without_secrets(given)) {
-                Ok(()) => {
+                Ok(false) => by_stage = true,
+                Err(Stop { failure, committing: false }) if writing.direct && failure.blames_a_row() => by_stage = true,
+                Ok(true) => {
                     let answered = writing.outcomes.into_iter();
                     return Ok(answered
                         .filter_map(|(position, outcome)| Some((batch.operations.get(position)?.id, outcome)))
@@ -127,32 +140,39 @@ impl From<Failure> for Stop {
 }
 
 impl Writing<'_> {
-    async fn run(&mut self) -> Result<(), Stop> {
+    /// False where the stage is needed after all; nothing took effect then.
+    async fn run(&mut self) -> Result<bool, Stop> {
         if self.rows.is_empty() && self.own.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut session = self.connector.database.begin(true).await?;
-        if let Err(failure) = self.change(session.as_mut()).await {
+        let changed = self.change(session.as_mut()).await;
+        if !matches!(changed, Ok(true)) {
             session.rollback().await;
-            return Err(failure.into());
+            return Ok(changed?);
         }
-        session.commit().await.map_err(|failure| Stop { failure, committing: true })
+        session.commit().await.map_err(|failure| Stop { failure, committing: true })?;
+        Ok(true)
     }
 
-    async fn change(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+    async fn change(&mut self, session: &mut dyn Session) -> Result<bool, Failure> {
         let keeps_ledger = self.connector.settings.ledger;
         if keeps_ledger {
             self.hold_lease(session).await?;
         }
         self.run_own(session, false).await?;
-        if !self.rows.is_empty() {
+        if self.direct {
+            if !self.write_directly(session).await? {
+                return Ok(false);
+            }
+        } else if !self.rows.is_empty() {
             self.change_together(session).await?;
         }
         self.run_own(session, true).await?;
         if keeps_ledger {
             self.enter(session).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn change_together(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
@@ -179,6 +199,21 @@ impl Writing<'_> {
             Verb::Rename => Some(self.missing(session, group).await?),
             _ => None,
         };
+        let changed = self.update_by_stage(session, group).await?;
+        if group.verb == Verb::Rename {
+            self.move_values(session, group).await?;
+        }
+        let missing = match before {
+            Some(missing) => missing,
+            None if changed == members.len() as u64 => BTreeSet::new(),
+            None => self.missing(session, group).await?,
+        };
+        self.done(&members, &missing);
+        Ok(())
+    }
+
+    /// Changes the columns of a group's rows, and returns how many rows there were.
+    pub(crate) async fn update_by_stage(&self, session: &mut dyn Session, group: &Group) -> Result<u64, Failure> {
         let anchor: Vec<Name> = self.anchor().collect();
         let mut changes: Vec<(Name, String)> = Vec::new();
         let staged = |(column, staged): (Name, Name)| (column, format!("s.{staged}"));
@@ -191,24 +226,13 @@ impl Writing<'_> {
                 changes.push(staged((name, self.staged(*position))));
             }
         }
-        let changed = if changes.is_empty() {
-            0
-        } else {
-            changes.extend(self.table.belonging.of_changed_rows().iter().cloned());
-            let rows = format!("{} AND s.g = {}", self.same_row(group), group.number);
-            let (database, table) = (&self.connector.database, &self.table.table.name);
-            session.execute(database.update_from_stage(table, &changes, &self.stage, &rows)).await?
-        };
-        if group.verb == Verb::Rename {
-            self.move_values(session, group).await?;
+        if changes.is_empty() {
+            return Ok(0);
         }
-        let missing = match before {
-            Some(missing) => missing,
-            None if changed == members.len() as u64 => BTreeSet::new(),
-            None => self.missing(session, group).await?,
-        };
-        self.done(&members, &missing);
-        Ok(())
+        changes.extend(self.table.belonging.of_changed_rows().iter().cloned());
+        let rows = format!("{} AND s.g = {}", self.same_row(group), group.number);
+        let (database, table) = (&self.connector.database, &self.table.table.name);
+        session.execute(database.update_from_stage(table, &changes, &self.stage, &rows)).await
     }
 
     async fn delete(&mut self, session: &mut dyn Session, group: &Group) -> Result<(), Failure> {

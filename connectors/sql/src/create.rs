@@ -81,7 +81,7 @@ impl Writing<'_> {
     }
 
     /// The key of a new row that its creator chose.
-    fn given_key(&self, position: usize) -> Option<Key> {
+    pub(crate) fn given_key(&self, position: usize) -> Option<Key> {
         let operation = self.batch.operations.get(position)?;
         if operation.key.is_some() {
             return operation.key.clone();
@@ -162,18 +162,25 @@ impl Writing<'_> {
 
     /// What is written: the known attributes, and the key where it is given beside them.
     fn columns_and_values(&self, group: &Group) -> (String, String) {
-        let mut columns: Vec<Name> = group.shape.iter().map(|position| self.attribute(*position)).collect();
-        let mut values: Vec<Name> = group.shape.iter().map(|position| self.staged(*position)).collect();
+        let columns = self.new_columns(group);
+        let others = || self.table.belonging.of_new_rows();
+        let values = columns.iter().map(|(_, position)| format!("s.{}", self.stage.column(*position)));
+        let terms = values.chain(others().map(|(_, term)| term.clone()));
+        let names = columns.iter().map(|(name, _)| name).chain(others().map(|(name, _)| name));
+        (joined(names, ", "), joined(terms, ", "))
+    }
+
+    /// The columns of a new row that get values of the source, and where those are staged.
+    pub(crate) fn new_columns(&self, group: &Group) -> Vec<(Name, usize)> {
+        let staged = |position: &usize| (self.attribute(*position), self.key_width() + position);
+        let mut columns: Vec<(Name, usize)> = group.shape.iter().map(staged).collect();
         let gives_keys = self.gives_keys(group);
         for (position, name) in self.anchor().enumerate().filter(|_| gives_keys) {
-            if !columns.contains(&name) {
-                columns.push(name);
-                values.push(self.stage.column(position));
+            if !columns.iter().any(|(known, _)| *known == name) {
+                columns.push((name, position));
             }
         }
-        let others = || self.table.belonging.of_new_rows();
-        let terms = values.iter().map(|name| format!("s.{name}")).chain(others().map(|(_, term)| term.clone()));
-        (joined(columns.iter().chain(others().map(|(name, _)| name)), ", "), joined(terms, ", "))
+        columns
     }
 
     async fn assigned_keys(

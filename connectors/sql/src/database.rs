@@ -7,12 +7,18 @@ use muster_model::Value;
 
 use crate::belonging::Belonging;
 use crate::catalog::{Catalog, Column};
-use crate::error::Failure;
+use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 /// A value as the database reads and writes it: its text form, or null.
 pub(crate) type Text = Option<Arc<str>>;
+
+/// A value of a statement of many rows, with the type that its column is staged as.
+pub(crate) type BoundText<'a> = (Option<&'a Arc<str>>, &'a str);
+
+/// Statements with their values.
+pub(crate) type Statements<'a> = dyn Iterator<Item = (Sql, Vec<BoundText<'a>>)> + Send + 'a;
 
 /// One row for a stage: its number, its group, and its values.
 #[derive(Debug, Clone)]
@@ -153,6 +159,21 @@ pub(crate) trait Database: Send + Sync {
     /// Where a value is bound, the first being number 1, as a value of the type that its column is staged as.
     fn mark(&self, number: usize, stage_type: &str) -> String;
 
+    /// Whether a text bound for a column of that type becomes the same there as by way of a stage.
+    fn binds_directly(&self, _native: &str) -> bool {
+        false
+    }
+
+    /// Whether it changes rows by a list of values in the place of a table quicker than by a stage.
+    fn updates_directly(&self) -> bool {
+        false
+    }
+
+    /// That columns equal one of the rows of a list of values.
+    fn among(&self, columns: &str, rows: &str) -> String {
+        format!("({columns}) IN ({rows})")
+    }
+
     /// Changes the rows of `table`, called `t`, that meet a condition.
     fn update_one(&self, table: &TableName, changes: &[(Name, String)], condition: &str) -> Sql {
         let changes = joined(changes.iter().map(|(column, term)| format!("{column} = {term}")), ", ");
@@ -235,6 +256,13 @@ pub(crate) trait Session: Send {
 
     /// Runs a statement with bound values, and returns its rows as texts (`returns`), or how many it changed.
     async fn run(&mut self, sql: Sql, bound: &[Bound], returns: bool) -> Result<Ran, Failure>;
+
+    /// Runs statements of few shapes one after the other, each made ready while the one before runs, and returns how
+    /// many rows they changed or, for queries that answer with one number each, their sum.
+    async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
+        let _ = (statements, counts);
+        Err(Failure::new(Class::Bug, "this engine writes by a stage"))
+    }
 
     /// Lets the database read a statement with bound values of these types, without running it.
     async fn examine(&mut self, sql: Sql, bound: &[String]) -> Result<(), Failure>;

@@ -13,8 +13,12 @@ use crate::statement::{Name, joined, sql};
 impl Writing<'_> {
     /// The staged column of the values by which rows are known in an attribute.
     pub(crate) fn expected(&self, attribute: usize) -> Option<Name> {
+        self.expected_position(attribute).map(|position| self.stage.column(position))
+    }
+
+    pub(crate) fn expected_position(&self, attribute: usize) -> Option<usize> {
         let position = self.known_by.iter().position(|known| *known == attribute)?;
-        Some(self.stage.column(2 * self.key_width() + self.batch.attributes.len() + position))
+        Some(2 * self.key_width() + self.batch.attributes.len() + position)
     }
 
     /// `t.attribute = s.expected` for a group's rows.

@@ -14,6 +14,7 @@ mod belonging;
 mod catalog;
 mod create;
 mod database;
+mod direct;
 mod enabling;
 mod error;
 mod find;

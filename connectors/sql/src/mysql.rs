@@ -307,6 +307,11 @@ impl Database for MySql {
         sql!("UPDATE {table} AS t SET {changes} WHERE {condition}")
     }
 
+    /// A bit field takes a text for its bits, a year and a choice take it for other things than a number.
+    fn binds_directly(&self, native: &str) -> bool {
+        catalog::binds_directly(native)
+    }
+
     fn max_in_flight(&self) -> u32 {
         2
     }

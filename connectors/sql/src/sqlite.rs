@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use muster_connector::Error;
 use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Transaction};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
-use crate::database::{Database, Session, StageRow, Text, used_columns};
+use crate::database::{BoundText, Database, Session, StageRow, Statements, Text, used_columns};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, insert_rows, sql};
@@ -33,6 +34,8 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(10))
             // Staged values are people's; they do not belong into a file of the system's temporary folder.
             .pragma("temp_store", "memory")
+            // 8 MiB, so that a batch's pages stay in memory until it is committed.
+            .pragma("cache_size", "-8192")
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
         Ok(Self { pool, path: path.to_owned() })
@@ -214,6 +217,18 @@ impl Database for Sqlite {
         }
     }
 
+    fn binds_directly(&self, _native: &str) -> bool {
+        true
+    }
+
+    fn updates_directly(&self) -> bool {
+        true
+    }
+
+    fn among(&self, columns: &str, rows: &str) -> String {
+        format!("({columns}) IN (VALUES {rows})")
+    }
+
     fn times_are_texts(&self) -> bool {
         true
     }
@@ -337,6 +352,15 @@ fn texts(row: &SqliteRow) -> Result<Vec<Text>, Failure> {
     (0..row.len()).map(text).collect()
 }
 
+/// A statement with its values, as their columns hold them.
+fn bound((sql, values): (Sql, Vec<BoundText<'_>>)) -> Query<'static, Engine, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| match value {
+        Some(text) if kind == BINARY => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+        // A String is moved; the driver would copy a shared text twice.
+        value => query.bind(value.map(|text| text.to_string())),
+    })
+}
+
 struct SqliteSession {
     transaction: Transaction<'static, Engine>,
     staged: bool,
@@ -393,6 +417,24 @@ impl Session for SqliteSession {
         }
         let rows = self.transaction.fetch_all(query).await?;
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect::<Result<_, _>>()? })
+    }
+
+    async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
+        let mut sum = 0;
+        let mut ready = statements.next().map(bound);
+        while let Some(query) = ready {
+            let run = async {
+                if !counts {
+                    return Ok(self.transaction.execute(query).await?.rows_affected());
+                }
+                let row = self.transaction.fetch_one(query).await?;
+                Ok::<_, Failure>(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
+            };
+            let (ran, next) = tokio::join!(run, async { statements.next().map(bound) });
+            sum += ran?;
+            ready = next;
+        }
+        Ok(sum)
     }
 
     async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {

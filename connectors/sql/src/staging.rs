@@ -81,10 +81,11 @@ impl<'a> Writing<'a> {
             rows: Vec::with_capacity(batch.operations.len()),
             groups: Vec::new(),
             outcomes: BTreeMap::new(),
+            direct: false,
             own: Vec::new(),
             secret: BTreeSet::new(),
         };
-        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), Vec<usize>> = BTreeMap::new();
         for (position, operation) in batch.operations.iter().enumerate() {
             let verb = verb(operation)?;
             if let Some(outcome) = writing.unfit(operation) {
@@ -96,19 +97,20 @@ impl<'a> Writing<'a> {
             let shape = if verb == Verb::Delete { Vec::new() } else { shape };
             let own = purposes(table, batch, operation);
             if own.is_empty() {
-                groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+                groups.entry((verb, shape, identifying(operation))).or_default().push(position);
             } else {
                 writing.own.push((position, own));
             }
             for (attribute, verb, _) in changed(operation) {
-                groups.entry((verb, vec![attribute], None)).or_default().insert(position);
+                groups.entry((verb, vec![attribute], None)).or_default().push(position);
             }
         }
         for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
+            let members: BTreeSet<usize> = members.into_iter().collect();
             for position in &members {
                 let Some(operation) = batch.operations.get(*position) else { continue };
                 if matches!(verb, Verb::AddValues | Verb::RemoveValues) {
-                    let keys = writing.values(operation)?;
+                    let keys = writing.key_values(operation, operation.key.as_ref())?;
                     let values = changed(operation).filter(|(of, does, _)| *does == verb && shape.first() == Some(of));
                     let rows = values.map(|(of, _, value)| writing.value_row(*position, number, of, value, &keys));
                     let rows: Vec<StageRow> = rows.collect();
@@ -172,24 +174,29 @@ impl<'a> Writing<'a> {
         })
     }
 
+    fn key_values(&self, operation: &Operation, key: Option<&Key>) -> Result<Vec<Text>, Error> {
+        let width = self.key_width();
+        // One of the size of the whole row, which it is made into.
+        let mut values = Vec::with_capacity(self.stage.types.len());
+        match key {
+            None => values.resize(width, None),
+            Some(key) if key.0.len() == width => values.extend(key.0.iter().map(|value| Some(encode_value(value)))),
+            Some(_) => return Err(Error::Bug(format!("operation {}: a key needs {width} values", operation.id))),
+        }
+        Ok(values)
+    }
+
     fn values(&self, operation: &Operation) -> Result<Vec<Text>, Error> {
         let width = self.key_width();
-        let key = |key: Option<&Key>| -> Result<Vec<Text>, Error> {
-            match key {
-                None => Ok(vec![None; width]),
-                Some(key) if key.0.len() == width => Ok(key.0.iter().map(|value| Some(encode_value(value))).collect()),
-                Some(_) => Err(Error::Bug(format!("operation {}: a key needs {width} values", operation.id))),
-            }
-        };
         if operation.key.is_none() && operation.kind != Kind::Create {
             return Err(Error::Bug(format!("operation {} has no key", operation.id)));
         }
-        let mut values = key(operation.key.as_ref())?;
+        let mut values = self.key_values(operation, operation.key.as_ref())?;
         values.extend((0..self.batch.attributes.len()).map(|position| encode(operation.row.slot(position))));
-        values.extend(match &operation.kind {
-            Kind::Rename { to } => key(Some(to))?,
-            _ => key(None)?,
-        });
+        match &operation.kind {
+            Kind::Rename { to } => values.extend(self.key_values(operation, Some(to))?),
+            _ => values.resize(values.len() + width, None),
+        }
         let expected = operation.expected.as_ref();
         values.extend(self.known_by.iter().map(|position| {
             let here = expected.filter(|(attribute, _)| attribute == position);

@@ -42,7 +42,7 @@ impl Writing<'_> {
         StageRow { number, group, values }
     }
 
-    fn child(&self, group: &Group) -> Option<(&Child, Name)> {
+    pub(crate) fn child(&self, group: &Group) -> Option<(&Child, Name)> {
         let position = *group.shape.first()?;
         Some((self.table.children.get(self.batch.attributes.get(position)?)?, self.staged(position)))
     }

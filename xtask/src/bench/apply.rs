@@ -103,13 +103,16 @@ async fn one(engine: Engine, rows: usize, output: &mut dyn Write) -> anyhow::Res
         .collect();
 
     let raw_new = raw.load(rows, 0).await?;
+    let people = batches(&attributes, rows, create);
+    let values = batches(&attributes, rows, |number| phones(number, None, 0));
     let started = Instant::now();
-    apply(&connector, &attributes, rows, create).await?;
-    apply(&connector, &attributes, rows, |number| phones(number, None, 0)).await?;
+    apply(&connector, people).await?;
+    apply(&connector, values).await?;
     let new = started.elapsed().as_secs_f64();
     let raw_changed = raw.load(rows, 1).await?;
+    let changes = batches(&attributes, rows, change);
     let started = Instant::now();
-    apply(&connector, &attributes, rows, change).await?;
+    apply(&connector, changes).await?;
     let changed = started.elapsed().as_secs_f64();
     raw.compare().await?;
     let name = match engine {
@@ -184,28 +187,28 @@ fn connect(url: &str) -> anyhow::Result<Arc<dyn Connector>> {
     })?)
 }
 
-/// Sends all rows in batches, as many at once as the connector takes.
-async fn apply(
-    connector: &Arc<dyn Connector>,
-    attributes: &[String],
-    rows: usize,
-    operation: impl Fn(usize) -> Operation,
-) -> anyhow::Result<()> {
+/// Everything that is sent, in memory before the clock starts, as the raw side's rows are.
+fn batches(attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
+    let attributes: Arc<[String]> = attributes.into();
+    let batch = |start: usize| Batch {
+        object_type: "user".into(),
+        attributes: Arc::clone(&attributes),
+        operations: (start..rows.min(start + BATCH)).map(&operation).collect(),
+        epoch: Epoch::default(),
+        deadline: Duration::from_secs(300),
+    };
+    (0..rows).step_by(BATCH).map(batch).collect()
+}
+
+/// Sends batches, as many at once as the connector takes.
+async fn apply(connector: &Arc<dyn Connector>, batches: Vec<Batch>) -> anyhow::Result<()> {
     let schema = connector.schema().await?;
     let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
-    let attributes: Arc<[String]> = attributes.into();
     let mut flying: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    for start in (0..rows).step_by(BATCH) {
+    for batch in batches {
         while flying.len() >= capabilities.max_in_flight as usize {
             flying.join_next().await.context("nothing flies")???;
         }
-        let batch = Batch {
-            object_type: "user".into(),
-            attributes: Arc::clone(&attributes),
-            operations: (start..rows.min(start + BATCH)).map(&operation).collect(),
-            epoch: Epoch::default(),
-            deadline: Duration::from_secs(300),
-        };
         let connector = Arc::clone(connector);
         flying.spawn(async move {
             let outcomes = connector.target().context("no target")?.apply(&batch).await?;

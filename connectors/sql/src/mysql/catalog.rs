@@ -82,6 +82,32 @@ fn stage_type(native: &str, charset: &str, collation: &str) -> String {
     }
 }
 
+/// Whether a text bound for a column of that type becomes the same there as in a column of [`stage_type`].
+pub(super) fn binds_directly(native: &str) -> bool {
+    const TYPES: [&str; 19] = [
+        "char",
+        "varchar",
+        "tinytext",
+        "text",
+        "mediumtext",
+        "longtext",
+        "tinyint",
+        "smallint",
+        "mediumint",
+        "int",
+        "bigint",
+        "decimal",
+        "date",
+        "datetime",
+        "timestamp",
+        "uuid",
+        "binary",
+        "varbinary",
+        "blob",
+    ];
+    TYPES.contains(&word(native))
+}
+
 /// The texts of `enum('a','it''s')`.
 fn choices(native: &str) -> Option<Choices> {
     let several = word(native) == "set";

@@ -1,11 +1,12 @@
 //! A transaction, and its stage filled by multi-row inserts.
 
 use async_trait::async_trait;
-use sqlx::mysql::MySqlRow;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::query::Query;
 use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
 
 use super::{catalog, texts};
-use crate::database::{Insert, Session, StageRow, Text, used_columns};
+use crate::database::{BoundText, Insert, Session, StageRow, Statements, Text, used_columns};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Sql, Stage, insert_rows, sql};
@@ -69,6 +70,17 @@ fn text(row: &MySqlRow, index: usize) -> Text {
     whole().or_else(natural).or_else(bytes)
 }
 
+/// A statement with its values, as their columns hold them.
+fn bound<'q>((sql, values): (Sql, Vec<BoundText<'q>>)) -> Query<'q, Engine, MySqlArguments> {
+    values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| {
+        match (value.map(AsRef::as_ref), kind) {
+            (Some(text), catalog::BINARY) => query.bind(unhex(str::trim_start_matches(text, "\\x")).map(Vec::from)),
+            (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
+            (value, _) => query.bind(value.map(str::to_owned)),
+        }
+    })
+}
+
 fn bytes(row: &StageRow) -> usize {
     row.values.iter().flatten().map(|text| text.len() + 16).sum()
 }
@@ -86,6 +98,8 @@ impl Session for MySqlSession {
     async fn stage(&mut self, stage: &Stage, rows: &[StageRow]) -> Result<(), Failure> {
         // One that a transaction left that ended without its commit; a rollback does not take it away.
         self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
+        // Not of an engine without undo, however quick: whoever has written to such a table never gives way in a
+        // deadlock, and the application would have to.
         self.execute(sql!("CREATE TEMPORARY TABLE {stage} ({})", stage.columns_with_types())).await?;
         self.staged = true;
         let most = self.packet.saturating_sub(64 * 1024);
@@ -138,6 +152,24 @@ impl Session for MySqlSession {
         let rows = self.transaction.fetch_all(query).await?;
         let texts = |row: &MySqlRow| (0..row.len()).map(|index| text(row, index)).collect();
         Ok(Ran { changed: None, rows: rows.iter().map(texts).collect() })
+    }
+
+    async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
+        let mut sum = 0;
+        let mut ready = statements.next().map(bound);
+        while let Some(query) = ready {
+            let run = async {
+                if !counts {
+                    return Ok(self.transaction.execute(query).await?.rows_affected());
+                }
+                let row = self.transaction.fetch_one(query).await?;
+                Ok::<_, Failure>(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
+            };
+            let (ran, next) = tokio::join!(run, async { statements.next().map(bound) });
+            sum += ran?;
+            ready = next;
+        }
+        Ok(sum)
     }
 
     async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod enabling;
 mod faults;
 mod finds;
 mod identities;
+mod large;
 mod ledger;
 mod mariadb;
 mod names;

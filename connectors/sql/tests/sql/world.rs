@@ -93,6 +93,10 @@ impl World {
         matches!(self.server, Server::Microsoft(_))
     }
 
+    pub(crate) fn is_mariadb(&self) -> bool {
+        matches!(self.server, Server::MariaDb(_))
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.server, Server::Postgres(_))
     }
@@ -264,6 +268,25 @@ impl Connection {
         operations: Vec<Operation>,
     ) -> Vec<Outcome> {
         self.apply(&batch(object_type, attributes, operations)).await
+    }
+
+    /// Sends operations as the host does: where a batch is refused as a whole, each half of it by itself.
+    pub(crate) async fn halved(
+        &self,
+        object_type: &str,
+        attributes: &[&str],
+        operations: Vec<Operation>,
+    ) -> Vec<Outcome> {
+        match self.try_apply(&batch(object_type, attributes, operations.clone())).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                assert!(operations.len() > 1, "{error:?}");
+                let (first, second) = operations.split_at(operations.len() / 2);
+                let mut outcomes = Box::pin(self.halved(object_type, attributes, first.to_vec())).await;
+                outcomes.extend(Box::pin(self.halved(object_type, attributes, second.to_vec())).await);
+                outcomes
+            }
+        }
     }
 
     pub(crate) async fn find(
