@@ -36,6 +36,7 @@ impl LdapConnector {
             }
         };
         report.features = known.root.abilities();
+        report.features.extend(known.follow.map(|follow| follow.told().to_owned()));
         self.examine_safety(&mut report);
         for wanted in used {
             let Ok(of) = known.entry_type(&wanted.object_type) else { continue };

@@ -41,9 +41,35 @@ pub struct LdapSettings {
     pub connections: Option<u8>,
     /// The longest time without an answer. `"30s"` by default.
     pub timeout: Option<Span>,
+    /// How a source's changes are noticed. By default by `usn` in Active Directory, and elsewhere by `modify_timestamp`.
+    #[serde(default)]
+    pub changes: ChangesBy,
+    /// With `modify_timestamp`: the longest time from an entry's change to its being seen on the server that is read, by
+    /// replication for instance. What changed within it is read again. `"10m"` by default.
+    pub overlap: Option<Span>,
+    /// How often the keys of all entries are read, to find what is gone or was moved, where changes do not tell. `"15m"`
+    /// by default.
+    pub keys_every: Option<Span>,
     /// The object types. Without any there are `user` and `group`, as the kind of directory suggests.
     #[serde(default)]
     pub types: BTreeMap<String, TypeSettings>,
+}
+
+/// How changes of a directory are noticed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangesBy {
+    /// By what the directory is sure to have.
+    #[default]
+    Auto,
+    /// By `uSNChanged`, the number that each server of an Active Directory gives to its changes.
+    Usn,
+    /// By `modifyTimestamp`.
+    ModifyTimestamp,
+    /// By content synchronisation (RFC 4533), as OpenLDAP's overlay `syncprov` offers it: deletions are told at once.
+    Sync,
+    /// Everything is read every time.
+    None,
 }
 
 /// How a connection is encrypted.

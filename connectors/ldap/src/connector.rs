@@ -9,6 +9,7 @@ use muster_connector::{
 use muster_model::{Key, Schema};
 use tokio::sync::{Mutex, RwLock};
 
+use crate::changes::{Follow, MODIFIED, Refreshes};
 use crate::config::LdapSettings;
 use crate::directory::root::Root;
 use crate::directory::subschema::Subschema;
@@ -42,7 +43,13 @@ impl ConnectorKind for LdapKind {
         let settings: LdapSettings = given.parse()?;
         let connections = usize::from(settings.connections.unwrap_or(CONNECTIONS).clamp(1, 32));
         let directory = Directory::new(settings.access(&given)?, connections);
-        Ok(Arc::new(LdapConnector { settings, directory, known: RwLock::default(), lists: Mutex::default() }))
+        Ok(Arc::new(LdapConnector {
+            settings,
+            directory,
+            known: RwLock::default(),
+            lists: Mutex::default(),
+            refreshes: Mutex::default(),
+        }))
     }
 }
 
@@ -54,6 +61,8 @@ pub(crate) struct LdapConnector {
     known: RwLock<Option<Arc<Known>>>,
     /// Lists that are being handed over page by page.
     pub(crate) lists: Mutex<Lists>,
+    /// Rounds of changes that are.
+    pub(crate) refreshes: Mutex<Refreshes>,
 }
 
 /// What was found out of the directory.
@@ -63,6 +72,8 @@ pub(crate) struct Known {
     pub(crate) types: Vec<EntryType>,
     /// The entry below which everything is.
     pub(crate) base: String,
+    /// How changes are noticed, where they are.
+    pub(crate) follow: Option<Follow>,
     identity: String,
 }
 
@@ -101,10 +112,10 @@ impl LdapConnector {
     pub(crate) async fn discover(&self) -> Result<Arc<Known>, Error> {
         let root = Root::read(&self.directory).await.map_err(Failure::error)?;
         let schema = self.subschema(&root).await?;
-        let types = types(&self.settings, &root, &schema)?;
+        let mut types = types(&self.settings, &root, &schema)?;
         let base = self.settings.base.clone().or_else(|| root.contexts.first().cloned()).unwrap_or_default();
         let anchor = root.anchor();
-        let entry = self.directory.entry(&base, &[anchor]).await.map_err(Failure::error)?;
+        let entry = self.directory.entry(&base, &[anchor, MODIFIED]).await.map_err(Failure::error)?;
         let entry = entry.ok_or_else(|| Error::Configuration {
             setting: Some("base".to_owned()),
             problem: format!("there is no entry {base:?}, or the connection's user may not see it"),
@@ -113,7 +124,11 @@ impl LdapConnector {
         // The same on every server that holds a copy.
         let id = entry.values(anchor).first().map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         let identity = id.map_or_else(|| base.to_lowercase(), |id| format!("{} {id}", base.to_lowercase()));
-        let known = Arc::new(Known { root, types, base, identity });
+        let follow = Follow::new(&self.settings, &root, entry.text(MODIFIED).is_some())?;
+        if let Some(follow) = &follow {
+            types.iter_mut().for_each(|of| follow.describe(of));
+        }
+        let known = Arc::new(Known { root, types, base, follow, identity });
         *self.known.write().await = Some(known.clone());
         Ok(known)
     }

@@ -2,12 +2,14 @@
 //!
 //! `protocol` is LDAP on the wire, `session` carries it to servers, `directory` is what a server says of itself.
 //! `config` holds the settings, of which and of the directory's schema `entries` makes the object types; `rows` turns
-//! entries into rows, `find` looks them up and `source` reads them all; `apply` writes batches (`create`, `change`), `enabling` knows how each
+//! entries into rows, `find` looks them up, `source` reads them all
+//! and `changes` what changed; `apply` writes batches (`create`, `change`), `enabling` knows how each
 //! directory disables, `refusal` what its refusals mean, `ldif` shows what would be written, `check` examines all
 //! that.
 
 mod apply;
 mod change;
+mod changes;
 mod check;
 mod config;
 mod connector;

@@ -51,9 +51,23 @@ impl LdapConnector {
         controls: &[Control],
         cursor: Option<&Cursor>,
     ) -> Result<Page, Error> {
+        self.page_on(None, search, controls, cursor).await
+    }
+
+    /// The same, begun on a connection that there is already.
+    pub(crate) async fn page_on(
+        &self,
+        begun: Option<Connection>,
+        search: Search,
+        controls: &[Control],
+        cursor: Option<&Cursor>,
+    ) -> Result<Page, Error> {
         let is_paged = self.known().await?.root.has_control(PAGED);
         let (connection, cookie) = match cursor {
-            None => (self.directory.dial().await.map_err(Failure::error)?, Vec::new()),
+            None => match begun {
+                Some(connection) => (connection, Vec::new()),
+                None => (self.directory.dial().await.map_err(Failure::error)?, Vec::new()),
+            },
             Some(Cursor(bytes)) => {
                 let id = Uuid::from_slice(bytes).map_err(|_| Error::Bug("this is no cursor of a list".to_owned()))?;
                 let list = self.lists.lock().await.open.remove(&id);

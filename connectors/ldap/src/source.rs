@@ -1,4 +1,4 @@
-//! Entries as source objects: read in full, page by page.
+//! Entries as source objects, read page by page.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use muster_connector::{ChangePage, Cursor, EdgeChange, Error, Position, ReadPage, ReadRequest, Source, SourceObject};
 use muster_model::{Key, Row, Slot};
 
+use crate::changes::{Follow, MODIFIED, Way};
 use crate::connector::{Known, LdapConnector};
 use crate::entries::{CONTAINER, DN, ENABLED, EntryType, Field, Refers};
 use crate::find::AT_A_TIME;
@@ -28,14 +29,20 @@ impl Source for LdapConnector {
     async fn read(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<ReadPage, Error> {
         let known = self.known().await?;
         let of = known.entry_type(&request.object_type)?;
-        let search = Search {
-            base: of.base.clone(),
-            depth: Depth::Subtree,
-            filter: of.filter.clone(),
-            attributes: wanted(of, &request.attributes)?,
-            limit: 0,
+        let mut attributes = wanted(of, &request.attributes)?;
+        attributes.push(MODIFIED.to_owned());
+        let search =
+            Search { base: of.base.clone(), depth: Depth::Subtree, filter: of.filter.clone(), attributes, limit: 0 };
+        let follow = known.follow.filter(|_| cursor.is_none());
+        let (connection, mut watermark) = match follow {
+            Some(Follow { way: Way::Sync, .. }) => (None, Some(self.cookie_of_now(of).await?)),
+            Some(follow) => self.before_all(&follow).await?,
+            None => (None, None),
         };
-        let page = self.page(search, &[], cursor).await?;
+        let page = self.page_on(connection, search, &[], cursor).await?;
+        if let Some(follow) = follow {
+            watermark.get_or_insert_with(|| Self::after_first_page(&page.entries, &follow));
+        }
         // Active Directory names its own configuration in every search of a domain.
         if !page.elsewhere.is_empty() && !known.root.is_windows() {
             return Err(Error::Configuration {
@@ -49,11 +56,11 @@ impl Source for LdapConnector {
             });
         }
         let objects = self.source_objects(&known, of, request, page.entries).await?;
-        Ok(ReadPage { objects, next: page.next, watermark: None, source_time: None })
+        Ok(ReadPage { objects, next: page.next, watermark, source_time: None })
     }
 
-    async fn changes(&self, _: &ReadRequest, _: &Position) -> Result<ChangePage, Error> {
-        Err(Error::Unsupported("changes of a directory, which is read as a whole and compared".to_owned()))
+    async fn changes(&self, request: &ReadRequest, position: &Position) -> Result<ChangePage, Error> {
+        self.changed(request, position).await
     }
 
     async fn get(&self, request: &ReadRequest, keys: &[Key]) -> Result<Vec<Option<SourceObject>>, Error> {
@@ -69,7 +76,7 @@ impl Source for LdapConnector {
 }
 
 impl LdapConnector {
-    async fn source_objects(
+    pub(crate) async fn source_objects(
         &self,
         known: &Known,
         of: &EntryType,

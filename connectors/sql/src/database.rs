@@ -259,8 +259,7 @@ pub(crate) trait Session: Send {
 
     /// Runs statements of few shapes one after the other, each made ready while the one before runs, and returns how
     /// many rows they changed or, for queries that answer with one number each, their sum.
-    async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
-        let _ = (statements, counts);
+    async fn run_bound(&mut self, _statements: &mut Statements<'_>, _counts: bool) -> Result<u64, Failure> {
         Err(Failure::new(Class::Bug, "this engine writes by a stage"))
     }
 

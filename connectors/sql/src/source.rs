@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use muster_connector::{
-    Change, ChangePage, Cursor, Entry, Error, Expired, Next, Position, ReadPage, ReadRequest, Removal, Source,
+    Change, ChangePage, Cursor, Entry, Error, Expired, Marks, Next, Position, ReadPage, ReadRequest, Removal, Source,
     SourceObject, Watermark,
 };
 use muster_model::{Key, Value, ValueType};
@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::find::{column, read_object, wanted, with_gaps};
 use crate::follow::{ChangeTable, Follow, Way};
 use crate::list::{PAGE, Problem};
-use crate::marks::Marks;
+use crate::marks;
 use crate::paging::Later;
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined, sql};
@@ -193,11 +193,15 @@ impl SqlConnector {
         let now = Utc::now().timestamp_millis();
         let start = match &follow.way {
             Way::Column(column) => {
-                marks.start(now, follow.overlap, column.value_type.unwrap_or(ValueType::Text), as_text)
+                marks::start(&marks, now, follow.overlap, column.value_type.unwrap_or(ValueType::Text), as_text)
             }
-            Way::Table(changes) => {
-                marks.start(now, follow.overlap, changes.sequence.value_type.unwrap_or(ValueType::Text), as_text)
-            }
+            Way::Table(changes) => marks::start(
+                &marks,
+                now,
+                follow.overlap,
+                changes.sequence.value_type.unwrap_or(ValueType::Text),
+                as_text,
+            ),
             Way::Tracking => known,
         };
         let next = self.looked_at(table, follow, marks).await.map_err(|problem| self.told(problem))?.watermark();

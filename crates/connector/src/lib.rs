@@ -8,6 +8,7 @@ pub mod connector;
 pub mod description;
 pub mod error;
 pub mod finding;
+pub mod marks;
 pub mod operation;
 pub mod outcome;
 pub mod page;
@@ -21,6 +22,7 @@ pub use connector::{Connector, ConnectorKind, Source, Target};
 pub use description::Description;
 pub use error::{Error, Expired};
 pub use finding::{CheckReport, Finding, Severity, UsedType};
+pub use marks::Marks;
 pub use operation::{Batch, Epoch, Kind, Operation, OperationId, SecretValue, ValueDelta};
 pub use outcome::{Effect, Outcome, Resolution, RetryScope};
 pub use page::{

@@ -27,6 +27,10 @@ pub(crate) struct Root {
     /// Below which entries are, the most likely first.
     pub(crate) contexts: Vec<String>,
     pub(crate) subschema: String,
+    /// How far an Active Directory server has counted changes.
+    pub(crate) usn: Option<u64>,
+    /// The entry of the server itself, in Active Directory.
+    pub(crate) service: Option<String>,
     controls: HashSet<String>,
     extensions: HashSet<String>,
 }
@@ -42,7 +46,7 @@ impl Root {
         Ok(Self::of(&entry))
     }
 
-    fn of(entry: &Entry) -> Self {
+    pub(crate) fn of(entry: &Entry) -> Self {
         let all = |name: &str| entry.texts(name).map(str::to_owned).collect::<HashSet<String>>();
         let capabilities = all("supportedCapabilities");
         let vendor_text =
@@ -73,6 +77,8 @@ impl Root {
             product,
             contexts,
             subschema: entry.text("subschemaSubentry").unwrap_or("cn=subschema").to_owned(),
+            usn: entry.text("highestCommittedUSN").and_then(|usn| usn.parse().ok()),
+            service: entry.text("dsServiceName").map(str::to_owned),
             controls: all("supportedControl"),
             extensions: all("supportedExtension"),
         }

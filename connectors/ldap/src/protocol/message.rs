@@ -69,6 +69,8 @@ pub(crate) struct Code(pub(crate) u32);
 #[rustfmt::skip]
 impl Code {
     pub(crate) const SUCCESS: Self = Self(0);
+    /// RFC 4533, section 2.6.
+    pub(crate) const SYNC_REFRESH_REQUIRED: Self = Self(4096);
     pub(crate) const OPERATIONS_ERROR: Self = Self(1);
     pub(crate) const TIME_LIMIT: Self = Self(3);
     pub(crate) const SIZE_LIMIT: Self = Self(4);

@@ -7,3 +7,4 @@ pub(crate) mod dn;
 pub(crate) mod filter;
 pub(crate) mod message;
 pub(crate) mod request;
+pub(crate) mod sync;

@@ -22,10 +22,26 @@ impl Subject for World {
     }
 }
 
+/// The same with changes by content synchronisation.
+struct BySynchronisation(World);
+
+#[async_trait]
+impl Subject for BySynchronisation {
+    async fn start(&self) -> Result<Arc<dyn Connector>, Error> {
+        Ok(self.0.connect_with(&serde_json::json!({ "changes": "sync" })).0)
+    }
+}
+
 async fn the_contract_is_kept(world: World) {
+    let options = options(&world);
+    let report = run(&world, &options).await;
+    assert!(report.passed(), "{report}");
+}
+
+fn options(world: &World) -> Options {
     let login = if world.is_samba() { "sAMAccountName" } else { "uid" };
     let attributes = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    let options = Options {
+    Options {
         types: attributes(&["user", "group"]),
         attributes: [
             ("user".to_owned(), attributes(&["cn", "sn", "mail", "title", "manager", "enabled", "container", login])),
@@ -38,8 +54,14 @@ async fn the_contract_is_kept(world: World) {
         many: 300,
         patience: Duration::from_mins(4),
         ..Options::default()
-    };
-    let report = run(&world, &options).await;
+    }
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_by_slapd_with_synchronisation() {
+    let world = World::slapd();
+    let options = options(&world);
+    let report = run(&BySynchronisation(world), &options).await;
     assert!(report.passed(), "{report}");
 }
 

@@ -16,7 +16,7 @@ fn no(number: usize) -> String {
     format!("p{number:05}")
 }
 
-fn people(odd: Slot) -> Vec<Operation> {
+fn people(odd: &Slot) -> Vec<Operation> {
     let name = |one| if one == ODD { odd.clone() } else { text("n") };
     (0..PEOPLE).map(|one| create(vec![text(&no(one)), text(&format!("{one}@x")), name(one), Slot::Null])).collect()
 }
@@ -29,7 +29,7 @@ fn all_but_the_odd_one(outcomes: &[Outcome]) -> bool {
 
 async fn one_that_is_there_keeps_nobody_out(world: World) {
     world.run(&format!("INSERT INTO person (no, name) VALUES ('{}', 'there before')", no(ODD))).await;
-    let outcomes = world.connect().send("person", &ATTRIBUTES, people(text("n"))).await;
+    let outcomes = world.connect().send("person", &ATTRIBUTES, people(&text("n"))).await;
     assert!(all_but_the_odd_one(&outcomes));
     assert_eq!(outcomes[ODD], Outcome::Exists { key: Key::text(&no(ODD)) });
     let counted = "SELECT count(*), count(mail), sum(CASE WHEN name = 'there before' THEN 1 ELSE 0 END) FROM person";
@@ -55,7 +55,7 @@ async fn one_that_is_refused_is_named_alone(world: World) {
 
 async fn one_that_is_gone_is_told(world: World) {
     let connection = world.connect();
-    assert!(connection.send("person", &ATTRIBUTES, people(text("n"))).await.iter().all(is_applied));
+    assert!(connection.send("person", &ATTRIBUTES, people(&text("n"))).await.iter().all(is_applied));
     world.run(&format!("DELETE FROM person WHERE no = '{}'", no(ODD))).await;
     let changed = |one: usize| {
         let state = number(i64::try_from(one).unwrap());

@@ -1,0 +1,151 @@
+//! Changes by content synchronisation (RFC 4533): the server says what changed since a cookie of its own.
+
+use std::collections::HashMap;
+
+use muster_connector::{ChangePage, Cursor, Entry, Error, Expired, Next, Position, ReadRequest, Watermark};
+use muster_model::Key;
+use uuid::Uuid;
+
+use super::{Mark, expired, page, removed};
+use crate::connector::{Known, LdapConnector};
+use crate::directory::form::Form;
+use crate::entries::EntryType;
+use crate::protocol::ber::Malformed;
+use crate::protocol::message::{Answer, Code};
+use crate::protocol::request::{Depth, Search};
+use crate::protocol::sync::{self, EntryUuid, SYNC_INFO, State};
+use crate::rows::wanted;
+use crate::session::connection::Searching;
+use crate::session::failure::Failure;
+
+/// Entries in a page.
+const PAGE: usize = 1_000;
+
+/// Rounds under way at a time; any is given up for a further one.
+const MOST: usize = 8;
+
+/// Rounds of changes that are being handed over page by page, with the cookies that they began with.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes(HashMap<Uuid, (Searching, Vec<u8>)>);
+
+fn nonsense(Malformed(what): Malformed) -> Error {
+    Error::Bug(Malformed(what).to_string())
+}
+
+/// The key of an entry of which only its identity is known.
+fn key_of(of: &EntryType, uuid: &EntryUuid) -> Option<Key> {
+    let uuid = Uuid::from_bytes(*uuid);
+    let field = of.fields.get(&of.anchor)?;
+    match field.wire.to_ascii_lowercase().as_str() {
+        "entryuuid" => Form::Uuid.read(uuid.to_string().as_bytes()).map(|id| match field.form {
+            Form::Uuid => Key::one(id),
+            _ => Key::text(&uuid.to_string()),
+        }),
+        // Of 389: the same bytes, written in groups of eight.
+        "nsuniqueid" => {
+            let digits = uuid.simple().to_string();
+            let groups: Vec<&str> = (0..4).filter_map(|group| digits.get(group * 8..group * 8 + 8)).collect();
+            Some(Key::text(&groups.join("-")))
+        }
+        _ => None,
+    }
+}
+
+impl LdapConnector {
+    fn all_of(of: &EntryType, attributes: Vec<String>) -> Search {
+        Search { base: of.base.clone(), depth: Depth::Subtree, filter: of.filter.clone(), attributes, limit: 0 }
+    }
+
+    async fn begin_refresh(&self, search: Search, cookie: Option<&[u8]>) -> Result<Searching, Error> {
+        // Of its own: whoever does not take answers at once keeps a connection's other searches waiting.
+        let connection = self.directory.dial().await.map_err(Failure::error)?;
+        connection.begin_search(search, &[sync::request(cookie)]).map_err(|lost| Failure::from(lost).error())
+    }
+
+    /// Where changes go on after everything is read: at the end of a refresh of nothing but names.
+    pub(crate) async fn cookie_of_now(&self, of: &EntryType) -> Result<Watermark, Error> {
+        let mut searching = self.begin_refresh(Self::all_of(of, vec!["1.1".to_owned()]), None).await?;
+        loop {
+            let message = searching.next(self.directory.access.timeout).await;
+            if let Answer::Result(result) = message.map_err(|lost| Failure::from(lost).error())?.answer {
+                if result.code != Code::SUCCESS {
+                    return Err(Failure::refused(format!("synchronising {}", of.base), result).error());
+                }
+                let cookie = sync::done(&result.controls).map_err(nonsense)?;
+                let cookie = cookie.ok_or_else(|| Error::Bug("the server gives no cookie to go on with".to_owned()))?;
+                return Ok(Mark::Sync { cookie }.watermark());
+            }
+        }
+    }
+
+    pub(super) async fn changed_by_sync(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        request: &ReadRequest,
+        position: &Position,
+    ) -> Result<ChangePage, Error> {
+        let (mut searching, cookie) = match position {
+            Position::Page(Cursor(bytes)) => {
+                let lost = || Error::Expired { expired: Expired::Cursor };
+                let id = Uuid::from_slice(bytes).map_err(|_| lost())?;
+                self.refreshes.lock().await.0.remove(&id).ok_or_else(lost)?
+            }
+            Position::Start(watermark) => {
+                let Some(Mark::Sync { cookie }) = watermark.as_ref().map(Mark::read).transpose()? else {
+                    return Err(expired());
+                };
+                let search = Self::all_of(of, wanted(of, &request.attributes)?);
+                (self.begin_refresh(search, Some(&cookie)).await?, cookie)
+            }
+        };
+        let (mut changed, mut gone): (Vec<_>, Vec<Entry>) = (Vec::new(), Vec::new());
+        let end = loop {
+            if changed.len() + gone.len() >= PAGE {
+                break None;
+            }
+            let message = match searching.next(self.directory.access.timeout).await {
+                Ok(message) => message,
+                Err(_) if matches!(position, Position::Page(_)) => {
+                    return Err(Error::Expired { expired: Expired::Cursor });
+                }
+                Err(lost) => return Err(Failure::from(lost).error()),
+            };
+            match message.answer {
+                Answer::Entry(entry) => match sync::state(&message.controls).map_err(nonsense)? {
+                    Some((State::Deleted, uuid)) => gone.extend(key_of(of, &uuid).map(removed)),
+                    Some((State::Present, _)) => {}
+                    _ => changed.push(entry),
+                },
+                Answer::Intermediate { oid, value } if oid == SYNC_INFO => {
+                    let uuids = sync::gone(&value).map_err(nonsense)?;
+                    gone.extend(uuids.iter().filter_map(|uuid| key_of(of, uuid)).map(removed));
+                }
+                Answer::Intermediate { .. } | Answer::Elsewhere(_) => {}
+                Answer::Result(result) if result.code == Code::SUCCESS => {
+                    break Some(sync::done(&result.controls).map_err(nonsense)?);
+                }
+                // The server no longer knows what happened since.
+                Answer::Result(result) if result.code == Code::SYNC_REFRESH_REQUIRED => return Err(expired()),
+                Answer::Result(result) => {
+                    return Err(Failure::refused(format!("synchronising {}", of.base), result).error());
+                }
+            }
+        };
+        let mut entries = self.whole_entries(known, of, request, changed).await?;
+        entries.extend(gone);
+        match end {
+            // Without a new cookie nothing happened.
+            Some(new) => Ok(page(entries, Next::Done(Mark::Sync { cookie: new.unwrap_or(cookie) }.watermark()))),
+            None => {
+                let id = Uuid::new_v4();
+                let mut refreshes = self.refreshes.lock().await;
+                if refreshes.0.len() >= MOST {
+                    refreshes.0.clear();
+                }
+                refreshes.0.insert(id, (searching, cookie));
+                Ok(page(entries, Next::Page(Cursor(id.as_bytes().to_vec()))))
+            }
+        }
+    }
+}
