@@ -2,16 +2,18 @@
 
 use chrono::{NaiveDateTime, TimeDelta, Utc};
 use muster_connector::{ChangePage, Cursor, Error, Expired, Marks, Next, Position, ReadRequest, Watermark};
+use muster_model::Key;
 use serde::{Deserialize, Serialize};
 
-use super::{Follow, Mark, Way, expired, page};
+use super::{Follow, Mark, Way, expired, page, removed};
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
 use crate::entries::EntryType;
+use crate::protocol::control::{Control, SHOW_DELETED};
 use crate::protocol::filter::Filter;
 use crate::protocol::message::Entry;
 use crate::protocol::request::{Depth, Search};
-use crate::rows::wanted;
+use crate::rows::{key_of, wanted};
 use crate::session::connection::Connection;
 use crate::session::failure::Failure;
 
@@ -101,6 +103,32 @@ impl LdapConnector {
         Mark::Modified(marks).watermark()
     }
 
+    /// The entries of a type that were deleted since, as far as the server shows them: Active Directory lets hardly
+    /// anybody but administrators see them. Whoever is left out is found with the keys.
+    async fn deleted_since(&self, known: &Known, of: &EntryType, connection: &Connection, usn: &str) -> Vec<Key> {
+        let Ok(anchor) = of.anchor_field() else { return Vec::new() };
+        let class = of.classes.first().map_or("top", String::as_str);
+        let search = Search {
+            base: known.root.contexts.first().cloned().unwrap_or_default(),
+            depth: Depth::Subtree,
+            filter: Filter::And(vec![
+                Filter::equals("isDeleted", b"TRUE"),
+                Filter::equals("objectClass", class.as_bytes()),
+                Filter::AtLeast(USN.to_owned(), usn.as_bytes().to_vec()),
+            ]),
+            attributes: vec![anchor.wire.clone()],
+            limit: 0,
+        };
+        let controls = [Control::plain(SHOW_DELETED, true)];
+        match connection.search(search, &controls, self.directory.access.timeout).await {
+            Ok(found) => found.entries.iter().filter_map(|entry| key_of(of, entry)).collect(),
+            Err(lost) => {
+                tracing::debug!(problem = lost.problem, "deleted entries cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
     pub(super) async fn changed_by_mark(
         &self,
         known: &Known,
@@ -149,9 +177,14 @@ impl LdapConnector {
             attributes,
             limit: 0,
         };
+        let mut gone = Vec::new();
+        if let (Some(connection), Some(usn)) = (&connection, &turn.least) {
+            gone = self.deleted_since(known, of, connection, usn).await;
+        }
         let found = self.page_on(connection, search, &[], turn.list.as_ref()).await?;
         turn.greatest = greatest(&found.entries, turn.greatest);
-        let entries = self.whole_entries(known, of, request, found.entries).await?;
+        let mut entries = self.whole_entries(known, of, request, found.entries).await?;
+        entries.extend(gone.into_iter().map(removed));
         if found.next.is_some() {
             turn.list = found.next;
             let cursor = serde_json::to_vec(&turn).map_err(|error| Error::Bug(error.to_string()))?;

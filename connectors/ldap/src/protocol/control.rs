@@ -16,6 +16,8 @@ pub(crate) const PAGED: &str = "1.2.840.113556.1.4.319";
 pub(crate) const POST_READ: &str = "1.3.6.1.1.13.2";
 /// Active Directory's permissive modify: a value that is there already may be added, an absent one removed.
 pub(crate) const PERMISSIVE: &str = "1.2.840.113556.1.4.1413";
+/// Shows Active Directory's deleted entries as well (MS-ADTS 3.1.1.3.4.1.14).
+pub(crate) const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// Deletes an entry with all below it (draft-armijo-ldap-treedelete; Active Directory, OpenLDAP's does not have it).
 pub(crate) const TREE_DELETE: &str = "1.2.840.113556.1.4.805";
 /// Password policy (draft-behera-ldap-password-policy).

@@ -97,7 +97,7 @@ async fn whatever_changes_is_told(world: World, by: &str) {
     assert_eq!(surname(&told[&joiner]), &Slot::text("Berg"));
     assert!(told.contains_key(&people[3]));
     let gone = told.get(&people[2]).map(|entry| &entry.change);
-    assert_eq!(gone, (by == "sync").then_some(&Change::Removed(Removal::Hard)));
+    assert_eq!(gone, is_exact(by).then_some(&Change::Removed(Removal::Hard)));
     if is_exact(by) {
         assert!(!told.contains_key(&people[0]), "{told:?}");
         assert!(changes(&directory, "user", &USER, &of_people).await.0.is_empty());
