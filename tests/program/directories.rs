@@ -173,6 +173,7 @@ connector = "ldap"
 url = "{}"
 user = "{}"
 password = {{ env = "LDAP_PASSWORD" }}
+changes = "sync"
 [connections.directory.types.user]
 base = "ou=people,dc=example,dc=org"
 {APP}

@@ -28,6 +28,9 @@ cargo run --release --package xtask -- bench apply [ROWS ...]
     measures writing alone: rows in memory through the SQL connector beside the raw best of each engine through the
     same driver; without a number for 100000
 
+cargo run --release --package xtask -- bench ldap [PEOPLE ...]
+    measures writing into directories alone, beside ldapmodify on as many connections; without a number for 10000
+
 cargo xtask expressions
     measures how long 15 typical mappings take for an object on one core; build it with --release
 
@@ -54,6 +57,10 @@ fn main() -> anyhow::Result<()> {
         ["bench", "apply", rows @ ..] => {
             let rows = rows.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
             bench::apply::run(if rows.is_empty() { &[100_000] } else { &rows }, &mut output)
+        }
+        ["bench", "ldap", people @ ..] => {
+            let people = people.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
+            bench::ldap::run(if people.is_empty() { &[10_000] } else { &people }, &mut output)
         }
         ["bench", users @ ..] => {
             let users = users.iter().map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod groups;
+pub(crate) mod ldap;
 mod measure;
 mod target;
 
