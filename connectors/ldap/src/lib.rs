@@ -23,6 +23,8 @@ mod list;
 mod protocol;
 mod refusal;
 mod rows;
+#[cfg(test)]
+mod scripted;
 mod session;
 mod source;
 mod target;

@@ -61,7 +61,7 @@ impl Control {
         });
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut inner = reader.within(SEQUENCE)?;
         let oid = inner.text(OCTETS)?;
         let critical = inner.optional(BOOLEAN)?.is_some_and(|byte| byte != [0]);
