@@ -66,7 +66,8 @@ pub enum ChangesBy {
     Usn,
     /// By `modifyTimestamp`.
     ModifyTimestamp,
-    /// By content synchronisation (RFC 4533), as OpenLDAP's overlay `syncprov` offers it: deletions are told at once.
+    /// By content synchronisation (RFC 4533), as OpenLDAP's overlay `syncprov` and 389's plug-in offer it:
+    /// deletions are told at once.
     Sync,
     /// Everything is read every time.
     None,

@@ -92,8 +92,8 @@ impl Follow {
             ChangesBy::Sync if !root.has_control(SYNC_REQUEST) => {
                 return missing(
                     "this server offers no content synchronisation (RFC 4533)",
-                    "OpenLDAP: add the overlay syncprov to the database (olcOverlay: syncprov, with olcSpSessionlog); or \
-                     leave `changes` out",
+                    "OpenLDAP: add the overlay syncprov to the database (olcOverlay: syncprov, with olcSpSessionlog); 389: \
+                     enable its plug-ins Content Synchronization and Retro Changelog; or leave `changes` out",
                 );
             }
             ChangesBy::ModifyTimestamp if !shows_times => {

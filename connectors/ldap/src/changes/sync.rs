@@ -8,10 +8,9 @@ use uuid::Uuid;
 
 use super::{Mark, expired, page, removed};
 use crate::connector::{Known, LdapConnector};
-use crate::directory::form::Form;
 use crate::entries::EntryType;
 use crate::protocol::ber::Malformed;
-use crate::protocol::message::{Answer, Code};
+use crate::protocol::message::{self as protocol, Answer, Code};
 use crate::protocol::request::{Depth, Search};
 use crate::protocol::sync::{self, EntryUuid, SYNC_INFO, State};
 use crate::rows::wanted;
@@ -32,23 +31,36 @@ fn nonsense(Malformed(what): Malformed) -> Error {
     Error::Bug(Malformed(what).to_string())
 }
 
-/// The key of an entry of which only its identity is known.
-fn key_of(of: &EntryType, uuid: &EntryUuid) -> Option<Key> {
+/// The anchor of an entry as its attribute would show it; none where the type's anchor is an attribute of another kind.
+fn anchor_value(of: &EntryType, uuid: &EntryUuid) -> Option<Vec<u8>> {
     let uuid = Uuid::from_bytes(*uuid);
-    let field = of.fields.get(&of.anchor)?;
-    match field.wire.to_ascii_lowercase().as_str() {
-        "entryuuid" => Form::Uuid.read(uuid.to_string().as_bytes()).map(|id| match field.form {
-            Form::Uuid => Key::one(id),
-            _ => Key::text(&uuid.to_string()),
-        }),
+    match of.fields.get(&of.anchor)?.wire.to_ascii_lowercase().as_str() {
+        "entryuuid" => Some(uuid.to_string().into_bytes()),
         // Of 389: the same bytes, written in groups of eight.
         "nsuniqueid" => {
             let digits = uuid.simple().to_string();
             let groups: Vec<&str> = (0..4).filter_map(|group| digits.get(group * 8..group * 8 + 8)).collect();
-            Some(Key::text(&groups.join("-")))
+            Some(groups.join("-").into_bytes())
         }
         _ => None,
     }
+}
+
+/// The key of an entry of which only its identity is known.
+fn key_of(of: &EntryType, uuid: &EntryUuid) -> Option<Key> {
+    let value = anchor_value(of, uuid)?;
+    of.fields.get(&of.anchor)?.form.read(&value).map(Key::one)
+}
+
+/// An entry with its anchor, which 389 does not show in what it synchronises.
+fn with_anchor(of: &EntryType, mut entry: protocol::Entry, uuid: &EntryUuid) -> protocol::Entry {
+    if let Some(field) = of.fields.get(&of.anchor)
+        && entry.values(&field.wire).is_empty()
+        && let Some(value) = anchor_value(of, uuid)
+    {
+        entry.attributes.push((field.wire.clone(), vec![value]));
+    }
+    entry
 }
 
 impl LdapConnector {
@@ -115,7 +127,8 @@ impl LdapConnector {
                 Answer::Entry(entry) => match sync::state(&message.controls).map_err(nonsense)? {
                     Some((State::Deleted, uuid)) => gone.extend(key_of(of, &uuid).map(removed)),
                     Some((State::Present, _)) => {}
-                    _ => changed.push(entry),
+                    Some((_, uuid)) => changed.push(with_anchor(of, entry, &uuid)),
+                    None => changed.push(entry),
                 },
                 Answer::Intermediate { oid, value } if oid == SYNC_INFO => {
                     let uuids = sync::gone(&value).map_err(nonsense)?;

@@ -59,7 +59,15 @@ fn options(world: &World) -> Options {
 
 #[tokio::test]
 async fn the_contract_is_kept_by_slapd_with_synchronisation() {
-    let world = World::slapd();
+    the_contract_is_kept_with_synchronisation(World::slapd()).await;
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_by_ds389_with_synchronisation() {
+    the_contract_is_kept_with_synchronisation(World::ds389()).await;
+}
+
+async fn the_contract_is_kept_with_synchronisation(world: World) {
     let options = options(&world);
     let report = run(&BySynchronisation(world), &options).await;
     assert!(report.passed(), "{report}");

@@ -138,6 +138,11 @@ async fn whatever_changes_in_ds389_is_told_by_its_time() {
 }
 
 #[tokio::test]
+async fn whatever_changes_in_ds389_is_told_by_synchronisation() {
+    whatever_changes_is_told(World::ds389(), "sync").await;
+}
+
+#[tokio::test]
 async fn whatever_changes_in_samba_is_told_by_its_number() {
     whatever_changes_is_told(World::samba(), "usn").await;
 }

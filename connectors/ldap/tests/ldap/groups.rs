@@ -89,3 +89,37 @@ async fn posix_groups_of_slapd_name_logins() {
     applied(&directory.values("team", &team, "memberUid", Vec::new(), vec![reference(&jane)]).await);
     assert_eq!(world.server.one("(cn=team)", &["memberUid"]).get("memberUid"), "");
 }
+
+/// `groupOfUniqueNames`, whose members are in an attribute of another name.
+async fn unique_members_come_and_go(world: World) {
+    let teams =
+        serde_json::json!({ "types": { "team": { "classes": ["groupOfUniqueNames"], "base": world.groups() } } });
+    let directory = world.connect_with(&teams);
+    let (first, second) = (
+        directory.created("user", &world.person("first")).await,
+        directory.created("user", &world.person("second")).await,
+    );
+    let team = directory.created("team", &[("cn", Slot::text("crew"))]).await;
+    let members = || world.server.one("(cn=crew)", &["uniqueMember"]).all("uniqueMember").len();
+    let alone = usize::from(world.kind == Kindred::OpenLdap);
+    assert_eq!(members(), alone);
+    let both = vec![reference(&first), reference(&second)];
+    applied(&directory.values("team", &team, "uniqueMember", both.clone(), Vec::new()).await);
+    assert_eq!(members(), 2);
+    applied(&directory.values("team", &team, "uniqueMember", Vec::new(), both[..1].to_vec()).await);
+    let pairs = [(team.clone(), both[0].clone()), (team.clone(), both[1].clone())];
+    let held = directory.target().holds(&request("team", &[]), "uniqueMember", &pairs).await.unwrap();
+    assert_eq!(held, [false, true]);
+    applied(&directory.values("team", &team, "uniqueMember", Vec::new(), both[1..].to_vec()).await);
+    assert_eq!(members(), alone);
+}
+
+#[tokio::test]
+async fn unique_members_of_slapd_come_and_go() {
+    unique_members_come_and_go(World::slapd()).await;
+}
+
+#[tokio::test]
+async fn unique_members_of_ds389_come_and_go() {
+    unique_members_come_and_go(World::ds389()).await;
+}
