@@ -125,17 +125,25 @@ impl Writing<'_> {
         if !together.is_empty() {
             let but =
                 if alone.is_empty() { String::new() } else { format!(" AND s.n NOT IN ({})", joined(&alone, ", ")) };
-            session
+            let inserted = session
                 .execute(sql!(
                     "INSERT INTO {table} ({columns}) SELECT {values} FROM {stage} AS s \
                      WHERE s.g = {number}{but} ORDER BY s.n"
                 ))
                 .await?;
+            let lost = match inserted < together.len() as u64 && !assigned {
+                true => self.not_inserted(session, group).await?,
+                false => BTreeSet::new(),
+            };
             let mut keys = match identity {
                 Some(identity) if assigned => self.assigned_keys(session, group, identity).await?,
                 _ => BTreeMap::new(),
             };
             for position in together {
+                if lost.contains(&position) {
+                    self.outcomes.insert(position, not_kept());
+                    continue;
+                }
                 let key = if assigned { keys.remove(&position) } else { self.given_key(position) };
                 if key.is_none() {
                     return Ok(false);
@@ -154,10 +162,30 @@ impl Writing<'_> {
                 counted: self.table.table.counted().map(|column| self.table.table.quoted(&column.name)),
             };
             let rows = session.insert_one(insert).await?;
-            let key = rows.into_iter().next().map(|row| self.decode_key(row)).transpose()?;
-            self.outcomes.insert(position, Outcome::Applied(Effect { key, ..Effect::default() }));
+            let outcome = match rows.into_iter().next() {
+                Some(row) => Outcome::Applied(Effect { key: Some(self.decode_key(row)?), ..Effect::default() }),
+                None => not_kept(),
+            };
+            self.outcomes.insert(position, outcome);
         }
         Ok(true)
+    }
+
+    /// The members whose rows are not there, though nothing refused them.
+    async fn not_inserted(&self, session: &mut dyn Session, group: &Group) -> Result<BTreeSet<usize>, Failure> {
+        let anchor = &self.table.object_type.anchor.attributes;
+        let key = anchor.iter().map(|name| Some((self.table.table.quoted(name), self.written(group, name)?)));
+        let Some(key) = key.collect::<Option<Vec<_>>>() else { return Ok(BTreeSet::new()) };
+        let same = joined(key.iter().map(|(name, staged)| format!("t.{name} = s.{staged}")), " AND ");
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
+        let read = self.connector.database.read_number("s.n");
+        let rows = session
+            .query(sql!(
+                "SELECT {read} FROM {stage} AS s WHERE s.g = {number} \
+                 AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})"
+            ))
+            .await?;
+        Ok(rows.iter().filter_map(|row| number_of(row)).collect())
     }
 
     /// What is written: the known attributes, and the key where it is given beside them.
@@ -266,6 +294,12 @@ impl Writing<'_> {
         }
         Ok(conflicts)
     }
+}
+
+/// A trigger may leave a row out without a word.
+fn not_kept() -> Outcome {
+    let message = "the database took the new row and did not keep it: look at the triggers and rules of the table";
+    rejected(None, "no_effect", message)
 }
 
 fn taken(columns: &[String], why: &str) -> Outcome {

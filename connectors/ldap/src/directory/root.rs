@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::protocol::control;
 use crate::protocol::message::Entry;
+use crate::protocol::sync::SYNC_REQUEST;
 use crate::session::directory::Directory;
 use crate::session::failure::Failure;
 
@@ -113,6 +114,7 @@ impl Root {
             (control::POST_READ, "post-read"),
             (control::PERMISSIVE, "permissive modify"),
             (control::PASSWORD_POLICY, "password policy"),
+            (SYNC_REQUEST, "content synchronisation"),
         ] {
             if self.has_control(oid) {
                 told.push(name.to_owned());

@@ -117,6 +117,45 @@ async fn values_of_one_that_is_gone_are_written_for_nobody(world: World) {
     assert_eq!(world.rows("SELECT who FROM in_grp WHERE grp = 5 ORDER BY who").await, [["b"], ["d"]]);
 }
 
+/// What a trigger leaves out is not taken for written.
+async fn one_that_a_trigger_leaves_out_is_told(world: World, trigger: &str) {
+    world.run("CREATE TABLE kept (no varchar(12) PRIMARY KEY, name varchar(9))").await;
+    world.run(&trigger.replace("{table}", "kept")).await;
+    let connection = world.connect();
+    let name = |one| text(if one == ODD { "left out" } else { "n" });
+    let some = (0..PEOPLE).map(|one| create(vec![text(&no(one)), name(one)])).collect();
+    let outcomes = connection.send("kept", &["no", "name"], some).await;
+    assert!(all_but_the_odd_one(&outcomes));
+    assert_eq!(rejection(&outcomes[ODD]), (None, "no_effect"));
+    assert_eq!(world.rows("SELECT count(*) FROM kept").await, [[(PEOPLE - 1).to_string()]]);
+}
+
+#[tokio::test]
+async fn one_that_a_trigger_of_sqlite_leaves_out_is_told() {
+    let trigger = "CREATE TRIGGER leave_out_{table} BEFORE INSERT ON {table} WHEN NEW.name = 'left out' \
+                   BEGIN SELECT RAISE(IGNORE); END";
+    let world = World::sqlite().await;
+    world.run("CREATE TABLE generated (id INTEGER PRIMARY KEY, name varchar(9))").await;
+    world.run(&trigger.replace("{table}", "generated")).await;
+    // Where the database makes the key as well.
+    let outcomes = world.connect().send("generated", &["name"], vec![create(vec![text("left out")])]).await;
+    assert_eq!(rejection(&outcomes[0]), (None, "no_effect"));
+    one_that_a_trigger_leaves_out_is_told(world, trigger).await;
+}
+
+#[tokio::test]
+async fn one_that_a_trigger_of_postgres_leaves_out_is_told() {
+    let world = World::postgres().await;
+    world
+        .run(
+            "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN IF NEW.name = 'left out' THEN RETURN NULL; END IF; RETURN NEW; END $$",
+        )
+        .await;
+    let trigger = "CREATE TRIGGER leave_out BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION leave_out()";
+    one_that_a_trigger_leaves_out_is_told(world, trigger).await;
+}
+
 on_each!(
     one_that_is_there_keeps_nobody_out,
     one_that_is_refused_is_named_alone,
