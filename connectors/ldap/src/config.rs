@@ -69,6 +69,8 @@ pub enum ChangesBy {
     /// By content synchronisation (RFC 4533), as OpenLDAP's overlay `syncprov` and 389's plug-in offer it:
     /// deletions are told at once.
     Sync,
+    /// By Active Directory's DirSync control, on whichever of its servers.
+    Dirsync,
     /// Everything is read every time.
     None,
 }

@@ -36,6 +36,7 @@ impl Source for LdapConnector {
         let follow = known.follow.filter(|_| cursor.is_none());
         let (connection, mut watermark) = match follow {
             Some(Follow { way: Way::Sync, .. }) => (None, Some(self.cookie_of_now(of).await?)),
+            Some(Follow { way: Way::Dirsync, .. }) => (None, Some(self.dirsync_of_now(&known, of).await?)),
             Some(follow) => self.before_all(&follow).await?,
             None => (None, None),
         };

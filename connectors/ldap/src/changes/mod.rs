@@ -1,6 +1,7 @@
 //! How changes of a directory are noticed. What no way tells in time, entries that are gone or were moved out of a type's
 //! sight, is found by reading all keys from time to time.
 
+mod dirsync;
 mod marked;
 mod sync;
 
@@ -20,6 +21,7 @@ use crate::config::{ChangesBy, LdapSettings, wrong};
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
 use crate::entries::{CONTAINER, DN, EntryType};
+use crate::protocol::control::DIRSYNC;
 use crate::protocol::sync::SYNC_REQUEST;
 
 /// What tells of changes.
@@ -31,6 +33,8 @@ pub(crate) enum Way {
     Modified,
     /// Content synchronisation (RFC 4533).
     Sync,
+    /// Active Directory's DirSync control.
+    Dirsync,
 }
 
 /// How changes are noticed, and how often keys are read for the rest.
@@ -58,6 +62,9 @@ enum Mark {
     },
     Modified(Marks),
     Sync {
+        cookie: Vec<u8>,
+    },
+    Dirsync {
         cookie: Vec<u8>,
     },
 }
@@ -96,6 +103,12 @@ impl Follow {
                      enable its plug-ins Content Synchronization and Retro Changelog; or leave `changes` out",
                 );
             }
+            ChangesBy::Dirsync if !root.has_control(DIRSYNC) => {
+                return missing(
+                    "this server has no DirSync control",
+                    "leave `changes` out: \"dirsync\" is for Active Directory",
+                );
+            }
             ChangesBy::ModifyTimestamp if !shows_times => {
                 return missing(
                     "entries do not show modifyTimestamp",
@@ -104,6 +117,7 @@ impl Follow {
             }
             ChangesBy::Usn => Way::Usn,
             ChangesBy::Sync => Way::Sync,
+            ChangesBy::Dirsync => Way::Dirsync,
             ChangesBy::ModifyTimestamp => Way::Modified,
             ChangesBy::Auto if root.is_windows() && root.usn.is_some() => Way::Usn,
             ChangesBy::Auto if shows_times => Way::Modified,
@@ -139,6 +153,7 @@ impl Follow {
         match self.way {
             Way::Usn => "changes by uSNChanged",
             Way::Modified => "changes by modifyTimestamp",
+            Way::Dirsync => "changes by DirSync",
             Way::Sync => "changes by content synchronisation (RFC 4533)",
         }
     }
@@ -154,6 +169,7 @@ impl LdapConnector {
         match follow.way {
             Way::Usn | Way::Modified => self.changed_by_mark(&known, of, &follow, request, position).await,
             Way::Sync => self.changed_by_sync(&known, of, request, position).await,
+            Way::Dirsync => self.changed_by_dirsync(&known, of, request, position).await,
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) const PAGED: &str = "1.2.840.113556.1.4.319";
 pub(crate) const POST_READ: &str = "1.3.6.1.1.13.2";
 /// Active Directory's permissive modify: a value that is there already may be added, an absent one removed.
 pub(crate) const PERMISSIVE: &str = "1.2.840.113556.1.4.1413";
+/// Active Directory's changes since a cookie (MS-ADTS 3.1.1.3.4.1.3).
+pub(crate) const DIRSYNC: &str = "1.2.840.113556.1.4.841";
 /// Shows Active Directory's deleted entries as well (MS-ADTS 3.1.1.3.4.1.14).
 pub(crate) const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// Deletes an entry with all below it (draft-armijo-ldap-treedelete; Active Directory, OpenLDAP's does not have it).
@@ -40,6 +42,18 @@ impl Control {
             inner.octets(OCTETS, cookie);
         });
         Self::with(PAGED, true, writer)
+    }
+
+    /// Whatever changed since what a cookie stands for; everything for an empty one. Only what the user may see anyway is
+    /// asked for (LDAP_DIRSYNC_OBJECT_SECURITY), so that no right to replicate is needed.
+    pub(crate) fn dir_sync(cookie: &[u8]) -> Self {
+        let mut writer = Writer::default();
+        writer.nested(SEQUENCE, |inner| {
+            inner.integer(INTEGER, 1);
+            inner.integer(INTEGER, i64::from(i32::MAX));
+            inner.octets(OCTETS, cookie);
+        });
+        Self::with(DIRSYNC, true, writer)
     }
 
     /// The entry as it is after the operation, with these attributes.
@@ -78,6 +92,17 @@ pub(crate) fn next_page(controls: &[Control]) -> Result<Option<Vec<u8>>, Malform
     let mut inner = Reader::new(value).within(SEQUENCE)?;
     inner.integer(INTEGER)?;
     Ok(Some(inner.expect(OCTETS)?.to_vec()))
+}
+
+/// Whether there is more, and the cookie to go on with, where the DirSync control was answered.
+pub(crate) fn synchronised(controls: &[Control]) -> Result<Option<(bool, Vec<u8>)>, Malformed> {
+    let Some(value) = controls.iter().find(|one| one.oid == DIRSYNC).and_then(|one| one.value.as_ref()) else {
+        return Ok(None);
+    };
+    let mut inner = Reader::new(value).within(SEQUENCE)?;
+    let more = inner.integer(INTEGER)? != 0;
+    inner.integer(INTEGER)?;
+    Ok(Some((more, inner.expect(OCTETS)?.to_vec())))
 }
 
 #[cfg(test)]

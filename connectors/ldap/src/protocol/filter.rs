@@ -43,6 +43,21 @@ impl Filter {
         }
     }
 
+    /// The attributes that it looks at, some twice.
+    pub(crate) fn attributes(&self) -> Vec<String> {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().flat_map(Self::attributes).collect(),
+            Self::Not(one) => one.attributes(),
+            Self::Equals(attribute, _)
+            | Self::AtLeast(attribute, _)
+            | Self::AtMost(attribute, _)
+            | Self::Approximately(attribute, _)
+            | Self::Present(attribute)
+            | Self::Substrings { attribute, .. } => vec![attribute.clone()],
+            Self::Extensible { attribute, .. } => attribute.iter().cloned().collect(),
+        }
+    }
+
     /// Reads the text of RFC 4515. What is wrong is told with its place, in characters from 1.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { text: text.trim(), at: 0 };

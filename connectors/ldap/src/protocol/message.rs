@@ -72,6 +72,7 @@ impl Code {
     /// RFC 4533, section 2.6.
     pub(crate) const SYNC_REFRESH_REQUIRED: Self = Self(4096);
     pub(crate) const OPERATIONS_ERROR: Self = Self(1);
+    pub(crate) const PROTOCOL_ERROR: Self = Self(2);
     pub(crate) const TIME_LIMIT: Self = Self(3);
     pub(crate) const SIZE_LIMIT: Self = Self(4);
     pub(crate) const COMPARE_FALSE: Self = Self(5);

@@ -22,13 +22,13 @@ impl Subject for World {
     }
 }
 
-/// The same with changes by content synchronisation.
-struct BySynchronisation(World);
+/// The same with changes by this way.
+struct ChangesBy(&'static str, World);
 
 #[async_trait]
-impl Subject for BySynchronisation {
+impl Subject for ChangesBy {
     async fn start(&self) -> Result<Arc<dyn Connector>, Error> {
-        Ok(self.0.connect_with(&serde_json::json!({ "changes": "sync" })).0)
+        Ok(self.1.connect_with(&serde_json::json!({ "changes": self.0 })).0)
     }
 }
 
@@ -59,17 +59,22 @@ fn options(world: &World) -> Options {
 
 #[tokio::test]
 async fn the_contract_is_kept_by_slapd_with_synchronisation() {
-    the_contract_is_kept_with_synchronisation(World::slapd()).await;
+    the_contract_is_kept_with("sync", World::slapd()).await;
 }
 
 #[tokio::test]
 async fn the_contract_is_kept_by_ds389_with_synchronisation() {
-    the_contract_is_kept_with_synchronisation(World::ds389()).await;
+    the_contract_is_kept_with("sync", World::ds389()).await;
 }
 
-async fn the_contract_is_kept_with_synchronisation(world: World) {
+#[tokio::test]
+async fn the_contract_is_kept_by_samba_with_dirsync() {
+    the_contract_is_kept_with("dirsync", World::samba()).await;
+}
+
+async fn the_contract_is_kept_with(changes: &'static str, world: World) {
     let options = options(&world);
-    let report = run(&BySynchronisation(world), &options).await;
+    let report = run(&ChangesBy(changes, world), &options).await;
     assert!(report.passed(), "{report}");
 }
 

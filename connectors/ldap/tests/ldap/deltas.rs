@@ -147,6 +147,33 @@ async fn whatever_changes_in_samba_is_told_by_its_number() {
     whatever_changes_is_told(World::samba(), "usn").await;
 }
 
+#[tokio::test]
+async fn whatever_changes_in_samba_is_told_by_dirsync() {
+    whatever_changes_is_told(World::samba(), "dirsync").await;
+}
+
+/// Whoever is moved out of a type's place, or is no longer what its filter asks for, is gone from it at once.
+#[tokio::test]
+async fn whoever_leaves_the_sight_of_a_type_in_samba_is_told_by_dirsync() {
+    let world = World::samba();
+    let types = json!({ "user": { "filter": "(!(title=Leaver))" } });
+    let directory = world.connect_with(&json!({ "changes": "dirsync", "types": types }));
+    let mut people = Vec::new();
+    for login in ["stays", "leaves", "moves"] {
+        people.push(directory.created("user", &world.person(login)).await);
+    }
+    let (_, watermark) = read_all(&directory, "user", &USER).await;
+    applied(&directory.update("user", &people[1], &[("title", Slot::text("Leaver"))]).await);
+    let (base, place) = (world.server.base(), world.people());
+    world.server.ldif(&format!(
+        "dn: CN=moves,{place}\nchangetype: modrdn\nnewrdn: CN=moves\ndeleteoldrdn: 1\nnewsuperior: CN=Users,{base}\n"
+    ));
+    let (told, _) = changes(&directory, "user", &USER, &watermark).await;
+    let gone: BTreeSet<&Key> = told.keys().collect();
+    assert_eq!(gone, people[1..].iter().collect());
+    assert!(told.values().all(|entry| matches!(entry.change, Change::Removed(_))), "{told:?}");
+}
+
 /// The numbers of another server, or of one that was restored, mean nothing.
 #[tokio::test]
 async fn numbers_of_another_samba_are_not_believed() {
