@@ -8,6 +8,9 @@ use crate::entries::{CONTAINER, EntryType};
 use crate::protocol::message::{Code, LdapResult};
 use crate::session::failure::Failure;
 
+/// The attributes that hold passwords.
+const PASSWORDS: [&str; 2] = ["unicodePwd", "userPassword"];
+
 /// A refusal of the connector's own, before anything is sent.
 pub(crate) fn rejected(attribute: &str, rule: &str, message: impl Into<String>) -> Outcome {
     Outcome::Rejected { attribute: Some(attribute.to_owned()), rule: rule.to_owned(), message: message.into() }
@@ -43,7 +46,13 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
         Code::CONSTRAINT | Code::UNWILLING if is_about_a_password(&text) => {
             let advice = "the directory's password policy refuses it: give new accounts a first password, as long and mixed as \
                           it asks for: [syncs.NAME.password]";
-            refused("password_policy", with(advice))
+            let is_password = |name: &&&str| PASSWORDS.iter().any(|password| name.eq_ignore_ascii_case(password));
+            let password = attributes.iter().find(is_password).map(|&name| name.to_owned());
+            Outcome::Rejected {
+                attribute: blamed(of, attributes, &result.text).or(password),
+                rule: "password_policy".to_owned(),
+                message: with(advice),
+            }
         }
         Code::CONSTRAINT => refused("constraint", said),
         Code::SYNTAX | Code::DN_SYNTAX => refused("syntax", said),

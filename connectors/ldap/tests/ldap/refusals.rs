@@ -4,7 +4,7 @@ use muster_connector::{Error, Outcome, Severity, UsedType};
 use muster_model::Slot;
 use serde_json::json;
 
-use crate::world::{World, refused};
+use crate::world::{PASSWORD, World, refused};
 
 #[tokio::test]
 async fn refusals_of_slapd_name_rule_and_attribute() {
@@ -186,4 +186,29 @@ async fn slapd_takes_certificates_and_start_tls() {
         matches!(&error, Error::Configuration { setting: Some(setting), .. } if setting == "certificate"),
         "{error:?}"
     );
+}
+
+/// The directory manager stands above 389's password policy, so that Muster signs in as somebody else here.
+#[tokio::test]
+async fn passwords_that_the_policy_of_ds389_refuses_leave_nothing_behind() {
+    let world = World::ds389();
+    let (base, people) = (world.server.base(), world.people());
+    let service = format!("uid=service,{people}");
+    world.server.ldif(&format!(
+        "dn: {service}\nobjectClass: inetOrgPerson\nuid: service\ncn: s\nsn: s\nuserPassword: secret-of-the-service\n\n\
+         dn: {base}\nchangetype: modify\nadd: aci\naci: (target=\"ldap:///{base}\")(targetattr=\"*\")\
+         (version 3.0; acl \"service\"; allow (all) userdn=\"ldap:///{service}\";)\n\n\
+         dn: cn=config\nchangetype: modify\nreplace: passwordCheckSyntax\npasswordCheckSyntax: on\n-\n\
+         replace: passwordMinLength\npasswordMinLength: 12\n"
+    ));
+    let mut settings = world.settings();
+    settings["user"] = json!(service);
+    let directory = crate::world::Connection(world.try_connect(settings, "secret-of-the-service").unwrap());
+    let weak = directory.create_with("user", &world.person("x"), Some(("userPassword", "short"))).await;
+    assert_eq!(refused(&weak), ("password_policy", Some("userPassword")));
+    assert!(!format!("{weak:?}").contains("short\""), "{weak:?}");
+    assert!(world.server.search("(uid=x)", &[]).is_empty());
+    let strong = directory.create_with("user", &world.person("x"), Some(("userPassword", PASSWORD))).await;
+    assert!(matches!(strong, Outcome::Applied(_)), "{strong:?}");
+    assert!(world.server.admits(&format!("uid=x,{people}"), PASSWORD));
 }
