@@ -6,7 +6,7 @@ use crate::config::OneOrMore;
 use crate::connector::{Known, LdapConnector};
 use crate::entries::EntryType;
 use crate::protocol::message::Code;
-use crate::protocol::request::{Depth, Search};
+use crate::protocol::request::Search;
 use crate::session::connect::{Encryption, SignIn};
 use crate::session::failure::Failure;
 
@@ -81,13 +81,7 @@ impl LdapConnector {
                 report.findings.push(Finding::error(Some(&setting), problem, "make it, or name another one"));
             }
         }
-        let search = Search {
-            base: of.base.clone(),
-            depth: Depth::Subtree,
-            filter: of.filter.clone(),
-            attributes: vec![of.anchor_field()?.wire.clone()],
-            limit: 1,
-        };
+        let search = Search { limit: 1, ..of.search(vec![of.anchor_field()?.wire.clone()]) };
         let found = self.directory.search(search, &[]).await.map_err(Failure::error)?;
         match found.result.code {
             Code::SUCCESS | Code::SIZE_LIMIT | Code::NO_SUCH_OBJECT => {}

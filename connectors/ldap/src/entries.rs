@@ -15,6 +15,7 @@ use crate::directory::subschema::{AttributeType, Subschema};
 use crate::enabling::Switch;
 use crate::protocol::dn::Dn;
 use crate::protocol::filter::Filter;
+use crate::protocol::request::{Depth, Search};
 
 /// The whole name of an entry, which is read only: it follows from the naming attribute and the container.
 pub(crate) const DN: &str = "dn";
@@ -93,6 +94,11 @@ pub(crate) enum Refers {
 }
 
 impl EntryType {
+    /// A search for all entries of the type.
+    pub(crate) fn search(&self, attributes: Vec<String>) -> Search {
+        Search { base: self.base.clone(), depth: Depth::Subtree, filter: self.filter.clone(), attributes, limit: 0 }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Result<&Field, Error> {
         self.fields.get(name).ok_or_else(|| Error::Configuration {
             setting: None,

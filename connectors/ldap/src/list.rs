@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::connector::LdapConnector;
 use crate::protocol::control::{Control, PAGED, next_page};
 use crate::protocol::message::{Code, Entry};
-use crate::protocol::request::{Depth, Search};
+use crate::protocol::request::Search;
 use crate::rows::wanted;
 use crate::session::connection::Connection;
 use crate::session::failure::Failure;
@@ -118,14 +118,7 @@ impl LdapConnector {
     pub(crate) async fn list_page(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
         let known = self.known().await?;
         let of = known.entry_type(&request.object_type)?;
-        let search = Search {
-            base: of.base.clone(),
-            depth: Depth::Subtree,
-            filter: of.filter.clone(),
-            attributes: wanted(of, &request.attributes)?,
-            limit: 0,
-        };
-        let page = self.page(search, &[], cursor).await?;
+        let page = self.page(of.search(wanted(of, &request.attributes)?), &[], cursor).await?;
         let objects = self.objects(&known, of, &request.attributes, page.entries).await?;
         Ok(FoundPage { objects, next: page.next })
     }

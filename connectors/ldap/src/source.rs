@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use muster_connector::{ChangePage, Cursor, EdgeChange, Error, Position, ReadPage, ReadRequest, Source, SourceObject};
 use muster_model::{Key, Row, Slot};
 
-use crate::changes::{Follow, MODIFIED, Way};
+use crate::changes::{Begun, MODIFIED};
 use crate::connector::{Known, LdapConnector};
 use crate::entries::{CONTAINER, DN, ENABLED, EntryType, Field, Refers};
 use crate::find::AT_A_TIME;
@@ -29,21 +29,12 @@ impl Source for LdapConnector {
     async fn read(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<ReadPage, Error> {
         let known = self.known().await?;
         let of = known.entry_type(&request.object_type)?;
+        let begun = if cursor.is_none() { self.before_all(&known, of, request).await? } else { Begun::default() };
         let mut attributes = wanted(of, &request.attributes)?;
-        attributes.push(MODIFIED.to_owned());
-        let search =
-            Search { base: of.base.clone(), depth: Depth::Subtree, filter: of.filter.clone(), attributes, limit: 0 };
-        let follow = known.follow.filter(|_| cursor.is_none());
-        let (connection, mut watermark) = match follow {
-            Some(Follow { way: Way::Sync, .. }) => (None, Some(self.cookie_of_now(of).await?)),
-            Some(Follow { way: Way::Dirsync, .. }) => (None, Some(self.dirsync_of_now(&known, of).await?)),
-            Some(follow) => self.before_all(&follow).await?,
-            None => (None, None),
-        };
-        let page = self.page_on(connection, search, &[], cursor).await?;
-        if let Some(follow) = follow {
-            watermark.get_or_insert_with(|| Self::after_first_page(&page.entries, &follow));
-        }
+        attributes.extend(begun.times.then(|| MODIFIED.to_owned()));
+        let page = self.page_on(begun.connection, of.search(attributes), &[], cursor).await?;
+        let times = known.follow.filter(|_| begun.times);
+        let watermark = begun.watermark.or_else(|| times.map(|follow| follow.after_first_page(&page.entries)));
         // Active Directory names its own configuration in every search of a domain.
         if !page.elsewhere.is_empty() && !known.root.is_windows() {
             return Err(Error::Configuration {

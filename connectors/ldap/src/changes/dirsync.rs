@@ -19,6 +19,10 @@ use crate::session::failure::Failure;
 /// Keys in one search.
 const TOGETHER: usize = 100;
 
+/// How servers refuse a cookie that is none, or of another time or directory; Samba says that it has not the control.
+const FORGOTTEN: [Code; 4] =
+    [Code::UNWILLING, Code::PROTOCOL_ERROR, Code::OPERATIONS_ERROR, Code::UNAVAILABLE_CRITICAL_EXTENSION];
+
 /// What a server says at a time.
 struct Told {
     entries: Vec<Entry>,
@@ -47,10 +51,7 @@ impl LdapConnector {
         let found = self.directory.search(search, &[Control::dir_sync(cookie)]).await.map_err(Failure::error)?;
         match found.result.code {
             Code::SUCCESS => {}
-            // A cookie of another time or directory.
-            Code::UNWILLING | Code::PROTOCOL_ERROR | Code::OPERATIONS_ERROR if !cookie.is_empty() => {
-                return Err(expired());
-            }
+            code if FORGOTTEN.contains(&code) && !cookie.is_empty() => return Err(expired()),
             _ => return Err(Failure::refused(what, found.result).error()),
         }
         let answer = synchronised(&found.result.controls).map_err(|malformed| Error::Bug(malformed.to_string()))?;
@@ -59,7 +60,7 @@ impl LdapConnector {
     }
 
     /// Where changes go on after everything is read: at the end of all names.
-    pub(crate) async fn dirsync_of_now(&self, known: &Known, of: &EntryType) -> Result<Watermark, Error> {
+    pub(super) async fn dirsync_of_now(&self, known: &Known, of: &EntryType) -> Result<Watermark, Error> {
         let mut cookie = Vec::new();
         loop {
             let attributes = vec![of.anchor_field()?.wire.clone()];
@@ -123,14 +124,8 @@ impl LdapConnector {
         for keys in keys.chunks(TOGETHER) {
             let values = keys.iter().filter_map(|key| field.form.write(key.0.first()?).ok());
             let any = values.map(|value| Filter::equals(&field.wire, &value)).collect();
-            let search = Search {
-                base: of.base.clone(),
-                depth: Depth::Subtree,
-                filter: of.filter.clone().and(Some(Filter::Or(any))),
-                attributes: attributes.to_vec(),
-                limit: 0,
-            };
-            let found = self.find_all(search).await?;
+            let filter = of.filter.clone().and(Some(Filter::Or(any)));
+            let found = self.find_all(Search { filter, ..of.search(attributes.to_vec()) }).await?;
             all.extend(found.into_iter().filter_map(|entry| Some((key_of(of, &entry)?, entry))));
         }
         Ok(all)

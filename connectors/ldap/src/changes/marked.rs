@@ -5,7 +5,7 @@ use muster_connector::{ChangePage, Cursor, Error, Expired, Marks, Next, Position
 use muster_model::Key;
 use serde::{Deserialize, Serialize};
 
-use super::{Follow, Mark, Way, expired, page, removed};
+use super::{Begun, Follow, Mark, Way, expired, page, removed};
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
 use crate::entries::EntryType;
@@ -60,6 +60,16 @@ fn greatest(entries: &[Entry], before: Option<String>) -> Option<String> {
     entries.iter().filter_map(modified).chain(before).max()
 }
 
+impl Follow {
+    /// The watermark that the first page of a full read carries. No server tells the greatest time of all, so that the
+    /// page's own has to do: the first round of changes begins early.
+    pub(crate) fn after_first_page(&self, entries: &[Entry]) -> Watermark {
+        let mut marks = Marks::default();
+        marks.observe(greatest(entries, None).as_deref(), Utc::now().timestamp_millis(), self.overlap);
+        Mark::Modified(marks).watermark()
+    }
+}
+
 impl LdapConnector {
     /// A connection, and how far the server behind it has counted.
     async fn counted(&self) -> Result<(Connection, String, u64), Error> {
@@ -73,7 +83,8 @@ impl LdapConnector {
             limit: 0,
         };
         let lost = |lost| Failure::from(lost).error();
-        let found = connection.search(entry("", &["*", "+"]), &[], within).await.map_err(lost)?;
+        let found =
+            connection.search(entry("", &["highestCommittedUSN", "dsServiceName"]), &[], within).await.map_err(lost)?;
         let root = found.entries.first().map(Root::of);
         let (Some(service), Some(usn)) = root.map_or((None, None), |root| (root.service, root.usn)) else {
             return Err(Error::Bug("the root entry has no highestCommittedUSN and dsServiceName any more".to_owned()));
@@ -85,22 +96,11 @@ impl LdapConnector {
         Ok((connection, format!("{} {invocation}", service.to_lowercase()), usn))
     }
 
-    /// Before the first page of a full read: a connection to read on, and the watermark, where it is known already.
-    pub(crate) async fn before_all(&self, follow: &Follow) -> Result<(Option<Connection>, Option<Watermark>), Error> {
-        if follow.way != Way::Usn {
-            return Ok((None, None));
-        }
+    /// A connection to read on, and how far the server behind it has counted before.
+    pub(super) async fn counted_before_all(&self) -> Result<Begun, Error> {
         let (connection, server, usn) = self.counted().await?;
-        Ok((Some(connection), Some(Mark::Usn { server, usn }.watermark())))
-    }
-
-    /// The watermark that the first page of a full read carries. No server tells the greatest time of all, so that the
-    /// page's own has to do: the first round of changes begins early.
-    pub(crate) fn after_first_page(entries: &[Entry], follow: &Follow) -> Watermark {
-        let mut marks = Marks::default();
-        let now = Utc::now().timestamp_millis();
-        marks.observe(greatest(entries, None).as_deref(), now, follow.overlap);
-        Mark::Modified(marks).watermark()
+        let watermark = Some(Mark::Usn { server, usn }.watermark());
+        Ok(Begun { connection: Some(connection), watermark, ..Begun::default() })
     }
 
     /// The entries of a type that were deleted since, as far as the server shows them: Active Directory lets hardly
@@ -170,13 +170,7 @@ impl LdapConnector {
         if follow.way == Way::Modified {
             attributes.push(MODIFIED.to_owned());
         }
-        let search = Search {
-            base: of.base.clone(),
-            depth: Depth::Subtree,
-            filter: of.filter.clone().and(grown),
-            attributes,
-            limit: 0,
-        };
+        let search = Search { filter: of.filter.clone().and(grown), ..of.search(attributes) };
         let mut gone = Vec::new();
         if let (Some(connection), Some(usn)) = (&connection, &turn.least) {
             gone = self.deleted_since(known, of, connection, usn).await;

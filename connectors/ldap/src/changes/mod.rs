@@ -23,6 +23,7 @@ use crate::directory::root::Root;
 use crate::entries::{CONTAINER, DN, EntryType};
 use crate::protocol::control::DIRSYNC;
 use crate::protocol::sync::SYNC_REQUEST;
+use crate::session::connection::Connection;
 
 /// What tells of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +160,39 @@ impl Follow {
     }
 }
 
+/// What is known before the first page of a full read.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    /// What to read on, where it must be the same server.
+    pub(crate) connection: Option<Connection>,
+    pub(crate) watermark: Option<Watermark>,
+    /// The watermark is made of the first page's times.
+    pub(crate) times: bool,
+}
+
 impl LdapConnector {
+    /// Where changes are to go on after a full read.
+    pub(crate) async fn before_all(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        request: &ReadRequest,
+    ) -> Result<Begun, Error> {
+        let shown = |name: &String| of.object_type.attribute(name).is_some_and(|attribute| attribute.in_changes);
+        let Some(follow) = known.follow else { return Ok(Begun::default()) };
+        // Nothing of what is read goes on as changes: keys are looked through, and a watermark would cost a pass more.
+        if !request.attributes.iter().any(shown) {
+            return Ok(Begun::default());
+        }
+        let watermark = match follow.way {
+            Way::Usn => return self.counted_before_all().await,
+            Way::Modified => return Ok(Begun { times: true, ..Begun::default() }),
+            Way::Sync => self.cookie_of_now(of).await?,
+            Way::Dirsync => self.dirsync_of_now(known, of).await?,
+        };
+        Ok(Begun { watermark: Some(watermark), ..Begun::default() })
+    }
+
     pub(crate) async fn changed(&self, request: &ReadRequest, position: &Position) -> Result<ChangePage, Error> {
         let known = self.known().await?;
         let of = known.entry_type(&request.object_type)?;

@@ -11,7 +11,7 @@ use crate::connector::{Known, LdapConnector};
 use crate::entries::EntryType;
 use crate::protocol::ber::Malformed;
 use crate::protocol::message::{self as protocol, Answer, Code};
-use crate::protocol::request::{Depth, Search};
+use crate::protocol::request::Search;
 use crate::protocol::sync::{self, EntryUuid, SYNC_INFO, State};
 use crate::rows::wanted;
 use crate::session::connection::Searching;
@@ -19,6 +19,10 @@ use crate::session::failure::Failure;
 
 /// Entries in a page.
 const PAGE: usize = 1_000;
+
+/// How servers say that they do not know what happened since a cookie: the code made for it, and OpenLDAP's for cookies
+/// that are none, or of a time when the directory held more than now.
+const FORGOTTEN: [Code; 3] = [Code::SYNC_REFRESH_REQUIRED, Code::PROTOCOL_ERROR, Code::UNWILLING];
 
 /// Rounds under way at a time; any is given up for a further one.
 const MOST: usize = 8;
@@ -64,10 +68,6 @@ fn with_anchor(of: &EntryType, mut entry: protocol::Entry, uuid: &EntryUuid) -> 
 }
 
 impl LdapConnector {
-    fn all_of(of: &EntryType, attributes: Vec<String>) -> Search {
-        Search { base: of.base.clone(), depth: Depth::Subtree, filter: of.filter.clone(), attributes, limit: 0 }
-    }
-
     async fn begin_refresh(&self, search: Search, cookie: Option<&[u8]>) -> Result<Searching, Error> {
         // Of its own: whoever does not take answers at once keeps a connection's other searches waiting.
         let connection = self.directory.dial().await.map_err(Failure::error)?;
@@ -75,8 +75,8 @@ impl LdapConnector {
     }
 
     /// Where changes go on after everything is read: at the end of a refresh of nothing but names.
-    pub(crate) async fn cookie_of_now(&self, of: &EntryType) -> Result<Watermark, Error> {
-        let mut searching = self.begin_refresh(Self::all_of(of, vec!["1.1".to_owned()]), None).await?;
+    pub(super) async fn cookie_of_now(&self, of: &EntryType) -> Result<Watermark, Error> {
+        let mut searching = self.begin_refresh(of.search(vec!["1.1".to_owned()]), None).await?;
         loop {
             let message = searching.next(self.directory.access.timeout).await;
             if let Answer::Result(result) = message.map_err(|lost| Failure::from(lost).error())?.answer {
@@ -107,7 +107,7 @@ impl LdapConnector {
                 let Some(Mark::Sync { cookie }) = watermark.as_ref().map(Mark::read).transpose()? else {
                     return Err(expired());
                 };
-                let search = Self::all_of(of, wanted(of, &request.attributes)?);
+                let search = of.search(wanted(of, &request.attributes)?);
                 (self.begin_refresh(search, Some(&cookie)).await?, cookie)
             }
         };
@@ -138,8 +138,7 @@ impl LdapConnector {
                 Answer::Result(result) if result.code == Code::SUCCESS => {
                     break Some(sync::done(&result.controls).map_err(nonsense)?);
                 }
-                // The server no longer knows what happened since.
-                Answer::Result(result) if result.code == Code::SYNC_REFRESH_REQUIRED => return Err(expired()),
+                Answer::Result(result) if FORGOTTEN.contains(&result.code) => return Err(expired()),
                 Answer::Result(result) => {
                     return Err(Failure::refused(format!("synchronising {}", of.base), result).error());
                 }
@@ -148,6 +147,8 @@ impl LdapConnector {
         let mut entries = self.whole_entries(known, of, request, changed).await?;
         entries.extend(gone);
         match end {
+            // OpenLDAP reads everything for a cookie that it cannot make out, and gives an empty one.
+            Some(Some(new)) if new.is_empty() => Err(expired()),
             // Without a new cookie nothing happened.
             Some(new) => Ok(page(entries, Next::Done(Mark::Sync { cookie: new.unwrap_or(cookie) }.watermark()))),
             None => {

@@ -81,6 +81,7 @@ impl Code {
     pub(crate) const STRONGER_AUTH: Self = Self(8);
     pub(crate) const REFERRAL: Self = Self(10);
     pub(crate) const ADMIN_LIMIT: Self = Self(11);
+    pub(crate) const UNAVAILABLE_CRITICAL_EXTENSION: Self = Self(12);
     pub(crate) const CONFIDENTIALITY: Self = Self(13);
     pub(crate) const NO_SUCH_ATTRIBUTE: Self = Self(16);
     pub(crate) const UNDEFINED_TYPE: Self = Self(17);

@@ -122,6 +122,26 @@ async fn whatever_changes_is_told(world: World, by: &str) {
     }
 }
 
+/// A cookie that the server does not understand, or has forgotten, leads to a full read.
+#[tokio::test]
+async fn cookies_that_mean_nothing_are_expired() {
+    let ahead = b"rid=000,csn=20990101000000.000000Z#000000#000#000000".to_vec();
+    let nonsense = b"\x01 no cookie \xff".to_vec();
+    for (world, by) in [(World::slapd(), "sync"), (World::ds389(), "sync"), (World::samba(), "dirsync")] {
+        let directory = connect(&world, by);
+        directory.created("user", &world.person("somebody")).await;
+        for cookie in [&nonsense, &ahead] {
+            let watermark = Watermark(serde_json::to_vec(&json!({ by: { "cookie": cookie } })).unwrap());
+            let told = try_changes(&directory, "user", &USER, &watermark).await;
+            assert!(
+                matches!(told, Err(Error::Expired { expired: Expired::Watermark })),
+                "{by} {:?}: {told:?}",
+                world.kind
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn whatever_changes_in_slapd_is_told_by_its_time() {
     whatever_changes_is_told(World::slapd(), "modify_timestamp").await;
