@@ -30,6 +30,8 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct State {
     fault: Fault,
+    /// How often a fault was set.
+    turn: u32,
     /// How often a cutting fault has struck. It strikes once and is gone.
     cuts: u32,
     /// How often somebody connected, refused or not.
@@ -74,7 +76,10 @@ impl Proxy {
 
     /// What happens from now on.
     pub fn set(&self, fault: Fault) {
-        self.shared.lock().fault = fault;
+        let mut state = self.shared.lock();
+        state.fault = fault;
+        state.turn += 1;
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -108,13 +113,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The fault, as soon as it lets anything pass.
-    fn fault(&self) -> Fault {
+    /// The fault, as soon as it lets anything pass, and how many were set until it was.
+    fn fault(&self) -> (u32, Fault) {
         let mut state = self.lock();
         while state.fault == Fault::Hang {
             state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        state.fault.clone()
+        (state.turn, state.fault.clone())
     }
 
     fn struck(&self) {
@@ -160,10 +165,15 @@ fn connect(client: TcpStream, server: u16, shared: &Arc<Shared>) {
 fn ask(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     // Bytes looked for may arrive in two parts.
-    let mut tail: Vec<u8> = Vec::new();
+    let (mut tail, mut turn): (Vec<u8>, u32) = (Vec::new(), 0);
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         let part = &buffer[..length];
-        let fault = shared.fault();
+        let (now, fault) = shared.fault();
+        if turn != now {
+            // What was sent before a fault was set is none of its business.
+            tail.clear();
+            turn = now;
+        }
         if let Fault::CutBefore(sought) | Fault::CutAfter(sought) | Fault::CutAfterSeveral(sought, _) = &fault {
             tail.extend_from_slice(part);
             if !tail.windows(sought.len()).any(|window| window == sought) {
@@ -199,7 +209,7 @@ fn answer(mut server: TcpStream, mut client: TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = server.read(&mut buffer) {
         let mut part = &buffer[..length];
-        let fault = shared.fault();
+        let (_, fault) = shared.fault();
         match fault {
             Fault::Delay(pause) => std::thread::sleep(pause),
             Fault::CutAfterAnswered(left) if left <= length as u64 => {
