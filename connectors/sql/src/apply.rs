@@ -299,7 +299,17 @@ impl Writing<'_> {
 
     /// The members whose rows are not there.
     async fn missing(&self, session: &mut dyn Session, group: &Group) -> Result<BTreeSet<usize>, Failure> {
-        let (table, stage, number, same) = (&self.table.table.name, &self.stage, group.number, self.same_key());
+        self.without_row(session, group, &self.same_key()).await
+    }
+
+    /// The members for which no row `t` of the table and staged row `s` are the same.
+    pub(crate) async fn without_row(
+        &self,
+        session: &mut dyn Session,
+        group: &Group,
+        same: &str,
+    ) -> Result<BTreeSet<usize>, Failure> {
+        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
         let read = self.connector.database.read_number("s.n");
         let rows = session
             .query(sql!(

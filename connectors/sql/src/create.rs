@@ -9,6 +9,7 @@ use muster_model::{AssignedBy, Key, Value};
 use crate::apply::{Group, Verb, Writing, number_of, rejected};
 use crate::database::{Insert, Session};
 use crate::error::{Class, Failure};
+use crate::own_writing::NO_EFFECT;
 use crate::statement::{Name, joined, sql};
 
 /// How often refused rows are looked for; more than once only when somebody else inserts at the same time.
@@ -177,15 +178,7 @@ impl Writing<'_> {
         let key = anchor.iter().map(|name| Some((self.table.table.quoted(name), self.written(group, name)?)));
         let Some(key) = key.collect::<Option<Vec<_>>>() else { return Ok(BTreeSet::new()) };
         let same = joined(key.iter().map(|(name, staged)| format!("t.{name} = s.{staged}")), " AND ");
-        let (table, stage, number) = (&self.table.table.name, &self.stage, group.number);
-        let read = self.connector.database.read_number("s.n");
-        let rows = session
-            .query(sql!(
-                "SELECT {read} FROM {stage} AS s WHERE s.g = {number} \
-                 AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})"
-            ))
-            .await?;
-        Ok(rows.iter().filter_map(|row| number_of(row)).collect())
+        self.without_row(session, group, &same).await
     }
 
     /// What is written: the known attributes, and the key where it is given beside them.
@@ -299,7 +292,7 @@ impl Writing<'_> {
 /// A trigger may leave a row out without a word.
 fn not_kept() -> Outcome {
     let message = "the database took the new row and did not keep it: look at the triggers and rules of the table";
-    rejected(None, "no_effect", message)
+    rejected(None, NO_EFFECT, message)
 }
 
 fn taken(columns: &[String], why: &str) -> Outcome {

@@ -4,11 +4,12 @@
 //! It takes batches in which nothing is out of the ordinary. Where a row is refused, or a statement changes fewer rows
 //! than it names, all of it is undone, and the stage finds out which operation is to blame.
 
+use async_trait::async_trait;
 use muster_connector::{Effect, Outcome};
 use muster_model::AssignedBy;
 
 use crate::apply::{Group, Verb, Writing};
-use crate::database::{BoundText, Session, StageRow};
+use crate::database::{BoundText, Session, StageRow, Statements};
 use crate::error::Failure;
 use crate::relations::Child;
 use crate::statement::{Name, Sql, TableName, joined, sql};
@@ -19,7 +20,7 @@ const SHAPES: [usize; 5] = [500, 100, 20, 4, 1];
 /// The most values in one statement: fewer than SQLite binds (32,766) and MySQL counts (65,535).
 const MOST_VALUES: usize = 32_000;
 
-/// The most bytes of values in one statement: less than any server's `max_allowed_packet`.
+/// The most bytes of values in one statement: half of what every server takes whose limit nobody has lowered.
 const MOST_BYTES: usize = 512 * 1024;
 
 impl Writing<'_> {
@@ -214,6 +215,36 @@ impl Writing<'_> {
         };
         rows.iter().flat_map(|row| columns.iter().map(move |column| value(row, *column))).collect()
     }
+}
+
+/// A session of an engine that writes without a stage.
+#[async_trait]
+pub(crate) trait Binding {
+    /// A statement with its values, as their columns hold them.
+    type Ready: Send;
+
+    fn ready(sql: Sql, values: Vec<BoundText<'_>>) -> Self::Ready;
+
+    /// How many rows a statement changes or, where it counts, the number that it answers.
+    async fn run_ready(&mut self, ready: Self::Ready, counts: bool) -> Result<u64, Failure>;
+}
+
+/// Runs statements one after the other, each made ready while the one before runs, and sums up what they answer.
+pub(crate) async fn in_turn<S: Binding>(
+    session: &mut S,
+    statements: &mut Statements<'_>,
+    counts: bool,
+) -> Result<u64, Failure> {
+    let ready = |(sql, values)| S::ready(sql, values);
+    let mut sum = 0;
+    let mut next = statements.next().map(ready);
+    while let Some(statement) = next {
+        let following = async { statements.next().map(ready) };
+        let (ran, following) = tokio::join!(session.run_ready(statement, counts), following);
+        sum += ran?;
+        next = following;
+    }
+    Ok(sum)
 }
 
 /// What is inserted where.

@@ -14,7 +14,7 @@ use crate::statement::{joined, sql};
 use crate::text::{decode, encode_value};
 
 /// The rule that a statement breaks that does nothing.
-const NO_EFFECT: &str = "no_effect";
+pub(crate) const NO_EFFECT: &str = "no_effect";
 
 /// A value to bind, with the type that its column is staged as.
 pub(crate) type Bound = (Text, String);

@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, Executor as _, Row as _, Sqlite as Engine, Trans
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::{BoundText, Database, Session, StageRow, Statements, Text, used_columns};
+use crate::direct::{Binding, in_turn};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, insert_rows, sql};
@@ -352,15 +353,6 @@ fn texts(row: &SqliteRow) -> Result<Vec<Text>, Failure> {
     (0..row.len()).map(text).collect()
 }
 
-/// A statement with its values, as their columns hold them.
-fn bound((sql, values): (Sql, Vec<BoundText<'_>>)) -> Query<'static, Engine, SqliteArguments> {
-    values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| match value {
-        Some(text) if kind == BINARY => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
-        // A String is moved; the driver would copy a shared text twice.
-        value => query.bind(value.map(|text| text.to_string())),
-    })
-}
-
 struct SqliteSession {
     transaction: Transaction<'static, Engine>,
     staged: bool,
@@ -420,21 +412,7 @@ impl Session for SqliteSession {
     }
 
     async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
-        let mut sum = 0;
-        let mut ready = statements.next().map(bound);
-        while let Some(query) = ready {
-            let run = async {
-                if !counts {
-                    return Ok(self.transaction.execute(query).await?.rows_affected());
-                }
-                let row = self.transaction.fetch_one(query).await?;
-                Ok::<_, Failure>(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
-            };
-            let (ran, next) = tokio::join!(run, async { statements.next().map(bound) });
-            sum += ran?;
-            ready = next;
-        }
-        Ok(sum)
+        in_turn(self, statements, counts).await
     }
 
     async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {
@@ -460,6 +438,27 @@ impl Session for SqliteSession {
             self.execute(sql!("DROP TABLE temp.{}", Stage::NAME)).await?;
         }
         Ok(self.transaction.commit().await?)
+    }
+}
+
+#[async_trait]
+impl Binding for SqliteSession {
+    type Ready = Query<'static, Engine, SqliteArguments>;
+
+    fn ready(sql: Sql, values: Vec<BoundText<'_>>) -> Self::Ready {
+        values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| match value {
+            Some(text) if kind == BINARY => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+            // A String is moved; the driver would copy a shared text twice.
+            value => query.bind(value.map(|text| text.to_string())),
+        })
+    }
+
+    async fn run_ready(&mut self, ready: Self::Ready, counts: bool) -> Result<u64, Failure> {
+        if !counts {
+            return Ok(self.transaction.execute(ready).await?.rows_affected());
+        }
+        let row = self.transaction.fetch_one(ready).await?;
+        Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> Writing<'a> {
             own: Vec::new(),
             secret: BTreeSet::new(),
         };
-        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
         for (position, operation) in batch.operations.iter().enumerate() {
             let verb = verb(operation)?;
             if let Some(outcome) = writing.unfit(operation) {
@@ -97,16 +97,15 @@ impl<'a> Writing<'a> {
             let shape = if verb == Verb::Delete { Vec::new() } else { shape };
             let own = purposes(table, batch, operation);
             if own.is_empty() {
-                groups.entry((verb, shape, identifying(operation))).or_default().push(position);
+                groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
             } else {
                 writing.own.push((position, own));
             }
             for (attribute, verb, _) in changed(operation) {
-                groups.entry((verb, vec![attribute], None)).or_default().push(position);
+                groups.entry((verb, vec![attribute], None)).or_default().insert(position);
             }
         }
         for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
-            let members: BTreeSet<usize> = members.into_iter().collect();
             for position in &members {
                 let Some(operation) = batch.operations.get(*position) else { continue };
                 if matches!(verb, Verb::AddValues | Verb::RemoveValues) {

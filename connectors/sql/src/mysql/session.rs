@@ -7,6 +7,7 @@ use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
 
 use super::{catalog, texts};
 use crate::database::{BoundText, Insert, Session, StageRow, Statements, Text, used_columns};
+use crate::direct::{Binding, in_turn};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Sql, Stage, insert_rows, sql};
@@ -68,17 +69,6 @@ fn text(row: &MySqlRow, index: usize) -> Text {
         bytes.map(|bytes| String::from_utf8_lossy(&bytes).into())
     };
     whole().or_else(natural).or_else(bytes)
-}
-
-/// A statement with its values, as their columns hold them.
-fn bound<'q>((sql, values): (Sql, Vec<BoundText<'q>>)) -> Query<'q, Engine, MySqlArguments> {
-    values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| {
-        match (value.map(AsRef::as_ref), kind) {
-            (Some(text), catalog::BINARY) => query.bind(unhex(str::trim_start_matches(text, "\\x")).map(Vec::from)),
-            (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
-            (value, _) => query.bind(value.map(str::to_owned)),
-        }
-    })
 }
 
 fn bytes(row: &StageRow) -> usize {
@@ -155,21 +145,12 @@ impl Session for MySqlSession {
     }
 
     async fn run_bound(&mut self, statements: &mut Statements<'_>, counts: bool) -> Result<u64, Failure> {
-        let mut sum = 0;
-        let mut ready = statements.next().map(bound);
-        while let Some(query) = ready {
-            let run = async {
-                if !counts {
-                    return Ok(self.transaction.execute(query).await?.rows_affected());
-                }
-                let row = self.transaction.fetch_one(query).await?;
-                Ok::<_, Failure>(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
-            };
-            let (ran, next) = tokio::join!(run, async { statements.next().map(bound) });
-            sum += ran?;
-            ready = next;
+        if self.packet < SMALLEST_PACKET {
+            // The stage is filled by messages of any size.
+            let class = Class::Row { rule: "too_long", column: None, constraint: None, staged: None };
+            return Err(Failure::new(class, "the server takes short messages only"));
         }
-        Ok(sum)
+        in_turn(self, statements, counts).await
     }
 
     async fn examine(&mut self, sql: Sql, _bound: &[String]) -> Result<(), Failure> {
@@ -214,5 +195,28 @@ impl Session for MySqlSession {
             self.execute(sql!("DROP TEMPORARY TABLE IF EXISTS {}", Stage::NAME)).await?;
         }
         Ok(self.transaction.commit().await?)
+    }
+}
+
+#[async_trait]
+impl Binding for MySqlSession {
+    type Ready = Query<'static, Engine, MySqlArguments>;
+
+    fn ready(sql: Sql, values: Vec<BoundText<'_>>) -> Self::Ready {
+        values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| {
+            match (value.map(AsRef::as_ref), kind) {
+                (Some(text), catalog::BINARY) => query.bind(unhex(str::trim_start_matches(text, "\\x")).map(Vec::from)),
+                (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
+                (value, _) => query.bind(value.map(str::to_owned)),
+            }
+        })
+    }
+
+    async fn run_ready(&mut self, ready: Self::Ready, counts: bool) -> Result<u64, Failure> {
+        if !counts {
+            return Ok(self.transaction.execute(ready).await?.rows_affected());
+        }
+        let row = self.transaction.fetch_one(ready).await?;
+        Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())
     }
 }

@@ -201,6 +201,18 @@ async fn keys_are_compared_as_the_column_does() {
 }
 
 #[tokio::test]
+async fn new_rows_larger_than_one_message() {
+    let world = World::mariadb().await;
+    for (round, packet) in [1_048_576, 262_144].into_iter().enumerate() {
+        world.run(&format!("SET GLOBAL max_allowed_packet = {packet}")).await;
+        let name = text(&"ß".repeat(9_000));
+        let people = (0..120).map(|no| create(vec![text(&format!("{round}-{no}")), name.clone()])).collect();
+        assert!(world.connect().send("person", &["no", "name"], people).await.iter().all(is_applied), "{packet}");
+    }
+    assert_eq!(world.rows("SELECT count(*) FROM person WHERE char_length(name) = 9000").await, [["240"]]);
+}
+
+#[tokio::test]
 async fn a_batch_larger_than_one_message() {
     let world = World::mariadb().await;
     world.run("SET GLOBAL max_allowed_packet = 1048576").await;
@@ -231,6 +243,11 @@ async fn whether_a_cut_batch_took_effect_is_told_truly() {
     let people = |first: usize| (first..first + 50).map(|no| create(vec![text(&no.to_string()), text("n")])).collect();
     // A message of seven bytes: a query, and its text.
     const COMMIT: &str = "\u{7}\0\0\0\u{3}COMMIT";
+    // New rows need no table in between.
+    proxy.set(Fault::CutBefore("CREATE TEMPORARY".into()));
+    let none = (900..905).map(|no| create(vec![text(&no.to_string()), text("n")])).collect();
+    assert!(connection.send("person", &["no", "name"], none).await.iter().all(is_applied));
+    world.run("DELETE FROM person").await;
     for cut in ["INSERT INTO `app`", COMMIT] {
         proxy.set(Fault::CutBefore(cut.into()));
         let failed = connection.try_apply(&batch("person", &["no", "name"], people(0))).await;
