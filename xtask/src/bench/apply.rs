@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use muster_connector::settings::ConnectorSettings;
-use muster_connector::{
-    Batch, Connector, ConnectorKind as _, Epoch, Kind, Operation, OperationId, Outcome, ValueDelta,
-};
+use muster_connector::{Batch, Connector, ConnectorKind as _, Kind, Operation, ValueDelta};
 use muster_connector_sql::SqlKind;
 use muster_model::{Key, Row, Slot, Value};
 use muster_testkit::{MariaDb, Postgres};
@@ -19,8 +17,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
-use tokio::task::JoinSet;
-use uuid::Uuid;
+
+use super::sending::{batches, operation, send};
 
 /// Columns beside the login.
 const COLUMNS: usize = 9;
@@ -103,16 +101,16 @@ async fn one(engine: Engine, rows: usize, output: &mut dyn Write) -> anyhow::Res
         .collect();
 
     let raw_new = raw.load(rows, 0).await?;
-    let people = batches(&attributes, rows, create);
-    let values = batches(&attributes, rows, |number| phones(number, None, 0));
+    let people = all(&attributes, rows, create);
+    let values = all(&attributes, rows, |number| phones(number, None, 0));
     let started = Instant::now();
-    apply(&connector, people).await?;
-    apply(&connector, values).await?;
+    send(&connector, people).await?;
+    send(&connector, values).await?;
     let new = started.elapsed().as_secs_f64();
     let raw_changed = raw.load(rows, 1).await?;
-    let changes = batches(&attributes, rows, change);
+    let changes = all(&attributes, rows, change);
     let started = Instant::now();
-    apply(&connector, changes).await?;
+    send(&connector, changes).await?;
     let changed = started.elapsed().as_secs_f64();
     raw.compare().await?;
     let name = match engine {
@@ -144,31 +142,16 @@ fn value(number: usize, column: usize, round: usize) -> String {
     format!("value {column} of person {number}, {round}")
 }
 
-fn operation(kind: Kind, number: usize, row: Vec<Slot>) -> Operation {
-    Operation {
-        id: OperationId(Uuid::now_v7()),
-        key: (kind != Kind::Create).then(|| Key::text(&login(number))),
-        kind,
-        row: Row(row),
-        deltas: Vec::new(),
-        enabling: None,
-        expected_version: None,
-        expected: None,
-        depends_on: Vec::new(),
-        secrets: Vec::new(),
-    }
-}
-
 fn create(number: usize) -> Operation {
     let mut row = vec![Slot::text(&login(number)), Slot::Unknown];
     row.extend((0..COLUMNS).map(|column| Slot::text(&value(number, column, 0))));
-    operation(Kind::Create, number, row)
+    operation(Kind::Create, None, row)
 }
 
 fn phones(number: usize, old: Option<usize>, new: usize) -> Operation {
     let add = vec![Value::text(&phone(number, new))];
     let remove = old.map(|old| Value::text(&phone(number, old))).into_iter().collect();
-    Operation { deltas: vec![ValueDelta { attribute: 1, add, remove }], ..operation(Kind::Update, number, Vec::new()) }
+    Operation { deltas: vec![ValueDelta { attribute: 1, add, remove }], ..by_login(number, Vec::new()) }
 }
 
 fn change(number: usize) -> Operation {
@@ -188,40 +171,12 @@ fn connect(url: &str) -> anyhow::Result<Arc<dyn Connector>> {
 }
 
 /// Everything that is sent, in memory before the clock starts, as the raw side's rows are.
-fn batches(attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
-    let attributes: Arc<[String]> = attributes.into();
-    let batch = |start: usize| Batch {
-        object_type: "user".into(),
-        attributes: Arc::clone(&attributes),
-        operations: (start..rows.min(start + BATCH)).map(&operation).collect(),
-        epoch: Epoch::default(),
-        deadline: Duration::from_secs(300),
-    };
-    (0..rows).step_by(BATCH).map(batch).collect()
+fn all(attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
+    batches(attributes, BATCH, (0..rows).map(operation).collect())
 }
 
-/// Sends batches, as many at once as the connector takes.
-async fn apply(connector: &Arc<dyn Connector>, batches: Vec<Batch>) -> anyhow::Result<()> {
-    let schema = connector.schema().await?;
-    let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
-    let mut flying: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    for batch in batches {
-        while flying.len() >= capabilities.max_in_flight as usize {
-            flying.join_next().await.context("nothing flies")???;
-        }
-        let connector = Arc::clone(connector);
-        flying.spawn(async move {
-            let outcomes = connector.target().context("no target")?.apply(&batch).await?;
-            match outcomes.iter().find(|(_, outcome)| !matches!(outcome, Outcome::Applied(_))) {
-                Some((_, outcome)) => bail!("a row was not applied: {outcome:?}"),
-                None => Ok(()),
-            }
-        });
-    }
-    while let Some(landed) = flying.join_next().await {
-        landed??;
-    }
-    Ok(())
+fn by_login(number: usize, row: Vec<Slot>) -> Operation {
+    operation(Kind::Update, Some(Key::text(&login(number))), row)
 }
 
 impl Place {

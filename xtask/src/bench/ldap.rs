@@ -4,24 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use muster_connector::settings::SecretString;
-use muster_connector::{
-    Batch, Connector, ConnectorKind as _, ConnectorSettings, Epoch, Kind, Operation, OperationId, Outcome,
-};
+use muster_connector::{Connector, ConnectorKind as _, ConnectorSettings, Kind, Operation, OperationId};
 use muster_connector_ldap::LdapKind;
-use muster_model::{Key, Row, Slot};
+use muster_model::{Key, Slot};
 use muster_testkit::Directory;
 use serde_json::json;
-use tokio::task::JoinSet;
-use uuid::Uuid;
+
+use super::sending::{batches, operation, send};
 
 /// Connections of the raw side.
 const CONNECTIONS: usize = 8;
-/// Operations in a batch.
-const BATCH: usize = 1_000;
+/// Operations in a batch, as many as the connector takes.
+const BATCH: usize = 500;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Server {
@@ -104,17 +102,27 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
     };
     // Before and after, since a directory is slower the more it holds.
     let mut raw_add = raw_adds("raw")?;
-    let creates = (0..people).map(|number| operation(Kind::Create, None, &values("app", number, 0))).collect();
-    let (add, keys) = apply(&connector, server, creates).await?;
+    let attributes = server.attributes().map(str::to_owned);
+    let row = |number| values("app", number, 0).iter().map(|value| Slot::text(value)).collect();
+    let creates: Vec<Operation> = (0..people).map(|number| operation(Kind::Create, None, row(number))).collect();
+    let order: Vec<OperationId> = creates.iter().map(|one| one.id).collect();
+    let creates = batches(&attributes, BATCH, creates);
+    let started = Instant::now();
+    let created = send(&connector, creates).await?;
+    let add = started.elapsed().as_secs_f64();
+    let keys: BTreeMap<OperationId, Key> =
+        created.into_iter().filter_map(|(id, effect)| Some((id, effect.key?))).collect();
     raw_add = f64::midpoint(raw_add, raw_adds("rau")?);
     let mut raw_change = raw_changes("raw")?;
-    let changes = keys.into_iter().enumerate().map(|(number, key)| {
+    let change = |(number, id): (usize, &OperationId)| {
         let [.., title, phone] = values("app", number, 1);
-        let mut change = operation(Kind::Update, Some(key), &[]);
-        change.row = Row(vec![Slot::Unknown, Slot::Unknown, Slot::Unknown, Slot::text(&title), Slot::text(&phone)]);
-        change
-    });
-    let (change, _) = apply(&connector, server, changes.collect()).await?;
+        let row = vec![Slot::Unknown, Slot::Unknown, Slot::Unknown, Slot::text(&title), Slot::text(&phone)];
+        operation(Kind::Update, keys.get(id).cloned(), row)
+    };
+    let changes = batches(&attributes, BATCH, order.iter().enumerate().map(change).collect());
+    let started = Instant::now();
+    send(&connector, changes).await?;
+    let change = started.elapsed().as_secs_f64();
     raw_change = f64::midpoint(raw_change, raw_changes("rau")?);
     let changed = directory.search("(title=Title 1)", &["1.1"]).len();
     if changed != 3 * people {
@@ -172,59 +180,4 @@ fn connect(server: Server, directory: &Directory, place: &str) -> anyhow::Result
         base_folder: "/".into(),
     };
     Ok(LdapKind.connect(settings)?)
-}
-
-fn operation(kind: Kind, key: Option<Key>, values: &[String]) -> Operation {
-    Operation {
-        id: OperationId(Uuid::now_v7()),
-        key,
-        kind,
-        row: Row(values.iter().map(|value| Slot::text(value)).collect()),
-        deltas: Vec::new(),
-        enabling: None,
-        expected_version: None,
-        expected: None,
-        depends_on: Vec::new(),
-        secrets: Vec::new(),
-    }
-}
-
-/// Sends operations, as many batches at once as the connector takes. Seconds, and the keys in the order of operations.
-async fn apply(
-    connector: &Arc<dyn Connector>,
-    server: Server,
-    operations: Vec<Operation>,
-) -> anyhow::Result<(f64, Vec<Key>)> {
-    let schema = connector.schema().await?;
-    let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
-    let attributes: Arc<[String]> = server.attributes().map(str::to_owned).into();
-    let batches: Vec<Batch> = operations
-        .chunks(BATCH.min(capabilities.max_batch as usize))
-        .map(|operations| Batch {
-            object_type: "user".into(),
-            attributes: Arc::clone(&attributes),
-            operations: operations.to_vec(),
-            epoch: Epoch::default(),
-            deadline: Duration::from_secs(300),
-        })
-        .collect();
-    let order: BTreeMap<OperationId, usize> = operations.iter().map(|one| one.id).zip(0..).collect();
-    let started = Instant::now();
-    let mut flying: JoinSet<anyhow::Result<Vec<(OperationId, Outcome)>>> = JoinSet::new();
-    let mut keys = BTreeMap::new();
-    let mut waiting = batches.into_iter();
-    loop {
-        while flying.len() < capabilities.max_in_flight as usize
-            && let Some(batch) = waiting.next()
-        {
-            let connector = Arc::clone(connector);
-            flying.spawn(async move { Ok(connector.target().context("no target")?.apply(&batch).await?) });
-        }
-        let Some(landed) = flying.join_next().await else { break };
-        for (id, outcome) in landed?? {
-            let Outcome::Applied(effect) = outcome else { bail!("an entry was not written: {outcome:?}") };
-            keys.extend(order.get(&id).copied().zip(effect.key));
-        }
-    }
-    Ok((started.elapsed().as_secs_f64(), keys.into_values().collect()))
 }

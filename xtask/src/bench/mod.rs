@@ -6,6 +6,7 @@ pub(crate) mod apply;
 pub(crate) mod groups;
 pub(crate) mod ldap;
 mod measure;
+mod sending;
 mod target;
 
 use std::fmt::Write as _;

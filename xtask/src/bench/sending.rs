@@ -1,0 +1,73 @@
+//! Operations of a benchmark, sent to a connector as the host sends them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use muster_connector::{Batch, Connector, Effect, Epoch, Kind, Operation, OperationId, Outcome};
+use muster_model::{Key, Row, Slot};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// An operation that does nothing beyond what its row says.
+pub(super) fn operation(kind: Kind, key: Option<Key>, row: Vec<Slot>) -> Operation {
+    Operation {
+        id: OperationId(Uuid::now_v7()),
+        key,
+        kind,
+        row: Row(row),
+        deltas: Vec::new(),
+        enabling: None,
+        expected_version: None,
+        expected: None,
+        depends_on: Vec::new(),
+        secrets: Vec::new(),
+    }
+}
+
+/// Operations on users in batches of one size.
+pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operation>) -> Vec<Batch> {
+    let attributes: Arc<[String]> = attributes.into();
+    let mut rest = operations.into_iter();
+    let mut batches = Vec::new();
+    loop {
+        let operations: Vec<Operation> = rest.by_ref().take(size).collect();
+        if operations.is_empty() {
+            return batches;
+        }
+        batches.push(Batch {
+            object_type: "user".into(),
+            attributes: Arc::clone(&attributes),
+            operations,
+            epoch: Epoch::default(),
+            deadline: Duration::from_secs(300),
+        });
+    }
+}
+
+/// Sends batches, as many at once as the connector takes, and returns what each operation brought.
+pub(super) async fn send(
+    connector: &Arc<dyn Connector>,
+    batches: Vec<Batch>,
+) -> anyhow::Result<Vec<(OperationId, Effect)>> {
+    let schema = connector.schema().await?;
+    let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
+    let mut flying: JoinSet<anyhow::Result<Vec<(OperationId, Outcome)>>> = JoinSet::new();
+    let mut effects = Vec::new();
+    let mut waiting = batches.into_iter();
+    loop {
+        while flying.len() < capabilities.max_in_flight as usize
+            && let Some(batch) = waiting.next()
+        {
+            let connector = Arc::clone(connector);
+            flying.spawn(async move { Ok(connector.target().context("no target")?.apply(&batch).await?) });
+        }
+        let Some(landed) = flying.join_next().await else { return Ok(effects) };
+        for (id, outcome) in landed?? {
+            match outcome {
+                Outcome::Applied(effect) => effects.push((id, effect)),
+                other => bail!("an operation did not take effect: {other:?}"),
+            }
+        }
+    }
+}
