@@ -10,12 +10,12 @@ use muster_connector::{Batch, Effect, Error, ExposeSecret as _, OperationId, Out
 use tokio::time::Instant;
 
 use crate::connector::SqlConnector;
-use crate::database::{Session, StageRow, Text};
+use crate::database::{Session, Text};
 use crate::error::{Class, Failure};
 use crate::own::Purpose;
 use crate::own_writing::has_secrets;
 use crate::schema::TableType;
-use crate::staging::as_stored;
+use crate::staging::{WrittenRow, as_stored};
 use crate::statement::{Name, Stage, joined, sql};
 use crate::values::only_attribute;
 
@@ -61,7 +61,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) stage: Stage,
     /// Positions of the attributes by which rows are known besides their keys, in the order of their staged columns.
     pub(crate) known_by: Vec<usize>,
-    pub(crate) rows: Vec<StageRow>,
+    pub(crate) rows: Vec<WrittenRow<'a>>,
     pub(crate) groups: Vec<Group>,
     pub(crate) outcomes: BTreeMap<usize, Outcome>,
     /// Without a stage: see [`crate::direct`].
@@ -176,7 +176,7 @@ impl Writing<'_> {
     }
 
     async fn change_together(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
-        session.stage(&self.stage, &self.rows).await?;
+        session.stage(&self.stage, &self.staged_rows()).await?;
         if self.table.table.has_key(self.table.object_type.anchor.attributes.iter().map(String::as_str)) {
             session.join_by_index().await?;
         }
@@ -328,7 +328,7 @@ impl Writing<'_> {
                     let fresh = Self::new(self.connector, self.table, self.batch)
                         .map_err(|error| Failure::new(Class::Bug, error.to_string()))?;
                     let mut session = self.connector.database.begin(false).await?;
-                    session.stage(&fresh.stage, &fresh.rows).await?;
+                    session.stage(&fresh.stage, &fresh.staged_rows()).await?;
                     match fresh.groups.first() {
                         Some(group) => fresh.conflicts(session.as_mut(), group).await,
                         None => Ok(BTreeMap::new()),

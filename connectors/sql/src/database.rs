@@ -1,5 +1,6 @@
 //! What differs between engines.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 pub(crate) type Text = Option<Arc<str>>;
 
 /// A value of a statement of many rows, with the type that its column is staged as.
-pub(crate) type BoundText<'a> = (Option<&'a Arc<str>>, &'a str);
+pub(crate) type BoundText<'a> = (Option<Cow<'a, str>>, &'a str);
 
 /// Statements with their values.
 pub(crate) type Statements<'a> = dyn Iterator<Item = (Sql, Vec<BoundText<'a>>)> + Send + 'a;

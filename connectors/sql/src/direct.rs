@@ -4,15 +4,19 @@
 //! It takes batches in which nothing is out of the ordinary. Where a row is refused, or a statement changes fewer rows
 //! than it names, all of it is undone, and the stage finds out which operation is to blame.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use muster_connector::{Effect, Outcome};
-use muster_model::AssignedBy;
+use muster_model::{AssignedBy, Value};
 
 use crate::apply::{Group, Verb, Writing};
 use crate::database::{BoundText, Session, StageRow, Statements};
 use crate::error::Failure;
 use crate::relations::Child;
+use crate::staging::WrittenRow;
 use crate::statement::{Name, Sql, TableName, joined, sql};
+use crate::text::spelled;
 
 /// Rows in one statement: a few shapes, each prepared once. Longer ones gain nothing.
 const SHAPES: [usize; 5] = [500, 100, 20, 4, 1];
@@ -23,7 +27,10 @@ const MOST_VALUES: usize = 32_000;
 /// The most bytes of values in one statement: half of what every server takes whose limit nobody has lowered.
 const MOST_BYTES: usize = 512 * 1024;
 
-impl Writing<'_> {
+/// The most characters of a number, a date or an id.
+const LONGEST_SCALAR: usize = 40;
+
+impl<'a> Writing<'a> {
     /// Whether every operation can be written with its values in the statement.
     pub(crate) fn is_direct(&self) -> bool {
         let database = &self.connector.database;
@@ -40,7 +47,7 @@ impl Writing<'_> {
             return false;
         }
         // One that is longer than a message is told from the others by the stage.
-        if self.rows.iter().any(|row| bytes(row) > MOST_BYTES) {
+        if self.rows.iter().any(|row| self.bytes(row) > MOST_BYTES) {
             return false;
         }
         self.groups.iter().all(|group| {
@@ -70,12 +77,12 @@ impl Writing<'_> {
         let mut outcomes = Vec::with_capacity(self.batch.operations.len());
         if !self.connector.database.updates_directly() {
             // Groups follow one another, and so do their rows.
-            let updates = |row: &&StageRow| self.groups.get(row.group).is_some_and(Group::changes_columns);
+            let updates = |row: &&WrittenRow<'_>| self.groups.get(row.group).is_some_and(Group::changes_columns);
             let first = self.rows.iter().take_while(|row| !updates(row)).count();
             let rows = self.rows.get(first..).unwrap_or_default();
-            let rows = rows.get(..rows.iter().take_while(updates).count()).unwrap_or_default();
+            let rows: Vec<StageRow> = rows.iter().take_while(updates).map(|row| self.staged_row(row)).collect();
             if !rows.is_empty() {
-                session.stage(&self.stage, rows).await?;
+                session.stage(&self.stage, &rows).await?;
             }
         }
         for group in &self.groups {
@@ -196,24 +203,37 @@ impl Writing<'_> {
         statement: impl Fn(usize) -> Sql + Send + Sync,
         counts: bool,
     ) -> Result<u64, Failure> {
-        let rows: Vec<&StageRow> = self.rows_of(group).collect();
-        let pieces = pieces(&rows, columns.len()).into_iter();
+        let rows: Vec<&WrittenRow<'_>> = self.rows_of(group).collect();
+        let sizes: Vec<usize> = rows.iter().map(|row| self.bytes(row)).collect();
+        let pieces = pieces(&sizes, columns.len()).into_iter().filter_map(|piece| rows.get(piece));
         let mut statements = pieces.map(|rows| (statement(rows.len()), self.bound(rows, columns)));
         session.run_bound(&mut statements, counts).await
     }
 
-    fn rows_of(&self, group: &Group) -> impl Iterator<Item = &StageRow> {
+    fn rows_of(&self, group: &Group) -> impl Iterator<Item = &WrittenRow<'a>> {
         let number = group.number;
         self.rows.iter().filter(move |row| row.group == number)
     }
 
     /// The values of rows, each with the type that its column would be staged as.
-    fn bound<'r>(&'r self, rows: &[&'r StageRow], columns: &[usize]) -> Vec<BoundText<'r>> {
-        let value = |row: &'r StageRow, column: usize| {
+    fn bound(&self, rows: &[&WrittenRow<'a>], columns: &[usize]) -> Vec<BoundText<'_>> {
+        let value = |row: &WrittenRow<'a>, column: usize| {
             let kind = self.stage.types.get(column).map_or("", String::as_str);
-            (row.values.get(column).and_then(Option::as_ref), kind)
+            (self.cell(row, column).map(spelled), kind)
         };
         rows.iter().flat_map(|row| columns.iter().map(move |column| value(row, *column))).collect()
+    }
+
+    /// About how long a row's texts are.
+    fn bytes(&self, row: &WrittenRow<'a>) -> usize {
+        let cells = (0..self.stage.types.len()).filter_map(|column| self.cell(row, column));
+        let length = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Binary(bytes) => 2 * bytes.len(),
+            Value::Structure(_) | Value::Decimal(_) | Value::Reference(_) => spelled(value).len(),
+            _ => LONGEST_SCALAR,
+        };
+        cells.map(length).sum()
     }
 }
 
@@ -268,23 +288,18 @@ fn marks(rows: usize, width: usize, others: &str) -> String {
     joined(std::iter::repeat_n(row, rows), ", ")
 }
 
-fn bytes(row: &StageRow) -> usize {
-    row.values.iter().flatten().map(|text| text.len()).sum()
-}
-
-/// The rows in pieces of few sizes, so that their statements are prepared once.
-fn pieces<'p, 'r>(rows: &'p [&'r StageRow], width: usize) -> Vec<&'p [&'r StageRow]> {
+/// So many rows of these sizes in pieces of few lengths, so that their statements are prepared once.
+fn pieces(sizes: &[usize], width: usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let fits = |size: &usize| {
-            let some = rest.get(..*size).filter(|_| size * width <= MOST_VALUES);
-            some.is_some_and(|rows| rows.iter().map(|row| bytes(row)).sum::<usize>() <= MOST_BYTES)
+    let mut start = 0;
+    while start < sizes.len() {
+        let fits = |length: &usize| {
+            let some = sizes.get(start..start + length).filter(|_| length * width <= MOST_VALUES);
+            some.is_some_and(|sizes| sizes.iter().sum::<usize>() <= MOST_BYTES)
         };
-        let size = SHAPES.into_iter().find(fits).unwrap_or(1);
-        let (piece, later) = rest.split_at(size.min(rest.len()));
-        pieces.push(piece);
-        rest = later;
+        let end = start + SHAPES.into_iter().find(fits).unwrap_or(1);
+        pieces.push(start..end);
+        start = end;
     }
     pieces
 }

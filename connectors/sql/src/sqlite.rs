@@ -1,5 +1,6 @@
 //! SQLite: its catalogue, declared types, error codes, and a temporary table filled from JSON.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -448,8 +449,8 @@ impl Binding for SqliteSession {
     fn ready(sql: Sql, values: Vec<BoundText<'_>>) -> Self::Ready {
         values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| match value {
             Some(text) if kind == BINARY => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
-            // A String is moved; the driver would copy a shared text twice.
-            value => query.bind(value.map(|text| text.to_string())),
+            // A String is moved; the driver would copy a borrowed text twice.
+            value => query.bind(value.map(Cow::into_owned)),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::find::{key, staged_column};
 use crate::own_writing::purposes;
 use crate::schema::TableType;
 use crate::statement::{Name, Stage, joined};
-use crate::text::{decode, encode, encode_value};
+use crate::text::{decode, encode_value};
 use crate::values::changed;
 
 /// A batch as it is stored: its rows hold its secrets as well, for as long as it is written, and say whether they are
@@ -42,6 +42,16 @@ pub(crate) fn as_stored<'a>(table: &TableType, batch: &'a Batch) -> Cow<'a, Batc
         }
     }
     Cow::Owned(stored)
+}
+
+/// What an operation writes: an object, or one of its values. Its texts are made when they are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrittenRow<'a> {
+    pub(crate) number: usize,
+    pub(crate) group: usize,
+    operation: &'a Operation,
+    /// The attribute and its value, where one is added or removed.
+    single: Option<(usize, &'a Value)>,
 }
 
 fn verb(operation: &Operation) -> Result<Verb, Error> {
@@ -108,18 +118,14 @@ impl<'a> Writing<'a> {
         for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
             for position in &members {
                 let Some(operation) = batch.operations.get(*position) else { continue };
+                writing.check_keys(operation)?;
+                let row = WrittenRow { number: *position, group: number, operation, single: None };
                 if matches!(verb, Verb::AddValues | Verb::RemoveValues) {
-                    let keys = writing.key_values(operation, operation.key.as_ref())?;
                     let values = changed(operation).filter(|(of, does, _)| *does == verb && shape.first() == Some(of));
-                    let rows = values.map(|(of, _, value)| writing.value_row(*position, number, of, value, &keys));
-                    let rows: Vec<StageRow> = rows.collect();
-                    writing.rows.extend(rows);
+                    let single = |(of, _, value)| WrittenRow { single: Some((of, value)), ..row };
+                    writing.rows.extend(values.map(single));
                 } else {
-                    writing.rows.push(StageRow {
-                        number: *position,
-                        group: number,
-                        values: writing.values(operation)?,
-                    });
+                    writing.rows.push(row);
                 }
             }
             writing.groups.push(Group { number, verb, shape, known_by, members });
@@ -173,35 +179,46 @@ impl<'a> Writing<'a> {
         })
     }
 
-    fn key_values(&self, operation: &Operation, key: Option<&Key>) -> Result<Vec<Text>, Error> {
-        let width = self.key_width();
-        // One of the size of the whole row, which it is made into.
-        let mut values = Vec::with_capacity(self.stage.types.len());
-        match key {
-            None => values.resize(width, None),
-            Some(key) if key.0.len() == width => values.extend(key.0.iter().map(|value| Some(encode_value(value)))),
-            Some(_) => return Err(Error::Bug(format!("operation {}: a key needs {width} values", operation.id))),
-        }
-        Ok(values)
-    }
-
-    fn values(&self, operation: &Operation) -> Result<Vec<Text>, Error> {
-        let width = self.key_width();
+    fn check_keys(&self, operation: &Operation) -> Result<(), Error> {
         if operation.key.is_none() && operation.kind != Kind::Create {
             return Err(Error::Bug(format!("operation {} has no key", operation.id)));
         }
-        let mut values = self.key_values(operation, operation.key.as_ref())?;
-        values.extend((0..self.batch.attributes.len()).map(|position| encode(operation.row.slot(position))));
-        match &operation.kind {
-            Kind::Rename { to } => values.extend(self.key_values(operation, Some(to))?),
-            _ => values.resize(values.len() + width, None),
+        let new_key = match &operation.kind {
+            Kind::Rename { to } => Some(to),
+            _ => None,
+        };
+        let width = self.key_width();
+        if operation.key.iter().chain(new_key).any(|key| key.0.len() != width) {
+            return Err(Error::Bug(format!("operation {}: a key needs {width} values", operation.id)));
         }
-        let expected = operation.expected.as_ref();
-        values.extend(self.known_by.iter().map(|position| {
-            let here = expected.filter(|(attribute, _)| attribute == position);
-            here.map(|(_, value)| encode_value(value))
-        }));
-        Ok(values)
+        Ok(())
+    }
+
+    /// What a row has in a column of the stage: its key, its attributes, its new key, and by what it is known besides.
+    pub(crate) fn cell(&self, row: &WrittenRow<'a>, column: usize) -> Option<&'a Value> {
+        let (width, attributes) = (self.key_width(), self.batch.attributes.len());
+        let operation = row.operation;
+        let Some(attribute) = column.checked_sub(width) else { return operation.key.as_ref()?.0.get(column) };
+        match (row.single, attribute.checked_sub(attributes), &operation.kind) {
+            (Some((of, value)), ..) => (of == attribute).then_some(value),
+            (None, None, _) => operation.row.slot(attribute).value(),
+            (None, Some(part), Kind::Rename { to }) if part < width => to.0.get(part),
+            (None, Some(part), _) => {
+                let known_by = self.known_by.get(part.checked_sub(width)?)?;
+                let (attribute, value) = operation.expected.as_ref()?;
+                (attribute == known_by).then_some(value)
+            }
+        }
+    }
+
+    pub(crate) fn staged_row(&self, row: &WrittenRow<'a>) -> StageRow {
+        let columns = 0..self.stage.types.len();
+        let values = columns.map(|column| self.cell(row, column).map(encode_value)).collect();
+        StageRow { number: row.number, group: row.group, values }
+    }
+
+    pub(crate) fn staged_rows(&self) -> Vec<StageRow> {
+        self.rows.iter().map(|row| self.staged_row(row)).collect()
     }
 
     pub(crate) fn key_width(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Values in the text form that databases read and write.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
@@ -14,8 +15,16 @@ pub(crate) fn encode(slot: &Slot) -> Text {
 }
 
 pub(crate) fn encode_value(value: &Value) -> Arc<str> {
+    match value {
+        Value::Text(text) => text.clone(),
+        value => spelled(value).into(),
+    }
+}
+
+/// The text form of a value, which a text is already.
+pub(crate) fn spelled(value: &Value) -> Cow<'_, str> {
     let text = match value {
-        Value::Text(text) => return text.clone(),
+        Value::Text(text) => return Cow::Borrowed(text),
         Value::Boolean(true) => "1".to_owned(),
         Value::Boolean(false) => "0".to_owned(),
         Value::Instant(instant) => instant.to_rfc3339_opts(SecondsFormat::Micros, true),
@@ -26,7 +35,7 @@ pub(crate) fn encode_value(value: &Value) -> Arc<str> {
             hex
         }
         Value::Reference(reference) => match reference.key.0.first() {
-            Some(value) => return encode_value(value),
+            Some(value) => return spelled(value),
             None => String::new(),
         },
         Value::Integer(_) | Value::Decimal(_) | Value::Date(_) | Value::Uuid(_) | Value::Structure(_) => {

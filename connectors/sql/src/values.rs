@@ -6,7 +6,7 @@ use muster_model::{Key, Value};
 
 use crate::apply::{Group, Verb, Writing, number_of};
 use crate::connector::SqlConnector;
-use crate::database::{Session, StageRow, Text};
+use crate::database::{Session, StageRow};
 use crate::error::Failure;
 use crate::relations::Child;
 use crate::schema::TableType;
@@ -22,26 +22,6 @@ pub(crate) fn changed(operation: &Operation) -> impl Iterator<Item = (usize, Ver
 }
 
 impl Writing<'_> {
-    /// A staged value of an operation: the row's key, and the value in its attribute's column.
-    pub(crate) fn value_row(
-        &self,
-        number: usize,
-        group: usize,
-        attribute: usize,
-        value: &Value,
-        keys: &[Text],
-    ) -> StageRow {
-        let width = self.key_width();
-        let mut values: Vec<Text> = vec![None; self.stage.types.len()];
-        for (slot, key) in values.iter_mut().zip(keys.iter().take(width)) {
-            slot.clone_from(key);
-        }
-        if let Some(slot) = values.get_mut(width + attribute) {
-            *slot = Some(encode_value(value));
-        }
-        StageRow { number, group, values }
-    }
-
     pub(crate) fn child(&self, group: &Group) -> Option<(&Child, Name)> {
         let position = *group.shape.first()?;
         Some((self.table.children.get(self.batch.attributes.get(position)?)?, self.staged(position)))

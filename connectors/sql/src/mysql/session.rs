@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{Executor as _, MySql as Engine, Row as _, Transaction};
+use std::borrow::Cow;
 
 use super::{catalog, texts};
 use crate::database::{BoundText, Insert, Session, StageRow, Statements, Text, used_columns};
@@ -203,12 +204,10 @@ impl Binding for MySqlSession {
     type Ready = Query<'static, Engine, MySqlArguments>;
 
     fn ready(sql: Sql, values: Vec<BoundText<'_>>) -> Self::Ready {
-        values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| {
-            match (value.map(AsRef::as_ref), kind) {
-                (Some(text), catalog::BINARY) => query.bind(unhex(str::trim_start_matches(text, "\\x")).map(Vec::from)),
-                (Some(text), catalog::MOMENT) => query.bind(Some(moment(text))),
-                (value, _) => query.bind(value.map(str::to_owned)),
-            }
+        values.into_iter().fold(sqlx::query(sql.into_safe()), |query, (value, kind)| match (value, kind) {
+            (Some(text), catalog::BINARY) => query.bind(unhex(text.trim_start_matches("\\x")).map(Vec::from)),
+            (Some(text), catalog::MOMENT) => query.bind(Some(moment(&text))),
+            (value, _) => query.bind(value.map(Cow::into_owned)),
         })
     }
 
