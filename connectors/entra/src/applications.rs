@@ -16,7 +16,8 @@ use crate::connector::Entra;
 use crate::error::{Failure, Refusal};
 use crate::http::Answer;
 use crate::layout::unknown_attribute;
-use crate::schema::{APPLICATION, APPLICATION_ATTRIBUTES, GROUP, USER};
+use crate::properties::APPLICATION_ATTRIBUTES;
+use crate::schema::{APPLICATION, GROUP, USER};
 use crate::session::{Ask, Doubt};
 
 const SELECT: &str = "$select=id,displayName,appId,appRoles";

@@ -9,8 +9,10 @@ use crate::inbound::attributes::INBOUND_USER;
 use crate::inbound::examine;
 use crate::layout::{Layout, collection, unknown_attribute, untracked};
 use crate::permissions::{self, LEAVE_DATE, Need};
-use crate::schema::{APPLICATION, attributes_of};
+use crate::properties::Spec;
+use crate::schema::{APPLICATION, GROUP, USER, attributes_of};
 use crate::session::{Ask, Doubt};
+use crate::writing;
 
 /// Examines token, types, attributes and permissions.
 pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
@@ -21,11 +23,11 @@ pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
             examine::examine_use(entra, used, &mut report);
             continue;
         }
-        if used.as_target {
+        if used.as_target && used.object_type == APPLICATION {
             report.findings.push(Finding::error(
                 None,
-                format!("Entra {} objects cannot be written by this connector", used.object_type),
-                "people are written as inbound_user, by API-driven provisioning; other types can only be the source of a sync",
+                "Entra applications cannot be written by this connector",
+                "an application can only be the source of a sync; write user, group or inbound_user",
             ));
         }
         if let Some(request) = known_part(entra, used, &mut report) {
@@ -50,6 +52,9 @@ pub(crate) async fn run(entra: &Entra, used: &[UsedType]) -> CheckReport {
     if used.iter().any(|used| used.object_type == INBOUND_USER && used.as_target) {
         examine::examine(entra, roles.as_deref(), &mut report).await;
     }
+    for used in used.iter().filter(|used| used.as_target && [USER, GROUP].contains(&used.object_type.as_str())) {
+        writing::examine::examine(entra, used, roles.as_deref(), &mut report);
+    }
     for used in used.iter().filter(|used| used.object_type != INBOUND_USER) {
         report.findings.extend(crate::named::examine(entra, used).await);
     }
@@ -72,7 +77,8 @@ fn known_part(entra: &Entra, used: &UsedType, report: &mut CheckReport) -> Optio
     };
     let mut attributes = Vec::with_capacity(used.attributes.len());
     for name in &used.attributes {
-        match specs.iter().find(|spec| spec.name == name).map(|spec| spec.unsupported) {
+        let reason = |spec: &Spec| if used.as_source { spec.unreadable() } else { spec.unsupported };
+        match specs.iter().find(|spec| spec.name == name).map(reason) {
             Some(None) => attributes.push(name.clone()),
             Some(Some(reason)) => report.findings.push(finding(&untracked(name, reason))),
             None if entra.extensions.contains_key(name) => attributes.push(name.clone()),

@@ -35,7 +35,7 @@ impl ConnectorKind for EntraKind {
     fn describe(&self) -> Description {
         Description {
             kind: "entra".to_owned(),
-            summary: "Microsoft Entra ID: users and groups by Microsoft Graph delta query, people to it by API-driven provisioning".to_owned(),
+            summary: "Microsoft Entra ID: users and groups by Microsoft Graph delta query, and to it by API-driven provisioning or Microsoft Graph".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: schemars::schema_for!(EntraSettings).to_value(),
         }
@@ -206,7 +206,7 @@ impl Connector for Entra {
     }
 
     fn target(&self) -> Option<&dyn Target> {
-        self.inbound.as_ref().map(|_| self as &dyn Target)
+        Some(self)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// The property to blame, where Graph names one.
+    pub(crate) target: Option<String>,
     pub(crate) request_id: Option<String>,
 }
 
@@ -43,6 +45,7 @@ impl Refusal {
             status,
             code: shorten(&inner.code),
             message: shorten(&inner.message),
+            target: inner.details.into_iter().find_map(|detail| detail.target).map(|target| shorten(&target)),
             request_id: request_id.map(shorten),
         }
     }
@@ -81,6 +84,12 @@ struct ErrorBody {
 struct InnerError {
     code: String,
     message: String,
+    details: Vec<Detail>,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    target: Option<String>,
 }
 
 /// Somebody else's text, without control characters and not too long.

@@ -9,7 +9,8 @@ use muster_model::{ValueType, nearest};
 
 use crate::config::ExtensionType;
 use crate::inbound::attributes::INBOUND_USER;
-use crate::schema::{self, GROUP, USER, attributes_of};
+use crate::properties::Spec;
+use crate::schema::{GROUP, USER, attributes_of};
 
 /// How a request's attributes lie in an object's JSON.
 #[derive(Debug)]
@@ -82,7 +83,9 @@ impl Layout {
                 if let Some(reason) = spec.unsupported {
                     return Err(untracked(name, reason));
                 }
-                layout.add(spec, slot);
+                if spec.unreadable().is_none() {
+                    layout.add(spec, slot);
+                }
             } else if let Some(kind) = extensions.get(name) {
                 let shape = Shape { value_type: kind.value_type(), many: false };
                 layout.select(name, false);
@@ -94,7 +97,7 @@ impl Layout {
         Ok(layout)
     }
 
-    fn add(&mut self, spec: &schema::Spec, slot: usize) {
+    fn add(&mut self, spec: &Spec, slot: usize) {
         let shape = Shape { value_type: spec.value_type, many: spec.many };
         let known = self.properties.iter_mut().find(|property| property.name == spec.selected());
         match (spec.value_type, spec.parent, known) {

@@ -42,6 +42,23 @@ const APPLICATIONS: Need = Need {
     what_for: "to read enterprise applications and who is assigned to them",
 };
 
+const WRITE_USERS: Need =
+    Need { any_of: &["User.ReadWrite.All", "Directory.ReadWrite.All"], what_for: "to create, change and delete users" };
+
+const WRITE_LIFECYCLE: Need =
+    Need { any_of: &["User-LifeCycleInfo.ReadWrite.All"], what_for: "to write employeeLeaveDateTime" };
+
+const WRITE_GROUPS: Need = Need {
+    any_of: &["Group.ReadWrite.All", "Directory.ReadWrite.All"],
+    what_for: "to create, change and delete groups and their members",
+};
+
+/// A group that can be given roles is nobody's to make by a permission for groups alone.
+const WRITE_ROLE_GROUPS: Need = Need {
+    any_of: &["RoleManagement.ReadWrite.Directory"],
+    what_for: "to write groups that roles are assigned to (isAssignableToRole)",
+};
+
 /// What uploading people needs.
 pub(crate) const UPLOAD: Need = Need {
     any_of: &["SynchronizationData-User.Upload", "SynchronizationData-User.Upload.OwnedBy"],
@@ -81,11 +98,27 @@ pub(crate) fn needs(object_type: &str, attributes: &[String]) -> Vec<Need> {
     }
 }
 
+/// What writing these attributes needs.
+pub(crate) fn to_write(object_type: &str, attributes: &[String]) -> Vec<Need> {
+    let has = |wanted: &str| attributes.iter().any(|name| name == wanted);
+    match object_type {
+        USER if has(LEAVE_DATE) => vec![WRITE_USERS, WRITE_LIFECYCLE],
+        USER => vec![WRITE_USERS],
+        GROUP if has("isAssignableToRole") => vec![WRITE_GROUPS, WRITE_ROLE_GROUPS],
+        GROUP => vec![WRITE_GROUPS],
+        _ => Vec::new(),
+    }
+}
+
+/// The needs that the token's roles do not meet; none when the token tells nothing.
+pub(crate) fn unmet(needs: &[Need], roles: Option<&[String]>) -> Vec<Need> {
+    needs.iter().filter(|need| roles.is_some_and(|roles| !need.is_met(roles))).copied().collect()
+}
+
 /// What is probably missing: the needs that the token's roles do not meet, or all when the token tells nothing.
 pub(crate) fn missing(object_type: &str, attributes: &[String], roles: Option<&[String]>) -> Vec<Need> {
     let needs = needs(object_type, attributes);
-    let unmet: Vec<Need> =
-        needs.iter().filter(|need| roles.is_some_and(|roles| !need.is_met(roles))).copied().collect();
+    let unmet = unmet(&needs, roles);
     if unmet.is_empty() { needs } else { unmet }
 }
 

@@ -165,7 +165,8 @@ mod tests {
             (410, "syncStateNotFound", "", Position::Start(None), None),
         ];
         for (status, code, message, position, wanted) in cases {
-            let refusal = Refusal { status, code: code.into(), message: message.into(), request_id: None };
+            let refusal =
+                Refusal { status, code: code.into(), message: message.into(), target: None, request_id: None };
             assert_eq!(expired(&refusal, &position), wanted, "{status} {code} {position:?}");
         }
     }

@@ -10,15 +10,23 @@ pub struct Refusal {
     pub code: &'static str,
     /// What a person reads.
     pub message: String,
+    /// The property whose value another object has.
+    pub conflict: Option<&'static str>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), conflict: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "Request_BadRequest", message)
+    }
+
+    /// A value that only one object may have is another's.
+    pub(crate) fn conflict(property: &'static str) -> Self {
+        let message = format!("Another object with the same value for property {property} already exists.");
+        Self { conflict: Some(property), ..Self::bad_request(message) }
     }
 
     pub(crate) fn unsupported_query(message: impl Into<String>) -> Self {

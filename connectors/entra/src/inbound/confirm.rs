@@ -22,7 +22,7 @@ const PASSING: Duration = Duration::from_secs(900);
 const READ_ON: Duration = Duration::from_secs(10);
 
 impl Entra {
-    pub(super) async fn resolve(
+    pub(crate) async fn resolve(
         &self,
         inbound: &Inbound,
         accepted: &[(OperationId, String)],

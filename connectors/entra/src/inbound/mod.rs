@@ -2,8 +2,8 @@
 //!
 //! `settings` and `attributes` say what can be written, `payload` makes the request, `upload` sends it within what
 //! `limiter` allows and `calls` remembers over restarts (in a file, `disk`). What then became of each person is
-//! `confirm`'s: it reads the log (`reader`, `entry`) and compares it with each `ticket`. `target` is the contract's
-//! side, `examine` what `check` says of it.
+//! `confirm`'s: it reads the log (`reader`, `entry`) and compares it with each `ticket`. `preview` says for a
+//! person what would be uploaded, `examine` what `check` says of it.
 //!
 //! Sources: <https://learn.microsoft.com/graph/api/synchronization-synchronizationjob-post-bulkupload>,
 //! <https://learn.microsoft.com/entra/identity/app-provisioning/inbound-provisioning-api-concepts>,
@@ -17,9 +17,9 @@ mod entry;
 pub(crate) mod examine;
 mod limiter;
 mod payload;
+mod preview;
 mod reader;
 pub(crate) mod settings;
-mod target;
 mod ticket;
 mod upload;
 

@@ -38,7 +38,7 @@ enum Taken {
 }
 
 impl Entra {
-    pub(super) async fn upload(&self, inbound: &Inbound, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
+    pub(crate) async fn upload(&self, inbound: &Inbound, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
         if batch.operations.len() > MOST_OPERATIONS as usize {
             let problem =
                 format!("{} people are more than one upload takes ({MOST_OPERATIONS})", batch.operations.len());

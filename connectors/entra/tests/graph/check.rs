@@ -20,7 +20,7 @@ fn used(object_type: &str, attributes: &[&str]) -> UsedType {
     }
 }
 
-fn token(roles: &[&str]) -> Reply {
+pub(crate) fn token(roles: &[&str]) -> Reply {
     let claims = URL_SAFE_NO_PAD.encode(json!({"roles":roles}).to_string());
     Reply::json(&json!({"access_token":format!("h.{claims}.s"),"expires_in":3599}).to_string())
 }
@@ -29,7 +29,7 @@ fn nothing_new(object_type: &str) -> Reply {
     Reply::json(&format!(r#"{{"value":[],"@odata.deltaLink":"{{peer}}/v1.0/{object_type}s/delta?$deltatoken=D"}}"#))
 }
 
-fn denied() -> Reply {
+pub(crate) fn denied() -> Reply {
     Reply::error(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 }
 
@@ -162,12 +162,35 @@ async fn unknown_names_get_the_nearest() {
 }
 
 #[tokio::test]
-async fn writing_to_entra_is_refused() {
+async fn applications_are_not_written() {
     let (_, _, connector) = start().await;
-    let target = UsedType { named: Vec::new(), as_source: false, as_target: true, ..used("user", &["mail"]) };
+    let target = UsedType { named: Vec::new(), as_source: false, as_target: true, ..used("application", &["id"]) };
     let report = connector.check(&[target]).await.unwrap();
     assert_eq!(report.findings.len(), 1);
     assert_eq!(report.findings[0].severity, Severity::Error);
+}
+
+#[tokio::test]
+async fn permissions_to_write_are_named() {
+    let cases = [
+        ("user", "displayName", "User.Read.All", Some("User.ReadWrite.All")),
+        ("user", "displayName", "User.ReadWrite.All", None),
+        ("user", "employeeLeaveDateTime", "User.ReadWrite.All", Some("User-LifeCycleInfo.ReadWrite.All")),
+        ("group", "members", "GroupMember.Read.All", Some("Group.ReadWrite.All")),
+        ("group", "isAssignableToRole", "Group.ReadWrite.All", Some("RoleManagement.ReadWrite.Directory")),
+    ];
+    for (object_type, attribute, role, missing) in cases {
+        let (_, peer, connector) = start().await;
+        peer.answer_tokens([token(&[role])]);
+        let used = used(object_type, &[attribute]);
+        let target = UsedType { named: Vec::new(), as_source: false, as_target: true, ..used };
+        let report = connector.check(&[target]).await.unwrap();
+        let problems: Vec<&str> = report.findings.iter().map(|finding| finding.problem.as_str()).collect();
+        match missing {
+            Some(missing) => assert!(matches!(problems.as_slice(), [one] if one.contains(missing)), "{problems:?}"),
+            None => assert!(problems.is_empty(), "{problems:?}"),
+        }
+    }
 }
 
 #[tokio::test]

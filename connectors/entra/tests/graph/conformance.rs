@@ -123,13 +123,33 @@ async fn the_contract_is_kept() {
     let tenant = Tenant { sandbox, directory, folder: tempfile::tempdir().unwrap() };
     // Graph refuses to select some of a user's properties together with others.
     let asked = [
-        ("user", ["displayName", "department", "jobTitle", "accountEnabled", "userPrincipalName"].as_slice()),
+        (
+            "user",
+            [
+                "displayName",
+                "department",
+                "jobTitle",
+                "accountEnabled",
+                "userPrincipalName",
+                "mailNickname",
+                "employeeHireDate",
+                "employeeOrgData.costCenter",
+                "extensionAttribute3",
+                "otherMails",
+                "manager",
+                "passwordProfile.password",
+            ]
+            .as_slice(),
+        ),
         ("group", ["displayName", "description", "mailNickname", "members"].as_slice()),
     ];
     let asked = asked.map(|(name, asked)| (name.to_owned(), asked.iter().map(|&name| name.to_owned()).collect()));
+    let domain = "sandbox.example";
+    let names = (0..20_000).map(|number| Value::text(&format!("kit{number}@{domain}"))).collect();
     let options = Options {
         attributes: asked.into(),
         types: ["user", "group"].map(str::to_owned).into(),
+        samples: [("user.userPrincipalName".to_owned(), names)].into(),
         many: 60,
         ..Options::default()
     };

@@ -25,3 +25,4 @@ mod throttling;
 mod tls;
 mod tokens;
 mod world;
+mod writing;

@@ -12,7 +12,7 @@ use super::property::{GroupProperty, Mask};
 use super::users::{Lifecycle, WHOLE};
 use crate::random::{Shuffle, draw};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Member {
     User(u32),
     Group(u32),
@@ -160,6 +160,15 @@ impl Groups {
 
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
         self.slot(id).filter(|&slot| self.is_live(slot))
+    }
+
+    pub(crate) fn with_unique_name(&self, name: &str) -> Option<u32> {
+        let own = |slot: &u32| self.get(*slot).and_then(|group| group.values.get(&GroupProperty::UniqueName));
+        self.live().find(|slot| own(slot).is_some_and(|own| own == name))
+    }
+
+    pub(crate) fn set_unique_name(&mut self, slot: u32, name: &str) {
+        self.patch(slot, vec![(GroupProperty::UniqueName, json!(name))]);
     }
 
     pub(crate) fn create(&mut self, values: Vec<(GroupProperty, Value)>) -> u32 {

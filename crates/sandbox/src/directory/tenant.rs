@@ -130,15 +130,22 @@ impl Tenant {
     }
 
     pub(crate) fn add_member(&mut self, group: u32, member: Member) -> Result<(), Refusal> {
+        self.refuse_as_member(group, member)?;
+        self.groups.add_member(group, member);
+        Ok(())
+    }
+
+    /// Why an object cannot become a member.
+    pub(crate) fn refuse_as_member(&self, group: u32, member: Member) -> Result<(), Refusal> {
         if member == Member::Group(group) {
             return Err(Refusal::bad_request("A group cannot be a member of itself."));
         }
-        if self.groups.add_member(group, member) {
-            return Ok(());
+        match self.groups.get(group).is_some_and(|group| group.contains(member)) {
+            true => Err(Refusal::bad_request(
+                "One or more added object references already exist for the following modified properties: 'members'.",
+            )),
+            false => Ok(()),
         }
-        Err(Refusal::bad_request(
-            "One or more added object references already exist for the following modified properties: 'members'.",
-        ))
     }
 
     pub(crate) fn remove_member(&mut self, group: u32, member: Member) -> Result<(), Refusal> {

@@ -165,9 +165,7 @@ impl Users {
         let name = values.iter().find(|(property, _)| *property == UserProperty::UserPrincipalName);
         let Some((_, Value::String(name))) = name else { return Ok(()) };
         match self.with_principal_name(name) {
-            Some(slot) if Some(slot) != own => Err(Refusal::bad_request(
-                "Another object with the same value for property userPrincipalName already exists.",
-            )),
+            Some(slot) if Some(slot) != own => Err(Refusal::conflict("userPrincipalName")),
             _ => Ok(()),
         }
     }
@@ -249,9 +247,7 @@ impl Users {
         if let Some(name) = self.text(slot, UserProperty::UserPrincipalName)
             && self.with_principal_name(&name).is_some()
         {
-            return Err(Refusal::bad_request(
-                "Another object with the same value for property userPrincipalName already exists.",
-            ));
+            return Err(Refusal::conflict("userPrincipalName"));
         }
         let change = self.change(slot);
         change.lifecycle = Lifecycle::Live;

@@ -1,7 +1,7 @@
 //! `/groups` and `/groups/{id}` (Microsoft Graph: list, get, create, update and delete group).
 
 use super::users::context;
-use super::{filter, listing, no_such_method, no_such_segment, select};
+use super::{filter, listing, members, no_such_method, no_such_segment, select};
 use crate::directory::entity;
 use crate::directory::property::{GroupProperty, Mask};
 use crate::directory::tenant::Tenant;
@@ -82,6 +82,23 @@ fn get(shared: &Shared, request: &Request, id: &str) -> Result<Reply, Refusal> {
     Ok(Reply::graph(200, one(request, &tenant, slot, mask)))
 }
 
+/// `PATCH /groups(uniqueName='…')` (Microsoft Graph: upsert group).
+pub(crate) fn upsert(shared: &Shared, request: &Request, unique_name: &str) -> Result<Reply, Refusal> {
+    let body = request.json_object()?;
+    let creates = request.header("prefer").is_some_and(|wish| wish.eq_ignore_ascii_case("create-if-missing"));
+    let mut tenant = shared.tenant_mut();
+    if let Some(slot) = tenant.groups.with_unique_name(unique_name) {
+        tenant.patch_group(slot, &body)?;
+        return Ok(Reply::empty(204));
+    }
+    if !creates {
+        return Err(Refusal::not_found(unique_name));
+    }
+    let slot = tenant.create_group(&body, shared.clock.timestamp())?;
+    tenant.groups.set_unique_name(slot, unique_name);
+    Ok(Reply::graph(201, one(request, &tenant, slot, GroupProperty::defaults())))
+}
+
 fn create(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
     let body = request.json_object()?;
     let mut tenant = shared.tenant_mut();
@@ -91,9 +108,17 @@ fn create(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
 }
 
 fn patch(shared: &Shared, request: &Request, id: &str) -> Result<Reply, Refusal> {
-    let body = request.json_object()?;
+    let mut body = request.json_object()?;
     let mut tenant = shared.tenant_mut();
     let slot = tenant.live_group(id)?;
+    if let Some(references) = body.remove("members@odata.bind") {
+        let members = members::bound(&tenant, slot, &references)?;
+        tenant.patch_group(slot, &body)?;
+        for member in members {
+            tenant.add_member(slot, member)?;
+        }
+        return Ok(Reply::empty(204));
+    }
     tenant.patch_group(slot, &body)?;
     Ok(Reply::empty(204))
 }

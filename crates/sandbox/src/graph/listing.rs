@@ -85,7 +85,7 @@ fn next_link(request: &Request, place: u64) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path: Vec<String> = request.segments.iter().skip(1).map(|segment| encode(segment)).collect();
     let mut link = format!("{}/{}?", request.root(), path.join("/"));
-    for name in ["select", "filter", "orderby", "top", "count"] {
+    for name in ["select", "expand", "filter", "orderby", "top", "count"] {
         if let Some(value) = request.option(name) {
             link.push_str(&format!("${name}={}&", encode(value)));
         }

@@ -50,6 +50,9 @@ fn dispatch(shared: &Arc<Shared>, request: &Request, mood: DeltaMood) -> Result<
         ("GET", ["organization", id]) => organization::one(shared, request, id),
         (_, ["users", key, "manager", rest @ ..]) => manager::answer(shared, request, key, rest),
         (_, ["users", rest @ ..]) => users::answer(shared, request, rest),
+        ("PATCH", [first]) if unique_name(first).is_some() => {
+            groups::upsert(shared, request, &unique_name(first).unwrap_or_default())
+        }
         (_, ["groups", id, "members", rest @ ..]) => members::answer(shared, request, id, rest),
         (_, ["groups", rest @ ..]) => groups::answer(shared, request, rest),
         (_, ["servicePrincipals", id, "synchronization", "jobs", rest @ ..]) => jobs::answer(shared, request, id, rest),
@@ -59,6 +62,12 @@ fn dispatch(shared: &Arc<Shared>, request: &Request, mood: DeltaMood) -> Result<
         (_, [first, ..]) => Err(no_such_segment(first)),
         (_, []) => Err(Refusal::bad_request("Resource not found for the segment ''.")),
     }
+}
+
+/// The name in `groups(uniqueName='…')`.
+fn unique_name(segment: &str) -> Option<String> {
+    let quoted = segment.strip_prefix("groups(uniqueName='")?.strip_suffix("')")?;
+    Some(quoted.replace("''", "'"))
 }
 
 fn no_such_segment(segment: &str) -> Refusal {

@@ -29,6 +29,7 @@ const READ_PROVISIONING_LOG: &[&str] = &["ProvisioningLog.Read.All", "AuditLog.R
 pub(crate) fn check(shared: &Shared, method: &str, path: &[&str]) -> Result<(), Refusal> {
     let reads = method == "GET";
     let wanted = match path {
+        [first] if first.starts_with("groups(") => WRITE_GROUPS,
         ["groups", _, "members", ..] if !reads => WRITE_MEMBERS,
         ["groups", ..] if reads => READ_GROUPS,
         ["groups", ..] => WRITE_GROUPS,

@@ -135,3 +135,11 @@ fn refuse_unsupported(names: &[&str]) -> Result<(), Refusal> {
         ),
     ))
 }
+/// Whether `$expand` asks for the manager, the only relationship that the sandbox expands.
+pub(crate) fn expands_manager(expand: Option<&str>) -> Result<bool, Refusal> {
+    match expand.map(str::trim) {
+        None => Ok(false),
+        Some("manager" | "manager($select=id)") => Ok(true),
+        Some(_) => Err(Refusal::unsupported_query("The sandbox expands manager($select=id) only.")),
+    }
+}

@@ -1,6 +1,7 @@
 //! `/users` and `/users/{key}` (Microsoft Graph: list, get, create, update and delete user).
 
 use super::{filter, listing, no_such_method, no_such_segment, permissions, select};
+use crate::directory::groups::Member;
 use crate::directory::property::{Mask, UserProperty};
 use crate::directory::tenant::Tenant;
 use crate::directory::{entity, person};
@@ -23,8 +24,9 @@ pub(crate) fn answer(shared: &Shared, request: &Request, path: &[&str]) -> Resul
 }
 
 fn list(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
-    listing::refuse_other_options(request, &["select", "top", "filter", "count", "skiptoken"])?;
+    listing::refuse_other_options(request, &["select", "expand", "top", "filter", "count", "skiptoken"])?;
     let mask = select::users(shared, request.option("select"))?;
+    let with_manager = select::expands_manager(request.option("expand"))?;
     let filter = request.option("filter").map(read_filter).transpose()?;
     let tenant = shared.tenant();
     let count = listing::wants_count(request).then(|| match &filter {
@@ -33,7 +35,7 @@ fn list(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
     });
     let found = matching(&tenant, filter.as_ref(), listing::start(request)?);
     listing::page(request, &context(request, "users"), count, found, |slot, out| {
-        entity::write_user(&tenant, slot, mask, "", out);
+        entity::write_user(&tenant, slot, mask, &manager_of(&tenant, slot, with_manager), out);
     })
 }
 
@@ -110,20 +112,31 @@ fn shortcut(tenant: &Tenant, filter: &filter::Filter) -> Option<Vec<u32>> {
     Some(slots)
 }
 
-fn one(request: &Request, tenant: &Tenant, slot: u32, mask: Mask) -> Vec<u8> {
+/// The manager as an expanded property, in front of the others; nothing where there is none.
+fn manager_of(tenant: &Tenant, slot: u32, wanted: bool) -> String {
+    let manager = tenant.users.manager(slot).filter(|&manager| wanted && tenant.users.is_live(manager));
+    manager.map_or_else(String::new, |manager| {
+        let id = tenant.users.id(manager);
+        format!("\"manager\":{{{}\"id\":\"{id}\"}},", entity::type_annotation(Member::User(manager)))
+    })
+}
+
+fn one(request: &Request, tenant: &Tenant, slot: u32, mask: Mask, with_manager: bool) -> Vec<u8> {
     let context = format!("{}/$metadata#{}/$entity", request.root(), context(request, "users"));
     let extra = format!("\"@odata.context\":{},", serde_json::Value::from(context));
+    let extra = extra + &manager_of(tenant, slot, with_manager);
     let mut body = Vec::new();
     entity::write_user(tenant, slot, mask, &extra, &mut body);
     body
 }
 
 fn get(shared: &Shared, request: &Request, key: &str) -> Result<Reply, Refusal> {
-    listing::refuse_other_options(request, &["select"])?;
+    listing::refuse_other_options(request, &["select", "expand"])?;
     let mask = select::users(shared, request.option("select"))?;
+    let with_manager = select::expands_manager(request.option("expand"))?;
     let tenant = shared.tenant();
     let slot = tenant.live_user(key)?;
-    Ok(Reply::graph(200, one(request, &tenant, slot, mask)))
+    Ok(Reply::graph(200, one(request, &tenant, slot, mask, with_manager)))
 }
 
 fn create(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
@@ -132,7 +145,7 @@ fn create(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
     let mut tenant = shared.tenant_mut();
     let slot = tenant.create_user(&body, shared.clock.timestamp())?;
     let location = format!("{}/users/{}", request.root(), tenant.users.id(slot));
-    Ok(Reply::graph(201, one(request, &tenant, slot, UserProperty::defaults())).with("location", location))
+    Ok(Reply::graph(201, one(request, &tenant, slot, UserProperty::defaults(), false)).with("location", location))
 }
 
 fn patch(shared: &Shared, request: &Request, key: &str) -> Result<Reply, Refusal> {

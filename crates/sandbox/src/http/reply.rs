@@ -45,7 +45,7 @@ impl Reply {
 
     /// An OData error; the ids in it are those of the headers.
     pub(crate) fn error(refusal: &Refusal, ids: &Ids, clock: &Clock) -> Self {
-        let body = json!({"error": {
+        let mut body = json!({"error": {
             "code": refusal.code,
             "message": refusal.message,
             "innerError": {
@@ -54,6 +54,10 @@ impl Reply {
                 "client-request-id": ids.client,
             },
         }});
+        if let Some(property) = refusal.conflict {
+            body["error"]["details"] =
+                json!([{ "code": "ObjectConflict", "message": refusal.message, "target": property }]);
+        }
         let reply = Self::graph(refusal.status, body.to_string().into_bytes());
         match refusal.status {
             401 => reply.with(

@@ -138,13 +138,14 @@ async fn what_never_left_is_known_not_to_have() {
 
 #[tokio::test]
 async fn a_connection_without_the_section_writes_nothing() {
-    let (_, _, connector) = crate::world::start().await;
-    assert!(connector.target().is_none());
+    let (_, peer, without) = crate::world::start().await;
+    assert!(matches!(without.target().unwrap().apply(&people(&["E1"])).await, Err(Error::Unsupported(_))));
+    assert!(peer.graph_calls().is_empty());
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let peer = Peer::start(&world).await;
     let connector = connected(&world, &peer, folder.path(), json!({}));
     let mut batch = people(&["E1"]);
-    batch.object_type = "user".into();
+    batch.object_type = "application".into();
     assert!(matches!(connector.target().unwrap().apply(&batch).await, Err(Error::Unsupported(_))));
     let request = crate::world::request("inbound_user", &["userName"]);
     assert!(matches!(connector.target().unwrap().get(&request, &[]).await, Err(Error::Unsupported(_))));

@@ -1,0 +1,25 @@
+//! Entra ID as a target by Microsoft Graph itself: users, groups, managers and members, written through `$batch`.
+//!
+//! `lookup` finds what an operation is about, `body` says its values as JSON, `draft` which requests carry it out, and
+//! `apply` sends them: `call` each `$batch` once, since nobody knows what a request did whose answer is lost, and
+//! `verdict` what each answer means.
+//!
+//! Sources: <https://learn.microsoft.com/graph/api/user-post-users>, <https://learn.microsoft.com/graph/api/user-update>,
+//! <https://learn.microsoft.com/graph/api/user-post-manager>, <https://learn.microsoft.com/graph/api/group-post-groups>,
+//! <https://learn.microsoft.com/graph/api/group-upsert>, <https://learn.microsoft.com/graph/api/group-post-members>,
+//! <https://learn.microsoft.com/graph/json-batching>.
+
+mod apply;
+mod body;
+mod call;
+mod draft;
+pub(crate) mod examine;
+mod lookup;
+mod preview;
+mod verdict;
+
+/// As many as one `$batch` takes requests, so that most batches of operations are one call.
+pub(crate) const MAX_BATCH: u32 = 20;
+
+/// The rule of a value that another object has.
+const UNIQUE: &str = "unique";
