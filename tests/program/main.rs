@@ -11,6 +11,7 @@ mod directories;
 mod example;
 mod expression;
 mod files;
+mod graph_target;
 mod groups;
 mod guard;
 mod host_faults;

@@ -313,7 +313,7 @@ pub(crate) const GROUP_ATTRIBUTES: &[Spec] = &[
     boolean("mailEnabled").written_once(),
     text("mailNickname").max(64).written().required(),
     boolean("securityEnabled").written(),
-    text("groupTypes").many().written_once(),
+    text("groupTypes").many(),
     text("membershipRule").written(),
     text("membershipRuleProcessingState").written(),
     text("visibility").written(),

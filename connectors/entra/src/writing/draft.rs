@@ -141,8 +141,12 @@ impl Entra {
 
     /// What Graph wants of a new object and a mapping need not say.
     fn complete(&self, object_type: &str, operation: &Operation, body: &mut Body) {
+        // Of these Graph refuses null as well.
         let mut default = |name: &str, value: Json| {
-            body.values.entry(name).or_insert(value);
+            let there = body.values.entry(name).or_insert(Json::Null);
+            if there.is_null() {
+                *there = value;
+            }
         };
         match object_type {
             USER => {
@@ -154,6 +158,17 @@ impl Entra {
             GROUP => {
                 default("mailEnabled", Json::Bool(false));
                 default("securityEnabled", Json::Bool(true));
+                // Of groups with an address Graph makes Microsoft 365 groups only, and a rule makes members by itself.
+                let is_true = |name: &str| body.values.get(name) == Some(&Json::Bool(true));
+                let has_rule = body.values.get("membershipRule").is_some_and(Json::is_string);
+                let unified = is_true("mailEnabled").then_some("Unified");
+                let types: Vec<&str> = unified.into_iter().chain(has_rule.then_some("DynamicMembership")).collect();
+                if !types.is_empty() {
+                    body.values.insert("groupTypes".to_owned(), json!(types));
+                }
+                if has_rule {
+                    body.values.entry("membershipRuleProcessingState").or_insert(json!("On"));
+                }
             }
             _ => {}
         }

@@ -155,3 +155,52 @@ async fn a_batch_is_up_to_twenty_requests() {
     assert_eq!(client.post("/$batch", json!({"requests": vec![step.clone(); 21]})).await.status, 400);
     assert_eq!(client.post("/$batch", json!({"requests": [step, step]})).await.status, 400);
 }
+
+#[tokio::test]
+async fn groups_have_unique_names_and_take_twenty_members_at_once() {
+    let client = start(plain()).await;
+    let ids = client.sandbox.directory().user_ids();
+    let body = json!({"displayName": "Crew", "mailEnabled": false, "mailNickname": "crew", "securityEnabled": true});
+    let path = "/groups(uniqueName='o''neil')";
+    let upsert =
+        async |body: Value, prefer: &str| client.send(Method::PATCH, path, &[("prefer", prefer)], Some(body)).await;
+    assert_eq!(upsert(body.clone(), "return=minimal").await.status, 404);
+    let made = upsert(body.clone(), "create-if-missing").await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let id = made.body["id"].as_str().unwrap();
+    assert_eq!(upsert(json!({"displayName": "The crew"}), "create-if-missing").await.status, 204);
+    let found = client.get("/groups?$filter=uniqueName eq 'o''neil'&$select=uniqueName,displayName").await;
+    assert_eq!(found.body["value"], json!([{"id": id, "displayName": "The crew", "uniqueName": "o'neil"}]));
+    assert_eq!(client.post("/groups", json!({"uniqueName": "x"})).await.status, 400, "only an upsert gives a name");
+
+    let url = |id: &String| json!(format!("https://graph.microsoft.com/v1.0/directoryObjects/{id}"));
+    let bind = async |ids: &[String]| {
+        let references: Vec<Value> = ids.iter().map(url).collect();
+        let body = json!({"members@odata.bind": references});
+        client.send(Method::PATCH, &format!("/groups/{id}"), &[], Some(body)).await
+    };
+    assert_eq!(bind(&ids[..20]).await.status, 204);
+    assert_eq!(bind(&ids[20..41]).await.status, 400, "more than twenty");
+    let again = bind(&ids[19..22]).await;
+    assert!(again.body["error"]["message"].as_str().unwrap().contains("already exist"), "{}", again.body);
+    assert_eq!(bind(&[ids[30].clone(), id.replace('-', "0")]).await.status, 404);
+    assert_eq!(client.sandbox.directory().members(id).unwrap().len(), 20, "all or none");
+}
+
+#[tokio::test]
+async fn managers_come_along_and_conflicts_name_the_property() {
+    let client = start(plain()).await;
+    let directory = client.sandbox.directory();
+    let managed = directory.user_ids().into_iter().find(|id| directory.manager(id).is_some()).unwrap();
+    let manager = directory.manager(&managed).unwrap();
+    let expanded = client.get(&format!("/users/{managed}?$select=id&$expand=manager($select=id)")).await;
+    assert_eq!(expanded.body["manager"]["id"], manager);
+    let listed = client.get(&format!("/users?$filter=id eq '{managed}'&$select=id&$expand=manager($select=id)")).await;
+    assert_eq!(listed.body["value"][0]["manager"]["id"], manager);
+    assert_eq!(client.get("/users?$expand=memberOf").await.code(), "Request_UnsupportedQuery");
+
+    assert_eq!(client.post("/users", new_user("Zita")).await.status, 201);
+    let again = client.post("/users", new_user("Zita")).await;
+    assert_eq!(again.body["error"]["details"][0]["code"], "ObjectConflict");
+    assert_eq!(again.body["error"]["details"][0]["target"], "userPrincipalName");
+}

@@ -171,6 +171,27 @@ async fn a_group_gets_its_name_once_and_twenty_members_a_request() {
 }
 
 #[tokio::test]
+async fn the_kind_of_a_group_follows_from_what_is_mapped() {
+    let yes = || Slot::One(Value::Boolean(true));
+    let cases = [
+        (Slot::Unknown, Slot::Unknown, Json::Null),
+        (yes(), Slot::Unknown, json!(["Unified"])),
+        (Slot::Null, text("user.department -eq \"IT\""), json!(["DynamicMembership"])),
+        (yes(), text("user.department -eq \"IT\""), json!(["Unified", "DynamicMembership"])),
+    ];
+    for (mail_enabled, rule, types) in cases {
+        let (_, peer, connector) = start().await;
+        peer.answer([answers(&[(201, json!({ "id": CREW }))])]);
+        let new = operation(Kind::Create, None, vec![text("G"), mail_enabled, rule]);
+        apply(&connector, &batch("group", &["displayName", "mailEnabled", "membershipRule"], vec![new])).await.unwrap();
+        let sent = &parts(&peer.graph_calls()[0])[0].2;
+        assert_eq!(sent["groupTypes"], types, "{sent}");
+        assert!(sent["mailEnabled"].is_boolean(), "{sent}");
+        assert_eq!(sent["membershipRuleProcessingState"] == "On", sent["membershipRule"].is_string(), "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_is_given_up_before_another_takes_it() {
     let (_, peer, connector) = start().await;
     let attributes = ["userPrincipalName", "displayName"];
