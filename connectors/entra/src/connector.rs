@@ -26,6 +26,7 @@ use crate::permissions;
 use crate::schema;
 use crate::session::{Ask, Doubt, Session};
 use crate::token::{Grant, Tokens};
+use crate::writing::memory::Memory;
 
 /// Microsoft Entra ID, as it stands in the host's list of connectors.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +62,7 @@ pub(crate) struct Entra {
     pub(crate) extensions: BTreeMap<String, ExtensionType>,
     /// The target side, where it is configured.
     pub(crate) inbound: Option<Inbound>,
+    pub(crate) memory: Memory,
     tenant: Option<String>,
     identity: OnceCell<String>,
 }
@@ -95,6 +97,7 @@ impl Entra {
             session: Session { client, endpoints, tokens, environment, gate: Default::default() },
             inbound: settings.inbound.as_ref().map(|inbound| Inbound::new(connection, inbound)).transpose()?,
             extensions: settings.extension_attributes,
+            memory: Memory::default(),
             tenant,
             identity: OnceCell::new(),
         })

@@ -328,7 +328,7 @@ pub(crate) const GROUP_ATTRIBUTES: &[Spec] = &[
     text("proxyAddresses").many(),
     text("securityIdentifier"),
     text("theme"),
-    text("uniqueName").max(128).unique().written_once(),
+    text("uniqueName").max(128).unique().any_case().written_once(),
     text("onPremisesDomainName"),
     instant("onPremisesLastSyncDateTime"),
     text("onPremisesNetBiosName"),

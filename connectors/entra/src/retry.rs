@@ -71,11 +71,16 @@ impl Gate {
         *not_before = until.max(*not_before);
     }
 
+    /// How long nobody may ask from now on.
+    pub(crate) fn left(&self, environment: &dyn Environment) -> Duration {
+        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        not_before.saturating_sub(environment.elapsed())
+    }
+
     /// Waits until one may ask; a longer wait than [`LONGEST_PAUSE`] is the host's to make.
     pub(crate) async fn pass(&self, host: &str, environment: &dyn Environment) -> Result<(), Error> {
         loop {
-            let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = not_before.saturating_sub(environment.elapsed());
+            let left = self.left(environment);
             if left.is_zero() {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use muster_model::{
 
 use crate::config::ExtensionType;
 use crate::properties::{APPLICATION_ATTRIBUTES, GROUP_ATTRIBUTES, Spec, USER_ATTRIBUTES, read_only};
-use crate::writing::MAX_BATCH;
+use crate::writing::{MAX_GROUPS, MAX_USERS};
 
 /// The object type of people.
 pub(crate) const USER: &str = "user";
@@ -75,7 +75,7 @@ pub(crate) fn object_type(name: &str, extensions: &BTreeMap<String, ExtensionTyp
             can_rename: false,
             writes_secrets: name == USER,
             ordered: false,
-            max_batch: MAX_BATCH,
+            max_batch: if name == USER { MAX_USERS } else { MAX_GROUPS },
             max_in_flight: 2,
         }),
     }

@@ -15,6 +15,7 @@ use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::pass::{SLICE, unchanged};
 use crate::prepare::Prepared;
+use crate::quarantine::Reason;
 use crate::report::Report;
 use crate::rules::When;
 use crate::sought::Sought;
@@ -111,8 +112,17 @@ impl Taken {
 pub(crate) enum Confirmed {
     /// Not known yet: asked for again at its time.
     Open(BatchMember, LinkUpdate),
-    /// Recorded; whether it had the effect that the guard counted.
-    Closed { update: LinkUpdate, took_effect: bool },
+    /// Recorded; whether it had the effect that the guard counted, and what it says of the sync, if anything.
+    Closed { update: LinkUpdate, took_effect: bool, verdict: Option<Verdict> },
+}
+
+/// A success or a refusal that was told later.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) link: LinkId,
+    /// When the target took the operation, in milliseconds since 1970.
+    pub(crate) since: i64,
+    pub(crate) refusal: Option<Reason>,
 }
 
 impl Engine {
@@ -174,7 +184,7 @@ impl Engine {
             // Nobody will ever know: the whole state goes out again, under a new name.
             Some(Resolution::NeverApplied | Resolution::NotRecorded) => {
                 let update = LinkUpdate { evaluated: 0, ..unchanged(view) };
-                return Ok(Confirmed::Closed { update, took_effect: false });
+                return Ok(Confirmed::Closed { update, took_effect: false, verdict: None });
             }
             Some(Resolution::Known(outcome)) => outcome,
         };
@@ -185,7 +195,11 @@ impl Engine {
         if update.parked.is_some() {
             update.due_at = [Some(now.saturating_add(REFUSED_AGAIN)), taken.due_at].into_iter().flatten().min();
         }
-        Ok(Confirmed::Closed { update, took_effect: matches!(outcome, Outcome::Applied(_)) })
+        let refusal = update.parked.as_ref().map(|reason| (reason.rule.clone(), reason.attribute.clone()));
+        let is_success = matches!(outcome, Outcome::Applied(_) | Outcome::AlreadySo(_));
+        let verdict =
+            (is_success || refusal.is_some()).then_some(Verdict { link: view.id, since: taken.since, refusal });
+        Ok(Confirmed::Closed { update, took_effect: matches!(outcome, Outcome::Applied(_)), verdict })
     }
 }
 

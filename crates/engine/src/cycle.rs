@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::accepted::Verdict;
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
 use crate::error::EngineError;
@@ -177,7 +178,7 @@ impl Engine {
         options: &CycleOptions,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let (open, drifted) = match self.look_first(prepared, options, report).await {
+        let (open, verdicts, drifted) = match self.look_first(prepared, options, report).await {
             Ok(looked) => looked,
             Err(error) => {
                 self.import_in_spite_of(&prepared.compiled.rules, &error).await;
@@ -187,6 +188,7 @@ impl Engine {
         let mut progress = Progress::new(open);
         progress.drifted = drifted;
         progress.window = Window::read(&self.store.outcome_window(prepared.sync).await?);
+        self.told_later(prepared, &verdicts, &mut progress).await?;
         let result = self.flow(prepared, options, &mut progress, report).await;
         self.tell_gone(prepared, &mut progress, report).await?;
         self.remember(prepared, &mut progress).await?;
@@ -258,13 +260,13 @@ impl Engine {
     }
 
     /// What must be known of the target and the links before anything new is read or sent. Returns the links whose
-    /// operations are still open, and how many target objects others had changed.
+    /// operations are still open, what the target told of others, and how many target objects others had changed.
     async fn look_first(
         &self,
         prepared: &Prepared,
         options: &CycleOptions,
         report: &mut Report,
-    ) -> Result<(HashSet<LinkId>, u64), EngineError> {
+    ) -> Result<(HashSet<LinkId>, Vec<Verdict>, u64), EngineError> {
         if prepared.reconcile {
             tracing::info!(
                 "the target is read again before anything is sent: the state was restored, or much was gone"
@@ -273,7 +275,7 @@ impl Engine {
             // removal is among its news.
             self.importer(&prepared.source, None).run(options.full).await?;
         }
-        let open = self.resolve_open_batches(prepared, report).await?;
+        let (open, verdicts) = self.resolve_open_batches(prepared, report).await?;
         self.receiver_is_ready(prepared).await?;
         self.read_groups(prepared, options.full, report).await?;
         while self.store.fill_candidates(prepared.sync, FILL).await? {
@@ -298,7 +300,7 @@ impl Engine {
                 self.store.reconciled(prepared.sync).await?;
             }
         }
-        Ok((open, drifted))
+        Ok((open, verdicts, drifted))
     }
 
     /// Keeps what the next cycles and people should know of this one.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use muster_store::{EventRecord, LinkId, QuarantineRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::accepted::Verdict;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate};
@@ -102,7 +103,18 @@ impl Engine {
         if progress.quarantined || progress.probing {
             return Ok(());
         }
-        let Some((rule, attribute)) = blamed.or_else(|| progress.window.verdict()) else { return Ok(()) };
+        let Some(reason) = blamed.or_else(|| progress.window.verdict()) else { return Ok(()) };
+        let quarantine = self.quarantine(prepared, reason, progress).await?;
+        report.notes.push(note(&prepared.compiled.rules.name, &quarantine));
+        Ok(())
+    }
+
+    async fn quarantine(
+        &self,
+        prepared: &Prepared,
+        (rule, attribute): Reason,
+        progress: &mut Progress,
+    ) -> Result<QuarantineRecord, EngineError> {
         let now = self.clock.now();
         let quarantine = QuarantineRecord {
             sync: prepared.sync,
@@ -114,8 +126,48 @@ impl Engine {
         };
         self.store.set_quarantine(&quarantine).await?;
         progress.quarantined = true;
-        report.notes.push(note(&prepared.compiled.rules.name, &quarantine));
         progress.events.push(event(&quarantine, "quarantined", now));
+        Ok(quarantine)
+    }
+
+    /// Counts what a target told of operations that it had taken: refusals alike stop the sync as if they had been
+    /// answered at once, and what was tried since ends that when most of it succeeded.
+    pub(crate) async fn told_later(
+        &self,
+        prepared: &Prepared,
+        verdicts: &[Verdict],
+        progress: &mut Progress,
+    ) -> Result<(), EngineError> {
+        for verdict in verdicts {
+            progress.window.note(verdict.link, verdict.refusal.clone());
+        }
+        match self.store.quarantine(prepared.sync).await? {
+            Some(quarantine) => {
+                let tried = || verdicts.iter().filter(|verdict| verdict.since > quarantine.since);
+                let refused = tried().filter(|verdict| verdict.refusal.is_some()).count();
+                if tried().count() > 2 * refused {
+                    self.free(prepared, &quarantine, progress).await?;
+                }
+            }
+            None if verdicts.iter().any(|verdict| verdict.refusal.is_some()) => {
+                if let Some(reason) = progress.window.verdict() {
+                    self.quarantine(prepared, reason, progress).await?;
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn free(
+        &self,
+        prepared: &Prepared,
+        quarantine: &QuarantineRecord,
+        progress: &mut Progress,
+    ) -> Result<(), EngineError> {
+        self.store.end_quarantine(prepared.sync).await?;
+        progress.window = Window::default();
+        progress.events.push(event(quarantine, "resumed", self.clock.now()));
         Ok(())
     }
 
@@ -149,9 +201,7 @@ impl Engine {
             succeeded > refused
         };
         if is_over {
-            self.store.end_quarantine(prepared.sync).await?;
-            progress.window = Window::default();
-            progress.events.push(event(&quarantine, "resumed", now));
+            self.free(prepared, &quarantine, progress).await?;
             return Ok(true);
         }
         let probes = quarantine.probes + 1;

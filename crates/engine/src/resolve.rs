@@ -8,7 +8,7 @@ use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
 
-use crate::accepted::Confirmed;
+use crate::accepted::{Confirmed, Verdict};
 use crate::apply::content_hash;
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
@@ -24,17 +24,19 @@ use crate::send::acknowledge;
 use crate::sought::{Sought, look, sought};
 
 impl Engine {
-    /// Finds out what became of the members of open batches. Returns the links whose operations are still open.
+    /// Finds out what became of the members of open batches. Returns the links whose operations are still open, and what
+    /// was told of others.
     pub(crate) async fn resolve_open_batches(
         &self,
         prepared: &Prepared,
         report: &mut Report,
-    ) -> Result<HashSet<LinkId>, EngineError> {
+    ) -> Result<(HashSet<LinkId>, Vec<Verdict>), EngineError> {
         let mut still_open = HashSet::new();
+        let mut verdicts = Vec::new();
         let batches = self.store.open_batches(prepared.sync).await?;
         let told = self.confirmations(prepared, &batches, report).await?;
         for batch in batches {
-            let open = self.resolve(prepared, &batch, &told, report).await?;
+            let open = self.resolve(prepared, &batch, &told, &mut verdicts, report).await?;
             tracing::info!(
                 operations = batch.members.len(),
                 open = open.len(),
@@ -43,7 +45,7 @@ impl Engine {
             still_open.extend(open.iter().map(|member| member.link));
             self.observer.passed(CommitPoint::UnknownResolved);
         }
-        Ok(still_open)
+        Ok((still_open, verdicts))
     }
 
     async fn resolve(
@@ -51,6 +53,7 @@ impl Engine {
         prepared: &Prepared,
         batch: &BatchRecord,
         told: &HashMap<OperationId, Resolution>,
+        verdicts: &mut Vec<Verdict>,
         report: &mut Report,
     ) -> Result<Vec<BatchMember>, EngineError> {
         let side = &prepared.target;
@@ -77,7 +80,8 @@ impl Engine {
                             open.push(member);
                             updates.push(update);
                         }
-                        Confirmed::Closed { update, took_effect } => {
+                        Confirmed::Closed { update, took_effect, verdict } => {
+                            verdicts.extend(verdict);
                             without_effect.extend(counted(member.link).filter(|_| !took_effect).cloned());
                             updates.push(update);
                         }

@@ -7,39 +7,41 @@ use muster_connector::{Batch, Effect, Error, Kind, Operation, OperationId, Outco
 use muster_model::Key;
 
 use super::call::{Sent, call};
-use super::draft::{Draft, Purpose, Request, Tie};
+use super::draft::{Draft, Purpose, Request, Tie, guid_of};
 use super::verdict::{Verdict, refused, retry, taken, verdict};
-use crate::batch::{MOST_REQUESTS, Response, id_of};
+use crate::batch::{MOST_REQUESTS, Response};
 use crate::connector::Entra;
-use crate::permissions;
-use crate::retry::{LONGEST_BELIEVED, own_pause, retry_after};
+use crate::retry::{LONGEST_BELIEVED, retry_after};
 
 /// Left alone for so long where nobody says for how long.
-const UNSAID: Duration = Duration::from_secs(30);
+pub(super) const UNSAID: Duration = Duration::from_secs(30);
 
-/// A new object may not be known everywhere at once: its references are tried so often.
-const MOST_LOOKS: u32 = 4;
+/// A new object may not be known everywhere at once: its references are tried in so many rounds.
+pub(super) const MOST_LOOKS: u32 = 4;
+
+/// After so long it is asked for again in another batch.
+pub(super) const SETTLING: Duration = Duration::from_secs(15);
 
 /// An operation on its way.
-struct Job<'a> {
-    operation: &'a Operation,
+pub(super) struct Job<'a> {
+    pub(super) operation: &'a Operation,
     /// The object's id, once it is known.
-    id: Option<String>,
-    open: Vec<Request>,
-    ties: Vec<Tie>,
+    pub(super) id: Option<String>,
+    pub(super) open: Vec<Request>,
+    pub(super) ties: Vec<Tie>,
     /// Something of it took effect.
-    touched: bool,
-    looks: u32,
+    pub(super) touched: bool,
+    pub(super) looks: u32,
     /// What will be its outcome if nothing took effect.
-    failure: Option<Outcome>,
-    outcome: Option<Outcome>,
+    pub(super) failure: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 impl<'a> Job<'a> {
     fn new(operation: &'a Operation, draft: Result<Draft, Outcome>) -> Self {
         let mut job = Self {
             operation,
-            id: operation.key.as_ref().and_then(id_of),
+            id: operation.key.as_ref().and_then(guid_of),
             open: Vec::new(),
             ties: Vec::new(),
             touched: false,
@@ -96,15 +98,16 @@ impl<'a> Job<'a> {
 }
 
 /// Why the rest of a batch is not sent.
-struct Stop {
-    error: Error,
-    after: Duration,
+pub(super) struct Stop {
+    pub(super) error: Error,
+    pub(super) after: Duration,
 }
 
 impl Entra {
     pub(crate) async fn write(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
         let give_up = self.session.environment.elapsed() + batch.deadline / 2;
         let drafts = self.drafts(batch).await?;
+        self.in_time(give_up).map_err(|stop| stop.error)?;
         let mut jobs: Vec<Job<'_>> =
             batch.operations.iter().zip(drafts).map(|(operation, draft)| Job::new(operation, draft)).collect();
         let mut stop = None;
@@ -113,8 +116,14 @@ impl Entra {
             stop = self.run(batch, &mut jobs, &wave, give_up).await;
         }
         if let Some(Stop { error, after }) = stop {
+            // What was done to its end has its outcome all the same.
+            for job in &mut jobs {
+                job.advance(self, &batch.object_type);
+            }
             let is_unknown = |job: &Job<'_>| matches!(job.outcome, Some(Outcome::Unknown));
-            if jobs.iter().all(|job| !job.touched && !is_unknown(job)) || jobs.iter().all(is_unknown) {
+            let is_lost = matches!(error, Error::Unreachable { nothing_sent: false, .. });
+            let untouched = jobs.iter().all(|job| !job.touched && !is_unknown(job));
+            if untouched && !is_lost || is_lost && jobs.iter().all(is_unknown) {
                 return Err(error);
             }
             for job in jobs.iter_mut().filter(|job| !job.is_settled()) {
@@ -163,6 +172,10 @@ impl Entra {
         requests: &[(usize, Request)],
         give_up: Duration,
     ) -> Result<(), Stop> {
+        if let Err(stop) = self.in_time(give_up) {
+            put_back(jobs, requests.iter());
+            return Err(stop);
+        }
         let parts: Vec<&Request> = requests.iter().map(|(_, request)| request).collect();
         let responses = match call(&self.session, &parts).await {
             Sent::Answered(responses) => responses,
@@ -177,6 +190,11 @@ impl Entra {
             Sent::Later(after, problem) => {
                 put_back(jobs, requests.iter());
                 return self.put_off_writing(after, problem, give_up);
+            }
+            Sent::Refused(problem) => {
+                put_back(jobs, requests.iter());
+                let error = Error::Refused { problem };
+                return Err(Stop { error, after: UNSAID });
             }
             Sent::Failed(error) => {
                 put_back(jobs, requests.iter());
@@ -196,9 +214,9 @@ impl Entra {
     ) -> Result<(), Stop> {
         let responses: HashMap<String, Response> =
             responses.into_iter().map(|response| (response.id.clone(), response)).collect();
+        self.close_gate(responses.values());
         let mut not_found = Vec::new();
         let mut forbidden = Vec::new();
-        let mut later: Option<(Option<Duration>, String)> = None;
         let mut unauthorised = None;
         for (position, (number, request)) in requests.iter().enumerate() {
             let Some(job) = jobs.get_mut(*number) else { continue };
@@ -209,18 +227,19 @@ impl Entra {
             match verdict(&request.purpose, response) {
                 Verdict::Done { id } => {
                     job.touched = true;
+                    self.memory.note_writable(&batch.object_type);
+                    if let Some(id) = &id {
+                        self.memory.note_made(id, self.session.environment.elapsed());
+                    }
                     job.id = id.or_else(|| job.id.take());
+                    if let (Purpose::Delete, Some(id)) = (&request.purpose, &job.id) {
+                        self.memory.note_gone(id);
+                    }
                 }
                 Verdict::AlreadySo => {}
                 Verdict::Apart => job.open.extend(self.apart(&batch.object_type, job.id.as_deref(), request)),
                 Verdict::NotFound => not_found.push((*number, request.clone())),
-                Verdict::Later { after, problem } => {
-                    let environment = &self.session.environment;
-                    let after = retry_after(after.as_deref(), None, environment.now(), LONGEST_BELIEVED);
-                    let longest = after.max(later.and_then(|(longest, _)| longest));
-                    later = Some((longest, problem));
-                    job.open.push(request.clone());
-                }
+                Verdict::Later => job.open.push(request.clone()),
                 Verdict::Taken(refusal) => {
                     let written = written(batch, job.operation);
                     job.failure = Some(taken(&batch.object_type, &written, &refusal));
@@ -235,26 +254,27 @@ impl Entra {
                     unauthorised = Some(refusal);
                 }
                 Verdict::Unknown(refusal) => {
-                    tracing::debug!(refusal = refusal.describe(), "nobody knows what became of a request to Graph");
+                    let (status, code) = (refusal.status, &refusal.code);
+                    tracing::debug!(status, code, "nobody knows what became of a request to Graph");
                     job.outcome = Some(Outcome::Unknown);
                 }
             }
         }
-        self.name_owners(batch, jobs, requests).await;
-        self.look_for(batch, jobs, not_found, give_up).await;
         if !forbidden.is_empty() {
             self.forbid(batch, jobs, forbidden).await?;
         }
+        // Both ask Graph, which waits until it may be asked.
+        if self.in_time(give_up).is_ok() {
+            self.name_owners(batch, jobs, requests).await;
+        }
+        self.look_for(batch, jobs, not_found, give_up).await;
         if let Some(refusal) = unauthorised {
             if let Ok(token) = self.session.tokens.token().await {
                 self.session.tokens.forget(&token).await;
             }
             return Err(Stop { error: crate::session::not_accepted(&refusal), after: UNSAID });
         }
-        match later {
-            Some((after, problem)) => self.put_off_writing(after, problem, give_up),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The references of a request, one by one.
@@ -263,99 +283,29 @@ impl Entra {
         others.iter().map(|other| self.tie(object_type, id, &Tie::Add(name, vec![other.clone()]))).collect()
     }
 
-    /// A new user whose name is taken is one that is there.
-    async fn name_owners(&self, batch: &Batch, jobs: &mut [Job<'_>], requests: &[(usize, Request)]) {
-        for (number, request) in requests.iter().filter(|(_, request)| request.purpose == Purpose::Create) {
-            let Some(job) = jobs.get_mut(*number) else { continue };
-            let Some(Outcome::Rejected { attribute, rule, .. }) = &job.failure else { continue };
-            let about_name = attribute.as_deref().is_none_or(|name| name == "userPrincipalName");
-            if rule != super::UNIQUE || !about_name {
-                continue;
-            }
-            if let Some(key) = self.owner_of_name(&batch.object_type, request).await {
-                job.failure = Some(Outcome::Exists { key });
-            }
+    /// Whether there is time left, also for the pause that Graph asked for.
+    pub(super) fn in_time(&self, give_up: Duration) -> Result<(), Stop> {
+        let environment = &*self.session.environment;
+        let left = self.session.gate.left(environment);
+        if environment.elapsed() + left < give_up {
+            return Ok(());
         }
+        let problem = "Microsoft Graph takes no more within the time of one batch".to_owned();
+        let after = left.max(Duration::from_secs(1));
+        Err(Stop { error: Error::Throttled { problem, after }, after })
     }
 
-    /// Tells objects that are not there from references to what is not there.
-    async fn look_for(&self, batch: &Batch, jobs: &mut [Job<'_>], lost: Vec<(usize, Request)>, give_up: Duration) {
-        let mut pause = None;
-        for (number, request) in lost {
-            let Some(job) = jobs.get_mut(number) else { continue };
-            let attribute = match request.purpose {
-                Purpose::Refer(name) | Purpose::Add(name) => Some(name),
-                Purpose::Unrefer | Purpose::Remove => None,
-                Purpose::Create | Purpose::Change | Purpose::Delete | Purpose::AddAll(..) => {
-                    job.failure = Some(Outcome::Missing);
-                    continue;
-                }
-            };
-            let is_new = job.operation.kind == Kind::Create;
-            let attempt = own_pause(job.looks + 1, &*self.session.environment);
-            if is_new && job.looks < MOST_LOOKS && self.session.environment.elapsed() + attempt < give_up {
-                job.looks += 1;
-                job.open.push(request);
-                pause = pause.max(Some(attempt));
-                continue;
-            }
-            let is_there = match &job.id {
-                Some(id) => self.is_there(&batch.object_type, id).await,
-                None => Ok(false),
-            };
-            job.failure = match (is_there, attribute) {
-                (Ok(true), Some(attribute)) => Some(Outcome::WaitsFor { attribute: attribute.to_owned() }),
-                (Ok(true), None) => continue,
-                (Ok(false), _) => Some(Outcome::Missing),
-                (Err(error), _) => Some(retry(RetryScope::Target, UNSAID, error.to_string())),
-            };
+    /// Whatever part of a call asks for a pause, all of the connection keep it.
+    fn close_gate<'r>(&self, responses: impl Iterator<Item = &'r Response>) {
+        let environment = &*self.session.environment;
+        let asked = |response: &Response| {
+            let header = response.header("retry-after");
+            let pause = retry_after(header.as_deref(), None, environment.now(), LONGEST_BELIEVED);
+            pause.or_else(|| (response.status == 429).then_some(UNSAID))
+        };
+        if let Some(longest) = responses.filter(|response| response.status >= 400).filter_map(asked).max() {
+            self.session.gate.close(longest, environment);
         }
-        if let Some(pause) = pause {
-            self.session.environment.sleep(pause).await;
-        }
-    }
-
-    /// What may not be done: the app lacks a permission, or these objects are beyond it.
-    async fn forbid(
-        &self,
-        batch: &Batch,
-        jobs: &mut [Job<'_>],
-        forbidden: Vec<(usize, crate::error::Refusal)>,
-    ) -> Result<(), Stop> {
-        let token = self.session.tokens.token().await;
-        let roles = token.as_ref().ok().and_then(|token| token.hints().roles).filter(|roles| !roles.is_empty());
-        let needs = permissions::to_write(&batch.object_type, &batch.attributes);
-        let unmet = permissions::unmet(&needs, roles.as_deref());
-        let all = roles.is_none() && forbidden.len() == jobs.len();
-        if !unmet.is_empty() || all {
-            if let Ok(token) = &token {
-                // A permission granted meanwhile takes effect with the next token.
-                self.session.tokens.forget(token).await;
-            }
-            let unmet = if unmet.is_empty() { needs } else { unmet };
-            let described = forbidden.first().map(|(_, refusal)| refusal.describe()).unwrap_or_default();
-            return Err(Stop {
-                error: Error::Credentials {
-                    problem: format!("{} ({described})", permissions::problem(&unmet)),
-                    fix: permissions::fix(self.has_managed_identity()),
-                },
-                after: UNSAID,
-            });
-        }
-        for (number, refusal) in forbidden {
-            let Some(job) = jobs.get_mut(number) else { continue };
-            job.failure = Some(Outcome::Rejected {
-                attribute: None,
-                rule: "insufficient_privileges".to_owned(),
-                message: format!(
-                    "Microsoft Graph does not let the app change this object ({}): it has a role of administrators, or \
-                     belongs to another system; leave it out by `scope`, or give the app's enterprise application the \
-                     role that may",
-                    refusal.describe()
-                ),
-            });
-        }
-        Ok(())
     }
 
     /// Nobody asks before the time that Graph asked for; whether this batch waits for it.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::SecondsFormat;
 use muster_connector::settings::ExposeSecret as _;
-use muster_connector::{Batch, Operation, Outcome, SecretString};
+use muster_connector::{Batch, Kind, Operation, Outcome, SecretString};
 use muster_model::{Slot, Value};
 use serde_json::{Map, Value as Json};
 
@@ -106,11 +106,18 @@ impl Entra {
                     &changed
                 }
             };
+            if name == PASSWORD {
+                let message = "a password is made by the section `password` of the sync, and cannot be mapped";
+                return Err(rejected(name, "not_mapped", message));
+            }
             if name == "id" || spec.is_none() && !self.extensions.contains_key(name) {
                 return Err(rejected(name, "unknown", format!("Graph has no property {name:?} that can be written")));
             }
-            let many = spec.is_some_and(|spec| spec.many);
-            body.put(name, spec, json(name, slot, many)?);
+            let value = json(name, slot, spec.is_some_and(|spec| spec.many))?;
+            // What a new object lacks need not be said, and of some properties Graph refuses null.
+            if operation.kind != Kind::Create || !value.is_null() {
+                body.put(name, spec, value);
+            }
         }
         let secret = operation
             .secrets
@@ -132,10 +139,17 @@ fn json(name: &str, slot: &Slot, many: bool) -> Result<Json, Outcome> {
         Slot::Unknown => Json::Null,
         Slot::Null if many => Json::Array(Vec::new()),
         Slot::Null => Json::Null,
-        Slot::One(value) if many => Json::Array(vec![one(value)?]),
+        Slot::One(value) if many => list(std::slice::from_ref(value), one)?,
         Slot::One(value) => one(value)?,
-        Slot::Many(values) => Json::Array(values.iter().map(one).collect::<Result<_, _>>()?),
+        Slot::Many(values) => list(values, one)?,
     })
+}
+
+/// An array, which has no place for nothing.
+fn list(values: &[Value], one: impl Fn(&Value) -> Result<Json, Outcome>) -> Result<Json, Outcome> {
+    let mut all = values.iter().map(one).collect::<Result<Vec<Json>, Outcome>>()?;
+    all.retain(|value| !value.is_null());
+    Ok(Json::Array(all))
 }
 
 fn scalar(value: &Value) -> Option<Json> {

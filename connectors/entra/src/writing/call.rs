@@ -20,6 +20,8 @@ pub(super) enum Sent {
     Lost(String),
     /// Nothing of it took effect, and it may be sent again after this long.
     Later(Option<Duration>, String),
+    /// Graph does not take the call as it is; nothing of it took effect.
+    Refused(String),
     /// Nothing of it took effect.
     Failed(Error),
 }
@@ -91,7 +93,7 @@ async fn once(session: &Session, body: &[u8]) -> Result<Sent, Refusal> {
             "correct or remove graph_url; it ends in the version, such as /v1.0",
         )),
         400..=499 if answer.status != 408 => {
-            Sent::Failed(Error::Bug(format!("Microsoft Graph refused a batch: {}", refusal.describe())))
+            Sent::Refused(format!("Microsoft Graph refused a batch: {}", refusal.describe()))
         }
         _ => {
             if let Some(after) = after {

@@ -10,7 +10,6 @@ use url::form_urlencoded::byte_serialize;
 
 use super::body::{Body, PASSWORD};
 use super::verdict::rejected;
-use crate::batch::id_of;
 use crate::connector::Entra;
 use crate::layout::collection;
 use crate::properties::Spec;
@@ -102,7 +101,7 @@ impl Entra {
         let object_type = &*batch.object_type;
         let unknown = |error: muster_connector::Error| rejected(object_type, "unknown", error.to_string());
         let collection = collection(object_type).map_err(unknown)?;
-        let own = || match operation.key.as_ref().and_then(id_of) {
+        let own = || match operation.key.as_ref().and_then(guid_of) {
             Some(id) => Ok(format!("/{collection}/{id}")),
             // No object of a directory has such an id.
             None => Err(Outcome::Missing),
@@ -141,12 +140,8 @@ impl Entra {
 
     /// What Graph wants of a new object and a mapping need not say.
     fn complete(&self, object_type: &str, operation: &Operation, body: &mut Body) {
-        // Of these Graph refuses null as well.
         let mut default = |name: &str, value: Json| {
-            let there = body.values.entry(name).or_insert(Json::Null);
-            if there.is_null() {
-                *there = value;
-            }
+            body.values.entry(name).or_insert(value);
         };
         match object_type {
             USER => {
@@ -228,7 +223,11 @@ fn ties(batch: &Batch, operation: &Operation) -> Result<Vec<Tie>, Outcome> {
             continue;
         }
         if spec.attribute(&batch.object_type).multiplicity == Multiplicity::Single {
-            ties.push(only(spec, slot, deltas.iter().flat_map(|delta| &delta.add).next())?);
+            let tie = only(spec, slot, deltas.iter().flat_map(|delta| &delta.add).next())?;
+            // Nobody new has a manager to lose.
+            if operation.kind != Kind::Create || !matches!(tie, Tie::Only(_, None)) {
+                ties.push(tie);
+            }
             continue;
         }
         if !spec.is_written() {
@@ -268,7 +267,13 @@ fn referenced(attribute: &str, value: &Value) -> Result<String, Outcome> {
         Value::Reference(reference) => reference.key.clone(),
         other => Key::one(other.clone()),
     };
-    id_of(&key).ok_or_else(|| Outcome::WaitsFor { attribute: attribute.to_owned() })
+    guid_of(&key).ok_or_else(|| Outcome::WaitsFor { attribute: attribute.to_owned() })
+}
+
+/// The id of an object of a directory; every one is a GUID.
+pub(super) fn guid_of(key: &Key) -> Option<String> {
+    let [value] = key.0.as_slice() else { return None };
+    uuid::Uuid::try_parse(&value.to_string()).ok().map(|id| id.to_string())
 }
 
 /// Whether an operation brings a password of its own.

@@ -2,56 +2,25 @@
 //! them before they are sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use muster_connector::{
     Batch, Change, Cursor, EdgeChange, Entry, Error, FoundObject, FoundPage, Kind, Operation, Outcome, ReadRequest,
-    SourceObject,
+    RetryScope, SourceObject,
 };
-use muster_model::{CaseRule, Key, Multiplicity, Reference, Slot, Value};
+use muster_model::{Key, Multiplicity, Reference, Slot, Value};
 
-use super::draft::{Draft, Request, literal};
-use crate::batch::{self, Get};
+use super::draft::{Draft, Request, guid_of};
+use super::search::expansion;
+use super::verdict::retry;
+use crate::batch;
 use crate::connector::Entra;
-use crate::decode;
 use crate::error::Failure;
-use crate::http::Answer;
 use crate::layout::{Layout, collection};
-use crate::properties::Spec;
 use crate::schema::{USER, attributes_of, object_type};
-use crate::session::{Ask, Doubt};
 
 /// Objects to a page of a list.
 const PAGE: usize = 500;
-
-/// What Graph filters by without asking its slower index of advanced queries
-/// (<https://learn.microsoft.com/graph/aad-advanced-queries>).
-const PLAINLY_FILTERED: &[&str] = &[
-    "id",
-    "userPrincipalName",
-    "displayName",
-    "givenName",
-    "surname",
-    "mail",
-    "mailNickname",
-    "employeeId",
-    "employeeType",
-    "jobTitle",
-    "department",
-    "companyName",
-    "accountEnabled",
-    "city",
-    "state",
-    "country",
-    "usageLocation",
-    "userType",
-    "onPremisesImmutableId",
-    "securityEnabled",
-    "mailEnabled",
-    "uniqueName",
-    "description",
-    "otherMails",
-    "businessPhones",
-];
 
 impl Entra {
     pub(crate) async fn objects_of(
@@ -61,71 +30,12 @@ impl Entra {
     ) -> Result<Vec<Option<FoundObject>>, Error> {
         let layout = Layout::new(request, &self.extensions)?;
         // Members are asked for one by one, by `holds`.
-        let found = batch::get_plain(&self.session, &layout, collection(&request.object_type)?, keys).await;
+        // What is no GUID is nobody's id, and a refusal of the whole call to some of Graph's collections.
+        let known: Vec<Key> = keys.iter().map(|key| Key::text(&guid_of(key).unwrap_or_default())).collect();
+        let found = batch::get_plain(&self.session, &layout, collection(&request.object_type)?, &known).await;
         let found = found.map_err(|failure| self.failed(failure))?;
         let object = |found: SourceObject| found_object(&layout, request, found.key, found.row.0, &found.edges);
         Ok(found.into_iter().map(|place| place.map(object)).collect())
-    }
-
-    pub(crate) async fn search(
-        &self,
-        request: &ReadRequest,
-        by: &[String],
-        values: &[Vec<Value>],
-    ) -> Result<Vec<Vec<FoundObject>>, Error> {
-        let further = by.iter().filter(|name| !request.attributes.contains(name));
-        let names: Vec<String> = request.attributes.iter().chain(further).cloned().collect();
-        let wide = ReadRequest { attributes: names.into(), ..request.clone() };
-        let layout = Layout::new(&wide, &self.extensions)?;
-        let plainly = |name: &String| PLAINLY_FILTERED.contains(&name.as_str()) || name.starts_with("extension_");
-        let advanced = !by.iter().all(plainly);
-        let mut gets = Vec::with_capacity(values.len());
-        for tuple in values {
-            let terms = by.iter().zip(tuple).map(|(name, value)| term(&request.object_type, name, value));
-            let terms = terms.collect::<Result<Vec<_>, _>>()?.join("%20and%20");
-            let mut url =
-                format!("/{}?$filter={terms}&$select={}", collection(&request.object_type)?, layout.plain_select);
-            if advanced {
-                url.push_str("&$count=true");
-            }
-            url.push_str(&expansion(&layout));
-            gets.push(Some(Get { url, advanced }));
-        }
-        let pages = batch::get_all(&self.session, &gets, |body| decode::page(body, &layout)).await;
-        let pages = pages.map_err(|failure| self.failed(failure))?;
-        let found = pages.into_iter().zip(values).map(|(page, tuple)| {
-            let objects = objects(&layout, &wide, page.map(|page| page.entries).unwrap_or_default());
-            let suits = |object: &FoundObject| {
-                by.iter().zip(tuple).all(|(name, wanted)| {
-                    let position = wide.attributes.iter().position(|other| other == name).unwrap_or(usize::MAX);
-                    self.is_same(&request.object_type, name, object.row.slot(position), wanted)
-                })
-            };
-            let narrow = |mut object: FoundObject| {
-                object.row.0.truncate(request.attributes.len());
-                object
-            };
-            objects.filter(suits).take(2).map(narrow).collect()
-        });
-        Ok(found.collect())
-    }
-
-    /// Graph's filters know no case, Muster's rules may.
-    fn is_same(&self, kind: &str, name: &str, slot: &Slot, wanted: &Value) -> bool {
-        let insensitive = attributes_of(kind)
-            .unwrap_or_default()
-            .iter()
-            .find(|spec| spec.name == name)
-            .is_some_and(|spec| spec.attribute(kind).case == CaseRule::Insensitive);
-        let same = |value: &Value| match (value, wanted) {
-            (Value::Text(one), Value::Text(other)) if insensitive => one.to_lowercase() == other.to_lowercase(),
-            (one, other) => one == other,
-        };
-        match slot {
-            Slot::One(value) => same(value),
-            Slot::Many(values) => values.iter().any(same),
-            Slot::Null | Slot::Unknown => false,
-        }
     }
 
     pub(crate) async fn list_page(&self, request: &ReadRequest, cursor: Option<&Cursor>) -> Result<FoundPage, Error> {
@@ -138,11 +48,7 @@ impl Entra {
                 self.session.endpoints.graph(collection(&request.object_type)?, Some(&query))
             }
         };
-        let accept = |answer: &Answer| {
-            decode::page(&answer.body, &layout)
-                .map_err(|error| Doubt::Again(format!("Microsoft Graph sent a damaged page: {error}")))
-        };
-        let page = self.session.ask(&Ask::Get(url), accept).await.map_err(|failure| self.failed(failure))?.0;
+        let page = self.page(url, &layout).await?;
         let objects = objects(&layout, request, page.entries).collect();
         let next = match page.next_link {
             Some(next) => {
@@ -206,6 +112,7 @@ impl Entra {
         };
         let found: BTreeMap<&Key, Option<FoundObject>> = looked_at.iter().zip(found).collect();
         let named = self.named_groups(batch).await?;
+        let mut taken = BTreeSet::new();
         let draft = |operation: &Operation| {
             let there = operation.key.as_ref().and_then(|key| found.get(key));
             match (there, &operation.expected) {
@@ -218,8 +125,14 @@ impl Entra {
                 }
                 _ => {}
             }
-            if let Some(key) = unique_name(batch, operation).and_then(|name| named.get(name)) {
-                return Err(Outcome::Exists { key: key.clone() });
+            if let Some(name) = unique_name(batch, operation).map(str::to_lowercase) {
+                if let Some(key) = named.get(&name) {
+                    return Err(Outcome::Exists { key: key.clone() });
+                }
+                if !taken.insert(name) {
+                    let problem = "another object of the same batch takes the same uniqueName".to_owned();
+                    return Err(retry(RetryScope::Object, Duration::from_secs(1), problem));
+                }
             }
             let held = |position: usize| match there {
                 Some(Some(object)) => match object.row.slot(position) {
@@ -260,7 +173,7 @@ impl Entra {
         let values: Vec<Vec<Value>> = names.iter().map(|name| vec![Value::text(name)]).collect();
         let objects = self.search(&request, &["uniqueName".to_owned()], &values).await?;
         for (name, objects) in names.into_iter().zip(objects) {
-            found.extend(objects.into_iter().next().map(|object| (name.to_owned(), object.key)));
+            found.extend(objects.into_iter().next().map(|object| (name.to_lowercase(), object.key)));
         }
         Ok(found)
     }
@@ -286,7 +199,7 @@ impl Entra {
         found.into_iter().flatten().next().map(|object| object.key)
     }
 
-    fn failed(&self, failure: Failure) -> Error {
+    pub(super) fn failed(&self, failure: Failure) -> Error {
         match failure {
             Failure::Host(error) => error,
             Failure::Refused(refusal) if refusal.status == 403 => Error::Credentials {
@@ -314,39 +227,7 @@ fn unique_name<'a>(batch: &Batch, operation: &'a Operation) -> Option<&'a str> {
     }
 }
 
-/// What brings a manager along with whoever reports to them.
-fn expansion(layout: &Layout) -> String {
-    match layout.references.iter().any(|(name, _)| *name == "manager") {
-        true => format!("&{}", batch::EXPAND_MANAGER),
-        false => String::new(),
-    }
-}
-
-/// A condition of `$filter` (OData 4.01 URL Conventions, section 5.1.1).
-fn term(kind: &str, name: &str, value: &Value) -> Result<String, Error> {
-    let spec = attributes_of(kind).unwrap_or_default().iter().find(|spec| spec.name == name);
-    let cannot = || Err(Error::Unsupported(format!("searching Entra {kind} objects by {name}")));
-    if spec.is_some_and(Spec::is_reference) {
-        return cannot();
-    }
-    let text = match value {
-        Value::Text(text) => format!("'{}'", literal(text)),
-        Value::Boolean(truth) => truth.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Instant(instant) => instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-        _ => return cannot(),
-    };
-    let path = match spec.and_then(|spec| Some((spec.parent?, spec.member))) {
-        Some((parent, member)) => format!("{parent}/{member}"),
-        None => name.to_owned(),
-    };
-    Ok(match spec.is_some_and(|spec| spec.many) {
-        true => format!("{path}/any(one:one%20eq%20{text})"),
-        false => format!("{path}%20eq%20{text}"),
-    })
-}
-
-fn objects<'a>(
+pub(super) fn objects<'a>(
     layout: &'a Layout,
     request: &'a ReadRequest,
     entries: Vec<Entry>,

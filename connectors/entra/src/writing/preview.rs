@@ -22,6 +22,9 @@ impl Entra {
             Err(Outcome::Rejected { message, .. }) => Ok(format!("not sent: {message}")),
             Err(Outcome::Unsupported { what }) => Ok(format!("not sent: {what} is not supported")),
             Err(Outcome::WaitsFor { attribute }) => Ok(format!("waits for whom {attribute} refers to")),
+            Err(Outcome::Exists { key }) => Ok(format!("not sent: {key} has that name already")),
+            Err(Outcome::OtherObject) => Ok("not sent: it lacks the value by which it is known".to_owned()),
+            Err(Outcome::Retry { problem, .. }) => Ok(format!("later: {problem}")),
             Err(_) => Ok("not sent: there is no such object".to_owned()),
         });
         shown.collect()

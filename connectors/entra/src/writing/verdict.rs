@@ -25,7 +25,7 @@ pub(super) enum Verdict {
     /// It was so before.
     AlreadySo,
     /// Nothing happened, and it may be sent again after a while.
-    Later { after: Option<String>, problem: String },
+    Later,
     /// One of several references is to blame, or there already: each for itself.
     Apart,
     /// The object or what it should refer to is not there.
@@ -56,14 +56,15 @@ pub(super) fn verdict(purpose: &Purpose, response: &Response) -> Verdict {
         (200..=299, _) => Verdict::Done { id: None },
         (401, _) => Verdict::Unauthorised(refusal()),
         (403, _) => Verdict::Forbidden(refusal()),
+        // An address that only creates cannot lack an object.
+        (404, Purpose::Create) => Verdict::Refused(refusal()),
         (404, Purpose::AddAll(..)) => Verdict::Apart,
         (404, _) => Verdict::NotFound,
-        (429, _) => Verdict::Later {
-            after: response.header("retry-after"),
-            problem: format!("Microsoft Graph limits our requests ({})", refusal().describe()),
-        },
+        (429, _) => Verdict::Later,
         (400 | 409, Purpose::AddAll(..)) => Verdict::Apart,
         (400 | 409, Purpose::Add(_)) if is_there(&refusal()) => Verdict::AlreadySo,
+        (400 | 409, Purpose::Remove) if is_away(&refusal()) => Verdict::AlreadySo,
+        (400, Purpose::Add(_) | Purpose::Refer(_)) if is_nowhere(&refusal()) => Verdict::NotFound,
         (400 | 409, _) if is_taken(&refusal()) => Verdict::Taken(refusal()),
         (408 | 500.., _) => Verdict::Unknown(refusal()),
         _ => Verdict::Refused(refusal()),
@@ -81,6 +82,16 @@ fn id(body: &[u8]) -> Option<String> {
 /// "One or more added object references already exist …".
 fn is_there(refusal: &Refusal) -> bool {
     refusal.message.contains("references already exist")
+}
+
+/// "One or more removed object references do not exist …".
+fn is_away(refusal: &Refusal) -> bool {
+    refusal.message.contains("removed object references do not exist")
+}
+
+/// "The source resource object or one of the objects being referenced do not exist.", as groups answer that are new.
+fn is_nowhere(refusal: &Refusal) -> bool {
+    refusal.message.contains("being referenced do not exist")
 }
 
 /// "Another object with the same value for property … already exists."

@@ -319,6 +319,51 @@ async fn what_is_refused_waits_for_the_source_and_is_explained() {
 }
 
 #[tokio::test]
+async fn what_is_refused_alike_by_confirmations_stops_the_sync_until_a_probe_is_confirmed() {
+    let hub = Hub::new();
+    let people = |from: usize, to: usize| {
+        for number in from..to {
+            hub.world.source.person(&format!("p{number:03}"), "P", &format!("p{number:03}@nowhere"));
+        }
+    };
+    let refuse = |login: &str, _: &str| {
+        let rule = "InvalidDomain".to_owned();
+        let outcome = Outcome::Rejected { attribute: Some("login".to_owned()), rule, message: "no domain".to_owned() };
+        login.ends_with("nowhere").then_some(Resolution::Known(outcome))
+    };
+    people(0, 60);
+    assert_eq!(told(&hub.run().await), [0, 0, 0, 0, 60, 0]);
+    hub.inbound.process(refuse);
+    people(60, 100);
+    hub.world.wait(LATER);
+    let report = hub.run().await;
+    assert_eq!(told(&report), [0, 0, 0, 60, 0, 0], "nobody else is sent");
+    assert_eq!(report.notes.iter().filter(|note| note.contains("InvalidDomain login")).count(), 1, "{report:?}");
+    assert_eq!(report.read, 40, "the source is read meanwhile");
+    hub.inbound.calls();
+
+    // A few are tried, and refused again: it goes on.
+    hub.world.wait(120_000);
+    assert_eq!(hub.run().await.accepted, 10);
+    assert_eq!(hub.inbound.calls(), [10]);
+    hub.inbound.process(refuse);
+    hub.world.wait(LATER);
+    let report = hub.run().await;
+    assert!(report.notes.iter().any(|note| note.contains("quarantined")), "{report:?}");
+    // The domain is there now: whoever was tried is confirmed, and the others follow; who was refused before, a day later.
+    hub.inbound.all();
+    hub.world.wait(LATER);
+    let report = hub.run().await;
+    assert_eq!((report.created, report.accepted), (10, 20), "{report:?}");
+    assert!(!report.notes.iter().any(|note| note.contains("quarantined")), "{report:?}");
+    assert_eq!(hub.confirmed().await.created, 20);
+    hub.world.wait(86_400_000);
+    assert_eq!(hub.run().await.accepted, 70);
+    assert_eq!(hub.confirmed().await.created, 70);
+    assert_eq!(hub.inbound.people().len(), 100);
+}
+
+#[tokio::test]
 async fn lost_answers_forgotten_tickets_and_silence_lose_nobody() {
     let hub = Hub::new();
     hub.world.source.person("a", "Anna", "anna@x");

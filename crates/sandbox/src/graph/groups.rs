@@ -26,6 +26,7 @@ fn list(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
     listing::refuse_other_options(request, &["select", "top", "filter", "count", "skiptoken"])?;
     let mask = select::groups(request.option("select"))?;
     let filter = request.option("filter").map(read_filter).transpose()?;
+    filter.as_ref().map_or(Ok(()), |filter| listing::refuse_plain_query(request, filter))?;
     let tenant = shared.tenant();
     let count = listing::wants_count(request).then(|| matching(&tenant, filter.as_ref(), 0).count());
     let found = matching(&tenant, filter.as_ref(), listing::start(request)?);

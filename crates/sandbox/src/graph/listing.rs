@@ -21,6 +21,26 @@ pub(crate) fn refuse_other_options(request: &Request, supported: &[&str]) -> Res
     }
 }
 
+/// What Graph answers as advanced queries only, and what those cannot do (Microsoft Graph: advanced query capabilities).
+pub(crate) fn refuse_plain_query(request: &Request, filter: &super::filter::Filter) -> Result<(), Refusal> {
+    const ADVANCED: [&str; 4] = ["companyName", "employeeType", "businessPhones", "description"];
+    let is_counted = is_advanced(request) && wants_count(request);
+    match filter.properties().find(|name| !is_counted && ADVANCED.contains(name)) {
+        Some(name) => Err(Refusal::unsupported_query(format!(
+            "Filtering by '{name}' takes the header ConsistencyLevel: eventual and $count=true."
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Advanced queries expand nothing.
+pub(crate) fn refuse_expanded_count(request: &Request) -> Result<(), Refusal> {
+    match wants_count(request) && request.option("expand").is_some() {
+        true => Err(Refusal::unsupported_query("$expand is not supported with advanced query parameters.")),
+        false => Ok(()),
+    }
+}
+
 pub(crate) fn top(request: &Request) -> Result<usize, Refusal> {
     let Some(text) = request.option("top") else { return Ok(DEFAULT_TOP) };
     match text.parse() {

@@ -59,6 +59,9 @@ fn assign(shared: &Shared, request: &Request, key: &str) -> Result<Reply, Refusa
 fn remove(shared: &Shared, key: &str) -> Result<Reply, Refusal> {
     let mut tenant = shared.tenant_mut();
     let slot = tenant.live_user(key)?;
+    if tenant.users.manager(slot).is_none() {
+        return Err(Refusal::not_found("manager"));
+    }
     tenant.set_manager(slot, None)?;
     Ok(Reply::empty(204))
 }

@@ -28,6 +28,8 @@ fn list(shared: &Shared, request: &Request) -> Result<Reply, Refusal> {
     let mask = select::users(shared, request.option("select"))?;
     let with_manager = select::expands_manager(request.option("expand"))?;
     let filter = request.option("filter").map(read_filter).transpose()?;
+    filter.as_ref().map_or(Ok(()), |filter| listing::refuse_plain_query(request, filter))?;
+    listing::refuse_expanded_count(request)?;
     let tenant = shared.tenant();
     let count = listing::wants_count(request).then(|| match &filter {
         None => tenant.users.live_count(),

@@ -1,7 +1,9 @@
 //! Users and groups written through `$batch`: what is sent, and what each answer comes to.
 
 mod answers;
+mod moments;
 mod requests;
+mod searches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,10 +79,18 @@ pub(crate) async fn apply(connector: &Arc<dyn Connector>, batch: &Batch) -> Resu
 
 /// An answer to a `$batch`: a status and a body for each request, in order.
 pub(crate) fn answers(parts: &[(u16, Json)]) -> Reply {
-    let part = |(position, (status, body)): (usize, &(u16, Json))| {
-        let headers = match status {
-            429 => json!({ "Retry-After": "30" }),
-            _ => json!({ "request-id": "r" }),
+    let pause = |status: u16| if status == 429 { 30 } else { 0 };
+    let parts: Vec<(u16, u64, Json)> =
+        parts.iter().map(|(status, body)| (*status, pause(*status), body.clone())).collect();
+    answers_after(&parts)
+}
+
+/// The same with the seconds after which each asks to be sent again; none where they are zero.
+pub(crate) fn answers_after(parts: &[(u16, u64, Json)]) -> Reply {
+    let part = |(position, (status, after, body)): (usize, &(u16, u64, Json))| {
+        let headers = match after {
+            0 => json!({ "request-id": "r" }),
+            _ => json!({ "Retry-After": after.to_string() }),
         };
         json!({ "id": position.to_string(), "status": status, "headers": headers, "body": body })
     };

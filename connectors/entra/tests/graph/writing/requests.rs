@@ -1,7 +1,5 @@
 //! What is sent.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use muster_connector::{Kind, Operation, Outcome, ValueDelta};
 use muster_model::{Key, Slot, Value};
@@ -58,7 +56,7 @@ async fn a_new_user_has_all_that_graph_wants() {
     let wanted = json!({
         "userPrincipalName": "zita@contoso.example", "displayName": "Zita", "accountEnabled": true,
         "employeeHireDate": "2026-12-01T00:00:00Z", "employeeOrgData": { "costCenter": "4711" },
-        "businessPhones": ["+31 1"], "department": null,
+        "businessPhones": ["+31 1"],
         "passwordProfile": { "password": PASSWORD, "forceChangePasswordNextSignIn": true },
     });
     assert_eq!(made[0].2, wanted);
@@ -207,29 +205,42 @@ async fn a_name_is_given_up_before_another_takes_it() {
 }
 
 #[tokio::test]
-async fn searches_ask_for_the_same_case_and_twenty_at_a_time() {
-    let (world, peer, connector) = start().await;
-    let found = |id: &str, number: &str| json!({ "id": id, "employeeId": number });
-    peer.answer([answers(&[
-        (200, json!({ "value": [found(ZITA, "A1"), found(YANN, "a1")] })),
-        (200, json!({ "value": [] })),
-    ])]);
-    let request = crate::world::request("user", &["displayName"]);
-    let values = [vec![Value::text("A1")], vec![Value::text("it's")]];
-    let objects = connector.target().unwrap().find(&request, &["employeeId".to_owned()], &values).await.unwrap();
-    let keys: Vec<Vec<String>> =
-        objects.iter().map(|found| found.iter().map(|object| object.key.to_string()).collect()).collect();
-    assert_eq!(keys, [vec![ZITA.to_owned()], vec![]]);
-    let urls: Vec<String> = parts(&peer.graph_calls()[0]).into_iter().map(|(_, url, _)| url).collect();
-    assert_eq!(urls[1], "/users?$filter=employeeId%20eq%20'it%27%27s'&$select=id,displayName,employeeId");
-    // What only the slower index knows is asked for as an advanced query.
-    peer.answer([answers(&[(200, json!({ "value": [] }))])]);
-    let by = ["extensionAttribute3".to_owned()];
-    connector.target().unwrap().find(&request, &by, &[vec![Value::text("x")]]).await.unwrap();
-    let call: Json = serde_json::from_slice(&peer.graph_calls()[1].body).unwrap();
-    assert_eq!(call["requests"][0]["headers"]["ConsistencyLevel"], "eventual");
-    assert!(
-        call["requests"][0]["url"].as_str().unwrap().contains("onPremisesExtensionAttributes/extensionAttribute3%20eq")
-    );
-    assert_eq!(world.time(), Duration::ZERO);
+async fn what_is_empty_is_left_out_where_graph_refuses_it() {
+    let (_, peer, connector) = start().await;
+    let attributes = ["displayName", "department", "otherMails", "manager", "passwordProfile.password"];
+    let mails = || Slot::Many(vec![Value::text(""), Value::text("a@x")]);
+    let new = operation(Kind::Create, None, vec![text("Zita"), Slot::Null, mails(), Slot::Null, Slot::Unknown]);
+    let changed = update(YANN, vec![Slot::Unknown, Slot::Null, mails(), Slot::Unknown, Slot::Unknown]);
+    let mapped = update(CREW, vec![Slot::Unknown, Slot::Unknown, Slot::Unknown, Slot::Unknown, text("Secret-1")]);
+    peer.answer([answers(&[(201, json!({ "id": ZITA })), (204, Json::Null)])]);
+    let outcomes = apply(&connector, &batch("user", &attributes, vec![new, changed, mapped])).await.unwrap();
+    let calls = peer.graph_calls();
+    assert_eq!(calls.len(), 1, "nobody new has a manager to lose");
+    let sent = parts(&calls[0]);
+    let names: Vec<&String> = sent[0].2.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["accountEnabled", "displayName", "otherMails", "passwordProfile"]);
+    assert_eq!(sent[1].2, json!({ "department": null, "otherMails": ["a@x"] }));
+    assert!(matches!(&outcomes[2], Outcome::Rejected { rule, .. } if rule == "not_mapped"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn of_two_groups_with_one_name_one_is_made() {
+    let (_, peer, connector) = start().await;
+    let new = |name: &str| operation(Kind::Create, None, vec![text("G"), text(name)]);
+    // Graph finds names in any case.
+    peer.answer([
+        answers(&[(200, json!({ "value": [] })), (200, json!({ "value": [{ "id": YANN, "uniqueName": "ops" }] }))]),
+        answers(&[(201, json!({ "id": CREW }))]),
+    ]);
+    let operations = vec![new("Crew"), new("OPS")];
+    let outcomes = apply(&connector, &batch("group", &["displayName", "uniqueName"], operations)).await.unwrap();
+    assert!(matches!(&outcomes[0], Outcome::Applied(_)), "{outcomes:?}");
+    assert_eq!(outcomes[1], Outcome::Exists { key: Key::text(YANN) });
+    peer.answer([
+        answers(&[(200, json!({ "value": [] })), (200, json!({ "value": [] }))]),
+        answers(&[(201, json!({ "id": CREW }))]),
+    ]);
+    let operations = vec![new("new"), new("NEW")];
+    let outcomes = apply(&connector, &batch("group", &["displayName", "uniqueName"], operations)).await.unwrap();
+    assert!(matches!(&outcomes[1], Outcome::Retry { .. }), "{outcomes:?}");
 }
