@@ -1,8 +1,9 @@
 //! Entra ID as a target by Microsoft Graph itself: users, groups, managers and members, written through `$batch`.
 //!
-//! `lookup` finds what an operation is about and `search` whom values belong to, `body` says its values as JSON, `draft` which requests carry it out, and
-//! `apply` sends them: `call` each `$batch` once, since nobody knows what a request did whose answer is lost, and
-//! `verdict` what each answer means, and `doubt` what has to be looked up for that; `memory` is for what not all of Graph's servers know yet.
+//! `lookup` finds what an operation is about and `search` whom values belong to, `body` says its values as JSON, `draft`
+//! which requests carry it out, and `apply` sends them: `call` each `$batch` once, since nobody knows what a request did
+//! whose answer is lost, `verdict` what each answer means, and `doubt` what has to be looked up for that. `memory` is for
+//! what not all of Graph's servers know yet.
 //!
 //! Sources: <https://learn.microsoft.com/graph/api/user-post-users>, <https://learn.microsoft.com/graph/api/user-update>,
 //! <https://learn.microsoft.com/graph/api/user-post-manager>, <https://learn.microsoft.com/graph/api/group-post-groups>,
