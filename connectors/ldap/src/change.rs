@@ -251,6 +251,7 @@ impl LdapConnector {
             text: String::new(),
             referrals: Vec::new(),
             controls: Vec::new(),
+            by: None,
         })
     }
 

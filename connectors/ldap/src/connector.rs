@@ -113,6 +113,14 @@ impl LdapConnector {
         let root = Root::read(&self.directory).await.map_err(Failure::error)?;
         let schema = self.subschema(&root).await?;
         let mut types = types(&self.settings, &root, &schema)?;
+        if let Some(following) = self.directory.following.as_ref().filter(|_| root.is_windows()) {
+            // Active Directory names its own configuration in every search of a domain, and where it keeps DNS.
+            let zones = root
+                .contexts
+                .iter()
+                .flat_map(|dn| ["DomainDnsZones", "ForestDnsZones"].map(|zone| format!("DC={zone},{dn}")));
+            following.leave_out(&root.contexts.iter().cloned().chain(zones).collect::<Vec<_>>());
+        }
         let base = self.settings.base.clone().or_else(|| root.contexts.first().cloned()).unwrap_or_default();
         let anchor = root.anchor();
         let entry = self.directory.entry(&base, &[anchor, MODIFIED]).await.map_err(Failure::error)?;

@@ -168,7 +168,7 @@ impl LdapConnector {
             _ => return outcome(context.of, &context.written_names(operation), &result),
         }
         if let Some((attribute, password)) = &new.password
-            && let Err(outcome) = self.set_password(context, &new, attribute, password).await
+            && let Err(outcome) = self.set_password(context, &new, attribute, password, result.by.as_deref()).await
         {
             return outcome;
         }
@@ -237,21 +237,23 @@ impl LdapConnector {
         }
     }
 
-    /// A first password by RFC 3062. Where it is refused the entry goes again, so that nothing of the create stays.
+    /// A first password by RFC 3062. Where it is refused the entry goes again, so that nothing of the create stays. `by`:
+    /// the server that made the entry, where it is not the connection's own.
     async fn set_password(
         &self,
         context: &Context<'_>,
         new: &NewEntry,
         attribute: &str,
         password: &SecretString,
+        by: Option<&str>,
     ) -> Result<(), Outcome> {
         let dn = new.dn.to_string();
         let request = Request::SetPassword { dn: dn.clone(), password: password.clone() };
-        let result = self.directory.call(&request, &[]).await.map_err(|_| Outcome::Unknown)?;
+        let result = self.directory.call_at(by, &request, &[]).await.map_err(|_| Outcome::Unknown)?;
         if result.code == Code::SUCCESS {
-            return self.lock_again(new).await;
+            return self.lock_again(new, by).await;
         }
-        let undone = self.directory.call(&Request::Delete { dn }, &[]).await;
+        let undone = self.directory.call_at(by, &Request::Delete { dn }, &[]).await;
         if !undone.is_ok_and(|result| result.code == Code::SUCCESS) {
             return Err(Outcome::Unknown);
         }
@@ -265,11 +267,11 @@ impl LdapConnector {
     }
 
     /// A new password lifts locks (draft-behera-ldap-password-policy, section 7.4), and one of them was ours.
-    async fn lock_again(&self, new: &NewEntry) -> Result<(), Outcome> {
+    async fn lock_again(&self, new: &NewEntry, by: Option<&str>) -> Result<(), Outcome> {
         let Some((attribute, value)) = &new.switch else { return Ok(()) };
         let modifications = vec![Modification::new(How::Replace, attribute, vec![value.clone()])];
         let request = Request::Modify { dn: new.dn.to_string(), modifications };
-        let result = self.directory.call(&request, &[]).await.map_err(|_| Outcome::Unknown)?;
+        let result = self.directory.call_at(by, &request, &[]).await.map_err(|_| Outcome::Unknown)?;
         if result.code == Code::SUCCESS { Ok(()) } else { Err(Outcome::Unknown) }
     }
 

@@ -24,6 +24,9 @@ pub(crate) fn retry(scope: RetryScope, problem: String) -> Outcome {
 pub(crate) fn failed(failure: Failure, touched: bool) -> Outcome {
     match failure {
         _ if touched => Outcome::Unknown,
+        Failure::Referral { problem, fix } => {
+            Outcome::Rejected { attribute: None, rule: "referral".to_owned(), message: format!("{problem}; {fix}") }
+        }
         Failure::Unreachable { problem, .. } => retry(RetryScope::Target, problem),
         other => retry(RetryScope::Target, other.error().to_string()),
     }
@@ -76,7 +79,11 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
         },
         Code::EXISTS | Code::VALUE_EXISTS => refused("unique", said),
         Code::REFERRAL => {
-            refused("referral", format!("{said}; another server takes this change: {}", result.referrals.join(", ")))
+            let message = format!(
+                "{said}; another server takes this change: {}; name that one in `url`, or set referrals = \"follow\"",
+                result.referrals.join(", ")
+            );
+            refused("referral", message)
         }
         Code::STRONGER_AUTH | Code::CONFIDENTIALITY => {
             refused("encryption_required", with("use ldaps://, or leave `tls` out so that ldap:// is encrypted"))

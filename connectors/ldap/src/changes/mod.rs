@@ -148,15 +148,22 @@ impl Follow {
                 && !["memberof", "ismemberof"].contains(&attribute.name.to_ascii_lowercase().as_str());
         }
     }
+}
 
+impl Way {
     /// For a person.
-    pub(crate) fn told(&self) -> &'static str {
-        match self.way {
-            Way::Usn => "changes by uSNChanged",
-            Way::Modified => "changes by modifyTimestamp",
-            Way::Dirsync => "changes by DirSync",
-            Way::Sync => "changes by content synchronisation (RFC 4533)",
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Self::Usn => "changes by uSNChanged",
+            Self::Modified => "changes by modifyTimestamp",
+            Self::Dirsync => "changes by DirSync",
+            Self::Sync => "changes by content synchronisation (RFC 4533)",
         }
+    }
+
+    /// Whether it notices what changes on servers that referrals lead to, and not only on the connection's own.
+    pub(crate) fn sees_other_servers(self) -> bool {
+        self == Self::Modified
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct LdapResult {
     pub(crate) text: String,
     pub(crate) referrals: Vec<String>,
     pub(crate) controls: Vec<Control>,
+    /// The server that said so, where it is not the connection's own.
+    pub(crate) by: Option<String>,
 }
 
 /// A result code (RFC 4511, section 4.1.9).
@@ -126,8 +128,9 @@ impl LdapResult {
     /// What the server said, for a person.
     pub(crate) fn said(&self) -> String {
         let text = self.text.trim().trim_end_matches('\0');
-        let name = self.code.name();
-        if text.is_empty() { format!("{name} ({})", self.code.0) } else { format!("{name} ({}): {text}", self.code.0) }
+        let by = self.by.as_ref().map(|server| format!(" from {server}")).unwrap_or_default();
+        let told = format!("{} ({}){by}", self.code.name(), self.code.0);
+        if text.is_empty() { told } else { format!("{told}: {text}") }
     }
 }
 
@@ -202,7 +205,7 @@ fn result(reader: &mut Reader<'_>) -> Result<LdapResult, Malformed> {
         None => Vec::new(),
     };
     // SASL credentials, names and values of extended answers: nothing here needs them.
-    Ok(LdapResult { code: Code(code), matched, text, referrals, controls: Vec::new() })
+    Ok(LdapResult { code: Code(code), matched, text, referrals, controls: Vec::new(), by: None })
 }
 
 #[cfg(test)]

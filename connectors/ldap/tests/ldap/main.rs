@@ -8,5 +8,6 @@ mod faults;
 mod groups;
 mod life;
 mod reading;
+mod referrals;
 mod refusals;
 mod world;

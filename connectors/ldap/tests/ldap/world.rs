@@ -34,6 +34,11 @@ impl World {
         Self { server: Directory::slapd(), kind: Kindred::OpenLdap }
     }
 
+    /// With further lines of `slapd.conf`, as [`Directory::slapd_with`] takes them.
+    pub(crate) fn slapd_with(before: &str, within: &str) -> Self {
+        Self { server: Directory::slapd_with(before, within), kind: Kindred::OpenLdap }
+    }
+
     pub(crate) fn ds389() -> Self {
         Self { server: Directory::ds389(), kind: Kindred::Ds389 }
     }
