@@ -49,7 +49,8 @@ pub struct LdapSettings {
     #[serde(default)]
     pub changes: ChangesBy,
     /// With `modify_timestamp`: the longest time from an entry's change to its being seen on the server that is read, by
-    /// replication for instance. What changed within it is read again. `"10m"` by default.
+    /// replication for instance. What changed within it is read again. With `accesslog`: the longest time that a change
+    /// takes on the server. `"10m"` by default.
     pub overlap: Option<Span>,
     /// How often the keys of all entries are read, to find what is gone or was moved, where changes do not tell. `"15m"`
     /// by default.
@@ -75,6 +76,10 @@ pub enum ChangesBy {
     Sync,
     /// By Active Directory's DirSync control, on whichever of its servers.
     Dirsync,
+    /// By the log that OpenLDAP's overlay `accesslog` keeps: deletions are told at once.
+    Accesslog,
+    /// By the log that 389's plug-in Retro Changelog keeps: deletions are told at once.
+    Changelog,
     /// Everything is read every time.
     None,
 }
