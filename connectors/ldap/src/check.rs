@@ -120,7 +120,9 @@ impl LdapConnector {
         // References are told whatever is searched for, and this finds nothing else (RFC 3296, section 2).
         let search = Search { filter: Filter::equals("objectClass", b"referral"), ..of.search(vec!["1.1".to_owned()]) };
         let (_, found) = self.directory.search_here(search.clone(), &[]).await.map_err(Failure::error)?;
-        let mut elsewhere = found.elsewhere.concat();
+        let is_followed =
+            |urls: &Vec<String>| self.directory.following.as_ref().is_none_or(|following| !following.leaves_out(urls));
+        let mut elsewhere: Vec<String> = found.elsewhere.into_iter().filter(is_followed).flatten().collect();
         elsewhere.extend(found.result.referrals);
         let setting = format!("types.{}.base", of.object_type.name);
         match &self.directory.following {

@@ -11,6 +11,8 @@ use crate::session::failure::Failure;
 /// The attributes that hold passwords.
 const PASSWORDS: [&str; 2] = ["unicodePwd", "userPassword"];
 
+const ELSEWHERE: &str = "entries are not moved from one server to another: make a connection to each of them";
+
 /// A refusal of the connector's own, before anything is sent.
 pub(crate) fn rejected(attribute: &str, rule: &str, message: impl Into<String>) -> Outcome {
     Outcome::Rejected { attribute: Some(attribute.to_owned()), rule: rule.to_owned(), message: message.into() }
@@ -44,6 +46,8 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
     let text = result.text.to_ascii_lowercase();
     match result.code {
         Code::BUSY | Code::UNAVAILABLE | Code::OPERATIONS_ERROR | Code::TIME_LIMIT => retry(RetryScope::Target, said),
+        Code::MULTIPLE_SERVERS => refused("referral", with(ELSEWHERE)),
+        Code::OTHER if text.contains("referral") => refused("referral", with(ELSEWHERE)),
         Code::OTHER => retry(RetryScope::Object, said),
         Code::CONSTRAINT if text.contains("not unique") || text.contains("already exists") => refused("unique", said),
         Code::CONSTRAINT | Code::UNWILLING if is_about_a_password(&text) => {

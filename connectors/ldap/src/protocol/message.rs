@@ -103,6 +103,8 @@ impl Code {
     pub(crate) const NON_LEAF: Self = Self(66);
     pub(crate) const ON_RDN: Self = Self(67);
     pub(crate) const EXISTS: Self = Self(68);
+    /// affectsMultipleDSAs.
+    pub(crate) const MULTIPLE_SERVERS: Self = Self(71);
     pub(crate) const OTHER: Self = Self(80);
 
     /// The name in RFC 4511, for messages.

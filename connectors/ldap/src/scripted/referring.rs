@@ -40,6 +40,8 @@ struct Peer {
     instead: Option<Vec<String>>,
     /// How many searches and changes below [`BASE`] it was asked for.
     asked: usize,
+    /// How many connections it took.
+    connections: usize,
 }
 
 type Shared = Arc<Mutex<Peer>>;
@@ -156,6 +158,7 @@ async fn peer(peer: Peer) -> (String, Shared) {
     let peer = Arc::clone(&shared);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            peer.lock().unwrap().connections += 1;
             tokio::spawn(serve(stream, Arc::clone(&peer)));
         }
     });
@@ -249,6 +252,18 @@ async fn a_chain_of_servers_has_an_end() {
     assert_eq!(read(&*connect(&longest)).await.unwrap(), ["last"]);
     let told = problem(&read(&*connect(&url)).await.unwrap_err(), "referrals");
     assert!(told.contains("more than 5 servers"), "{told}");
+}
+
+#[tokio::test]
+async fn one_connection_is_kept_to_a_referred_server() {
+    let (second_url, second) = peer(Peer { person: person("b", 2), ..Peer::default() }).await;
+    let (url, _) = peer(Peer { parts: vec![vec![format!("{second_url}/{BASE}")]], ..Peer::default() }).await;
+    let directory = connect(&url);
+    let values: Vec<Vec<Value>> = (0..200).map(|number| vec![Value::text(&format!("p{number}"))]).collect();
+    let found = directory.target().unwrap().find(&request(), &["uid".to_owned()], &values).await.unwrap();
+    assert!(found.iter().all(|found| found.len() == 1));
+    let second = second.lock().unwrap();
+    assert_eq!((second.connections, second.asked), (1, 200));
 }
 
 #[tokio::test]

@@ -142,7 +142,8 @@ impl Following {
         *self.left_out.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
-    fn leaves_out(&self, urls: &[String]) -> bool {
+    /// Whether a reference is one of those that are not followed.
+    pub(crate) fn leaves_out(&self, urls: &[String]) -> bool {
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner);
         let dn = |url: &String| Place::parse(url, self.protection).ok()?.dn;
         !left_out.is_empty() && urls.iter().filter_map(dn).any(|dn| left_out.contains(&folded(&dn)))

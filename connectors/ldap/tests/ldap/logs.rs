@@ -1,13 +1,14 @@
 //! Changes by the logs that servers keep: what their logs leave out, or have forgotten.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use muster_connector::{Change, Error, Expired, Next, Position, Removal, Severity, UsedType, Watermark};
-use muster_model::{Key, Slot};
+use muster_connector::{Change, Error, Expired, Kind, Next, Position, Removal, Severity, UsedType, Watermark};
+use muster_model::{Key, Row, Slot};
 use serde_json::{Value as Json, json};
 
 use crate::deltas::{GROUP, USER, changes, connect, read_all, try_changes};
-use crate::world::{Connection, Kindred, World, applied, reference, request};
+use crate::world::{Connection, Kindred, World, applied, batch, operation, reference, request};
 
 fn both() -> [(World, &'static str); 2] {
     [(World::slapd_logging(), "accesslog"), (World::ds389(), "changelog")]
@@ -140,6 +141,42 @@ async fn a_log_that_was_purged_of_what_is_known_goes_on() {
     }
 }
 
+/// Changes that end in another order than they began in.
+#[tokio::test]
+async fn nothing_is_missed_while_many_write_at_once() {
+    for (world, by) in both() {
+        let directory = connect(&world, by);
+        let (_, mut watermark) = read_all(&directory, "user", &USER).await;
+        let creates = (0..600).map(|number| {
+            let mut create = operation(Kind::Create, None);
+            let name = Slot::text(&format!("p{number}"));
+            create.row = Row(vec![name.clone(), name, Slot::text("Berg")]);
+            create
+        });
+        let creates = batch("user", &["uid", "cn", "sn"], creates.collect());
+        let is_done = Cell::new(false);
+        let writing = async {
+            let outcomes = directory.apply(&creates).await;
+            is_done.set(true);
+            outcomes.into_iter().map(crate::world::key).collect::<BTreeSet<Key>>()
+        };
+        let following = async {
+            let mut all = BTreeSet::new();
+            loop {
+                let was_done = is_done.get();
+                let (told, next) = changes(&directory, "user", &USER, &watermark).await;
+                all.extend(told.into_keys());
+                watermark = next;
+                if was_done {
+                    return all;
+                }
+            }
+        };
+        let (written, told) = tokio::join!(writing, following);
+        assert_eq!((written.len(), written == told), (600, true), "{by}");
+    }
+}
+
 /// A log in which nothing stands yet.
 #[tokio::test]
 async fn the_first_change_of_all_is_told() {
@@ -249,9 +286,22 @@ async fn check_says_which_log_is_missing_or_closed() {
         let mut settings = world.settings();
         settings["user"] = json!(reader.0);
         settings["changes"] = json!(by);
-        let told = findings(&Connection(world.try_connect(settings, reader.1).unwrap())).await;
+        let connect = || Connection(world.try_connect(settings.clone(), reader.1).unwrap());
+        let told = findings(&connect()).await;
         assert_eq!(told[0].setting.as_deref(), Some("changes"), "{told:?}");
         assert!(told[0].problem.contains(&format!("cn={by}")) && told[0].fix.contains("read"), "{told:?}");
+        if world.kind == Kindred::Ds389 {
+            world.server.ldif(&format!(
+                "dn: cn=changelog\nchangetype: modify\nadd: aci\naci: (targetattr=\"*\")(version 3.0; acl \"muster\"; \
+                 allow (read, search, compare) userdn=\"ldap:///{}\";)\n",
+                reader.0
+            ));
+            let directory = connect();
+            assert_eq!(findings(&directory).await, []);
+            let (_, watermark) = read_all(&directory, "user", &USER).await;
+            world.connect().created("user", &world.person("joiner")).await;
+            assert_eq!(changes(&directory, "user", &USER, &watermark).await.0.len(), 1);
+        }
     }
 }
 

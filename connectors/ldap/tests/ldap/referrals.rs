@@ -98,7 +98,10 @@ async fn people_of_another_slapd_are_read_and_written_where_they_are() {
         [(team.clone(), reference(&there)), (team, reference(&Key::one(muster_model::Value::Uuid(uuid::Uuid::nil()))))];
     assert_eq!(directory.target().holds(&request("group", &[]), "member", &asked).await.unwrap(), [true, false]);
 
-    assert!(check(&directory).await.findings.is_empty());
+    // Nobody is moved to another server.
+    let outcome = directory.update("user", &here, &[("container", Slot::text(BRANCH))]).await;
+    assert_eq!(refused(&outcome).0, "referral");
+    assert_eq!(check(&directory).await.findings, []);
     applied(&directory.delete("user", &there).await);
     assert_eq!(try_read(&directory, "user").await.unwrap(), [here].into());
     assert!(matches!(directory.delete("user", &there).await, Outcome::Missing));
@@ -184,6 +187,37 @@ async fn changes_go_from_a_replica_to_its_provider() {
     assert_eq!(provider.server.one("(uid=somebody)", &["sn"]).get("sn"), "Lund");
     applied(&directory.delete("user", &key).await);
     assert!(provider.server.search("(uid=somebody)", &[]).is_empty());
+}
+
+/// A server names another one for whatever is outside of its own tree.
+#[tokio::test]
+async fn members_of_another_tree_are_looked_for_where_it_is() {
+    let second = World::slapd();
+    let url = second.server.url();
+    let first = World::slapd_with(&format!("referral {url}"), "");
+    first.server.ldif(&format!(
+        "dn: cn=team,{}\nobjectClass: groupOfNames\ncn: team\nmember: uid=a,dc=elsewhere\n",
+        first.groups()
+    ));
+    let directory = following(&first);
+    let asked = request("group", &["member"]);
+    let page = directory.0.source().unwrap().read(&asked, None).await.unwrap();
+    assert!(page.objects.len() == 1 && page.objects[0].edges.is_empty(), "{page:?}");
+    second.server.stop();
+    let error = following(&first).0.source().unwrap().read(&asked, None).await.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { problem, .. } if problem.contains(&url)), "{error:?}");
+}
+
+/// Active Directory names its own settings and zones in every search of a domain; nobody is looked for there.
+#[tokio::test]
+async fn what_samba_names_of_itself_is_left_out() {
+    let world = World::samba();
+    world.connect().created("user", &world.person("somebody")).await;
+    let types = json!({ "user": { "base": world.server.base(), "create_containers": false } });
+    let directory = following_with(&world, &json!({ "types": types }));
+    assert!(try_read(&directory, "user").await.unwrap().len() > 1);
+    assert_eq!(check(&directory).await.findings, []);
+    assert_eq!(directory.find("user", "sAMAccountName", "somebody", &[]).await.len(), 1);
 }
 
 #[tokio::test]
