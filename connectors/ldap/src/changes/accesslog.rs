@@ -96,22 +96,17 @@ fn earlier(start: &str, follow: &Follow) -> Option<String> {
 #[derive(Debug, Default)]
 struct Scan {
     starts: Vec<String>,
-    /// What each record is about: its name before and after, and its identifier.
-    about: Vec<About>,
+    /// Whom each record is about, as far as that is of interest.
+    about: Vec<Option<Touched>>,
     newest: Option<(String, String)>,
     csn: Option<String>,
     /// The least change sequence number.
     first_csn: Option<String>,
 }
 
-#[derive(Debug)]
-struct About {
-    names: Vec<String>,
-    id: Option<String>,
-}
-
 impl Scan {
-    fn add(&mut self, record: &Entry) {
+    /// `base`: whatever is below it is of interest.
+    fn add(&mut self, record: &Entry, base: Option<&Dn>) {
         let text = |name: &str| record.text(name).map(str::to_owned);
         let Some(start) = text(START) else { return };
         let newer = self.newest.as_ref().is_none_or(|(newest, _)| *newest < start);
@@ -122,9 +117,24 @@ impl Scan {
         self.first_csn = self.first_csn.take().into_iter().chain(csn.clone()).min();
         self.csn = self.csn.take().max(csn);
         self.starts.push(start);
-        let names = [text("reqDN"), text("reqNewDN")].into_iter().flatten().collect();
-        self.about.push(About { names, id: text("reqEntryUUID") });
+        let is_ours = |name: &&str| base.is_some_and(|base| Dn::parse(name).is_ok_and(|dn| dn.is_within(base)));
+        // The name before, and the one after.
+        let names = || ["reqDN", "reqNewDN"].into_iter().filter_map(|name| record.text(name));
+        let touched = match record.text("reqEntryUUID") {
+            Some(id) => Some(Touched::Id(id.to_owned())),
+            None => names().next_back().map(|name| Touched::Name(name.to_owned())),
+        };
+        self.about.push(touched.filter(|_| names().any(|name| is_ours(&name))));
     }
+}
+
+fn unreadable(log: &str) -> Error {
+    wrong(
+        "changes",
+        format!("the log {log:?} is missing, or the connection's user may not read it and what is below it"),
+        "let the user read it: in the log's database, `access to * by dn.exact=\"…\" read` and \
+         `limits dn.exact=\"…\" size=unlimited time=unlimited`",
+    )
 }
 
 impl LdapConnector {
@@ -137,9 +147,8 @@ impl LdapConnector {
         let entry = self.directory.entry(suffix, &["auditContext"]).await.map_err(Failure::error)?;
         match entry.and_then(|entry| entry.text("auditContext").map(str::to_owned)) {
             Some(log) => {
-                let fix = "let the connection's user read it: in the log's database, `access to * by dn.exact=\"…\" read` and \
-                           `limits dn.exact=\"…\" size=unlimited time=unlimited`";
-                self.readable_log(log, fix).await
+                let is_there = self.directory.entry(&log, &["1.1"]).await.map_err(Failure::error)?.is_some();
+                if is_there { Ok(log) } else { Err(unreadable(&log)) }
             }
             None => Err(wrong(
                 "changes",
@@ -150,7 +159,14 @@ impl LdapConnector {
         }
     }
 
-    async fn scan(&self, connection: &Connection, log: &str, least: Option<&str>) -> Result<Scan, Error> {
+    /// The records since a time, or all of them. `base`: about whom they are matters below it.
+    async fn scan(
+        &self,
+        connection: &Connection,
+        log: &str,
+        least: Option<&str>,
+        base: Option<&Dn>,
+    ) -> Result<Scan, Error> {
         let classes = RECORDS.iter().map(|class| Filter::equals("objectClass", class.as_bytes())).collect();
         let mut all = vec![Filter::Or(classes), Filter::equals("reqResult", b"0")];
         all.extend(least.map(|least| Filter::AtLeast(START.to_owned(), least.as_bytes().to_vec())));
@@ -163,7 +179,7 @@ impl LdapConnector {
             limit: 0,
         };
         let mut scan = Scan::default();
-        self.records(connection, &search, |record| scan.add(&record)).await?;
+        self.records(connection, &search, |record| scan.add(&record, base)).await?;
         Ok(scan)
     }
 
@@ -171,7 +187,21 @@ impl LdapConnector {
     async fn purged(&self, connection: &Connection, log: &str) -> Result<Option<String>, Error> {
         let search = entry_search(log, &["minCSN"]);
         let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        Ok(found.entries.first().and_then(|entry| entry.texts("minCSN").max().map(str::to_owned)))
+        match found.entries.first() {
+            Some(entry) => Ok(entry.texts("minCSN").max().map(str::to_owned)),
+            None => Err(unreadable(log)),
+        }
+    }
+
+    /// A log whose records nobody shows is not an empty one.
+    async fn must_be_empty(&self, connection: &Connection, log: &str) -> Result<(), Error> {
+        let within = self.directory.access.timeout;
+        let root = connection.search(entry_search(log, &["hasSubordinates"]), &[], within).await.map_err(lost)?;
+        let has_records = root.entries.first().is_some_and(|entry| entry.text("hasSubordinates") == Some("TRUE"));
+        let any = Filter::Present(START.to_owned());
+        let search = Search { depth: Depth::Subtree, filter: any, limit: 1, ..entry_search(log, &["1.1"]) };
+        let shown = connection.search(search, &[], within).await.map_err(lost)?;
+        if has_records && shown.entries.is_empty() { Err(unreadable(log)) } else { Ok(()) }
     }
 
     pub(super) async fn accesslog_now(
@@ -185,19 +215,20 @@ impl LdapConnector {
         for window in WINDOWS.map(Some).into_iter().chain([None]) {
             let least = window.and_then(|window| Utc::now().checked_sub_signed(TimeDelta::seconds(window)));
             let least = least.map(|least| least.format("%Y%m%d%H%M%SZ").to_string());
-            scan = self.scan(connection, log, least.as_deref()).await?;
+            scan = self.scan(connection, log, least.as_deref(), None).await?;
             if scan.newest.is_some() {
                 break;
             }
         }
         let Some((newest, _)) = &scan.newest else {
+            self.must_be_empty(connection, log).await?;
             let csn = self.purged(connection, log).await?;
             return Ok(LogMark { server, csn, ..LogMark::default() });
         };
         let Some(least) = earlier(newest, follow) else {
             return Err(Error::Bug(format!("the log names a record {newest:?}, which is no time")));
         };
-        let last_while = self.scan(connection, log, Some(&least)).await?;
+        let last_while = self.scan(connection, log, Some(&least), None).await?;
         // What was added between the two looks is read with everything else.
         let seen = Seen::of(&last_while.starts, &least);
         Ok(LogMark { server, csn: scan.csn.max(last_while.csn), newest: last_while.newest.or(scan.newest), seen })
@@ -216,7 +247,8 @@ impl LdapConnector {
             Some((newest, _)) => Some(earlier(newest, follow).ok_or_else(expired)?),
             None => None,
         };
-        let scan = self.scan(&connection, log, least.as_deref()).await?;
+        let base = Dn::parse(&known.base).unwrap_or_default();
+        let scan = self.scan(&connection, log, least.as_deref(), Some(&base)).await?;
         // What is purged goes before what is newer, and names the last change that went.
         let purged = self.purged(&connection, log).await?;
         let is_continued = match &mark.newest {
@@ -239,16 +271,9 @@ impl LdapConnector {
             return Err(expired());
         }
         let mut touched = AllTouched::default();
-        let base = Dn::parse(&known.base).unwrap_or_default();
-        let is_ours = |name: &String| Dn::parse(name).is_ok_and(|dn| dn.is_within(&base));
-        for (about, is_known) in scan.about.iter().zip(mark.seen.knows(&scan.starts)) {
-            if is_known || !about.names.iter().any(is_ours) {
-                continue;
-            }
-            match (&about.id, about.names.last()) {
-                (Some(id), _) => touched.add(Touched::Id(id.clone())),
-                (None, Some(name)) => touched.add(Touched::Name(name.clone())),
-                (None, None) => {}
+        for (about, is_known) in scan.about.into_iter().zip(mark.seen.knows(&scan.starts)) {
+            if let Some(one) = about.filter(|_| !is_known) {
+                touched.add(one);
             }
         }
         let newest = scan.newest.or(mark.newest);

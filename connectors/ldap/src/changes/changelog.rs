@@ -36,7 +36,7 @@ pub(super) struct LogMark {
 #[derive(Debug)]
 struct Record {
     number: u64,
-    names: Vec<String>,
+    /// Whom it is about, as far as that can be said and is of interest.
     touched: Option<Touched>,
 }
 
@@ -56,8 +56,8 @@ fn renamed(record: &Entry, dn: &str) -> Option<String> {
 }
 
 impl Record {
-    /// `id`: where it says which entry it is about.
-    fn of(record: &Entry, id: &str) -> Option<Self> {
+    /// `id`: where it says which entry it is about. `base`: whatever is below it is of interest.
+    fn of(record: &Entry, id: &str, base: &Dn) -> Option<Self> {
         let number = number_of(record)?;
         let dn = record.text("targetDn")?.to_owned();
         let kind = record.text("changeType").unwrap_or_default().to_ascii_lowercase();
@@ -68,7 +68,9 @@ impl Record {
             None if kind == "delete" => None,
             None => Some(Touched::Name(after.clone().unwrap_or_else(|| dn.clone()))),
         };
-        Some(Self { number, names: std::iter::once(dn).chain(after).collect(), touched })
+        let is_ours = |name: &String| Dn::parse(name).is_ok_and(|dn| dn.is_within(base));
+        let touched = touched.filter(|_| is_ours(&dn) || after.as_ref().is_some_and(is_ours));
+        Some(Self { number, touched })
     }
 }
 
@@ -82,9 +84,12 @@ impl LdapConnector {
                  server; or leave `changes` out",
             ));
         };
-        let fix = "let the connection's user read it, by an `aci` in its first entry: (targetattr=\"*\")(version 3.0; acl \
+        if self.directory.entry(&log, &["1.1"]).await.map_err(Failure::error)?.is_some() {
+            return Ok(log);
+        }
+        let fix = "let the user read it, by an `aci` in its first entry: (targetattr=\"*\")(version 3.0; acl \
                    \"muster\"; allow (read, search, compare) userdn=\"ldap:///…\";)";
-        self.readable_log(log, fix).await
+        Err(wrong("changes", format!("the log {log:?} is missing, or the connection's user may not read it"), fix))
     }
 
     /// The identifier of a log, and the number of its last record.
@@ -159,16 +164,15 @@ impl LdapConnector {
             filter: Filter::AtLeast(NUMBER.to_owned(), next.to_string().into_bytes()),
             ..entry_search(log, &[NUMBER, "targetDn", "changeType", "newRdn", "newSuperior", target])
         };
+        let base = Dn::parse(&known.base).unwrap_or_default();
         let mut records = Vec::new();
-        self.records(&connection, &search, |record| records.extend(Record::of(&record, target))).await?;
+        self.records(&connection, &search, |record| records.extend(Record::of(&record, target, &base))).await?;
         records.sort_by_key(|record| record.number);
         let mut touched = AllTouched::default();
-        let base = Dn::parse(&known.base).unwrap_or_default();
-        let is_ours = |name: &String| Dn::parse(name).is_ok_and(|dn| dn.is_within(&base));
         let mut number = mark.number;
         for record in records.into_iter().filter(|record| record.number > mark.number) {
             number = record.number;
-            if let Some(one) = record.touched.filter(|_| record.names.iter().any(is_ours)) {
+            if let Some(one) = record.touched {
                 touched.add(one);
             }
         }
@@ -208,7 +212,8 @@ mod tests {
 
     fn record(attributes: &[(&str, &str)]) -> Option<Record> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), vec![value.as_bytes().to_vec()]));
-        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId")
+        let base = Dn::parse("ou=p,dc=x").unwrap();
+        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId", &base)
     }
 
     #[test]
@@ -222,7 +227,9 @@ mod tests {
         let one = record(&renamed).unwrap();
         assert_eq!(one.touched, Some(Touched::Name("uid=b,ou=p,dc=x".to_owned())));
         let moved: Vec<_> = renamed.into_iter().chain([("newSuperior", "ou=q,dc=x")]).collect();
-        assert_eq!(record(&moved).unwrap().names, ["uid=a,ou=p,dc=x", "uid=b,ou=q,dc=x"]);
+        assert_eq!(record(&moved).unwrap().touched, Some(Touched::Name("uid=b,ou=q,dc=x".to_owned())));
+        let elsewhere = [("changeNumber", "7"), ("targetDn", "uid=a,dc=x"), ("changeType", "modify")];
+        assert_eq!(record(&elsewhere).unwrap().touched, None);
         assert!(record(&[dn]).is_none() && record(&[("changeNumber", "x"), dn]).is_none());
         let odd = record(&[("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "=")]).unwrap();
         assert_eq!(odd.touched, Some(Touched::Name("uid=a,ou=p,dc=x".to_owned())));

@@ -8,7 +8,7 @@ use muster_model::Key;
 use uuid::Uuid;
 
 use super::{Begun, Follow, Mark, Way, expired, page, removed};
-use crate::config::{ChangesBy, wrong};
+use crate::config::ChangesBy;
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
 use crate::entries::EntryType;
@@ -95,14 +95,6 @@ impl LdapConnector {
         }
     }
 
-    /// Whether there is such a log and the user may read it.
-    pub(super) async fn readable_log(&self, log: String, fix: &str) -> Result<String, Error> {
-        match self.directory.entry(&log, &["1.1"]).await.map_err(Failure::error)? {
-            Some(_) => Ok(log),
-            None => Err(wrong("changes", format!("the log {log:?} is missing, or the user may not read it"), fix)),
-        }
-    }
-
     /// Every record of a log that a filter is true of, page by page.
     pub(super) async fn records(
         &self,
@@ -117,7 +109,6 @@ impl LdapConnector {
                 connection.search(search.clone(), &controls, self.directory.access.timeout).await.map_err(lost)?;
             match found.result.code {
                 Code::SUCCESS => {}
-                Code::NO_SUCH_OBJECT => return Ok(()),
                 _ => return Err(Failure::refused(format!("reading the log {}", search.base), found.result).error()),
             }
             let next = next_page(&found.result.controls).map_err(|malformed| Error::Bug(malformed.to_string()))?;

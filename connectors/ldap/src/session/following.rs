@@ -331,7 +331,8 @@ impl Directory {
             Ok(found) => Ok(found),
             Err(_) => {
                 let again = self.referred(following, stop.connection.server()).await?;
-                again.search(stop.search.clone(), controls, within).await.map_err(|problem| lost(&again, &problem))
+                let found = again.search(stop.search.clone(), controls, within).await;
+                found.map_err(|problem| lost(&again, &Lost { sent: false, ..problem }))
             }
         }
     }

@@ -305,6 +305,23 @@ async fn check_says_which_log_is_missing_or_closed() {
     }
 }
 
+/// Whoever sees a log and none of its records must not believe that nothing changes.
+#[tokio::test]
+async fn records_that_nobody_shows_are_missed() {
+    let world = World::slapd_logging();
+    world.server.ldif(
+        "dn: cn=outside,dc=example,dc=org\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\n\
+         cn: outside\nuserPassword: secret-of-the-outsider\n",
+    );
+    let mut settings = world.settings();
+    settings["user"] = json!("cn=outside,dc=example,dc=org");
+    settings["changes"] = json!("accesslog");
+    let outside = Connection(world.try_connect(settings, "secret-of-the-outsider").unwrap());
+    let error = outside.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+    let Error::Configuration { setting, fix, .. } = &error else { panic!("{error:?}") };
+    assert!(setting.as_deref() == Some("changes") && fix.contains("read"), "{error:?}");
+}
+
 /// Without its setting 389's log says only what entries are called: those that are there are found by that, and the rest
 /// with the keys.
 #[tokio::test]

@@ -39,7 +39,7 @@ impl World {
         Self { server: Directory::slapd_with(before, within), kind: Kindred::OpenLdap }
     }
 
-    /// With a log of its changes, in which the admin may do everything.
+    /// With a log of its changes, in which the admin may do everything, and `cn=outside` see nothing but that it is there.
     pub(crate) fn slapd_logging() -> Self {
         Self::slapd_logging_with("")
     }
@@ -55,6 +55,7 @@ impl World {
              dbnosync
              index objectClass,reqStart,entryCSN eq
              limits dn.exact=\"cn=muster,dc=example,dc=org\" size=unlimited time=unlimited
+             access to dn.base=cn=accesslog by dn.exact=\"cn=muster,dc=example,dc=org\" write by dn.exact=\"cn=outside,dc=example,dc=org\" read
              access to * by dn.exact=\"cn=muster,dc=example,dc=org\" write
             "
             .replace("             ", "")
