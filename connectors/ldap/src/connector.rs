@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, RwLock};
 
 use crate::changes::{Follow, LogRounds, MODIFIED, Refreshes};
 use crate::config::LdapSettings;
-use crate::directory::root::Root;
+use crate::directory::root::{Root, Vendor};
 use crate::directory::subschema::Subschema;
 use crate::entries::{EntryType, types};
 use crate::list::Lists;
@@ -125,6 +125,9 @@ impl LdapConnector {
                 .iter()
                 .flat_map(|dn| ["DomainDnsZones", "ForestDnsZones"].map(|zone| format!("DC={zone},{dn}")));
             following.leave_out(&root.contexts.iter().cloned().chain(zones).collect::<Vec<_>>());
+        }
+        if let Some(following) = self.directory.following.as_ref().filter(|_| root.vendor == Vendor::Ds389) {
+            following.ask_above();
         }
         let base = self.settings.base.clone().or_else(|| root.contexts.first().cloned()).unwrap_or_default();
         let anchor = root.anchor();

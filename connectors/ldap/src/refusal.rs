@@ -11,7 +11,8 @@ use crate::session::failure::Failure;
 /// The attributes that hold passwords.
 const PASSWORDS: [&str; 2] = ["unicodePwd", "userPassword"];
 
-const ELSEWHERE: &str = "entries are not moved from one server to another: make a connection to each of them";
+pub(crate) const ELSEWHERE: &str =
+    "entries are not moved from one server to another: make a connection to each of them";
 
 /// A refusal of the connector's own, before anything is sent.
 pub(crate) fn rejected(attribute: &str, rule: &str, message: impl Into<String>) -> Outcome {

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     /// In the order and with the spelling of the server, options such as `;binary` included.
     pub(crate) attributes: Vec<(String, Vec<Vec<u8>>)>,
     pub(crate) controls: Vec<Control>,
+    /// The server that holds it, where it is not the connection's own.
+    pub(crate) by: Option<String>,
 }
 
 impl Entry {
@@ -196,7 +198,7 @@ pub(crate) fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
         }
         attributes.push((name, values));
     }
-    Ok(Entry { dn, attributes, controls: Vec::new() })
+    Ok(Entry { dn, attributes, controls: Vec::new(), by: None })
 }
 
 fn result(reader: &mut Reader<'_>) -> Result<LdapResult, Malformed> {

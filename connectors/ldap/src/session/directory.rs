@@ -102,22 +102,20 @@ impl Directory {
     pub(crate) async fn call(&self, request: &Request, controls: &[Control]) -> Result<LdapResult, Failure> {
         let connection = self.connection().await?;
         let result = connection.call(request, controls, self.access.timeout).await?;
-        match &self.following {
-            Some(following) if result.code == Code::REFERRAL => {
-                self.forwarded(following, &connection, request, controls, result).await
-            }
-            _ => Ok(result),
-        }
+        let Some(following) = &self.following else { return Ok(result) };
+        let result = self.with_referral_above(following, &connection, result).await?;
+        self.forwarded(following, &connection, request, controls, result).await
     }
 
     /// A search for few entries, here and, where referrals are followed, wherever they lead.
     pub(crate) async fn search(&self, search: Search, controls: &[Control]) -> Result<Found, Failure> {
-        let (connection, found) = self.search_here(search.clone(), controls).await?;
-        let is_elsewhere = found.result.code == Code::REFERRAL || !found.elsewhere.is_empty();
-        match &self.following {
-            Some(following) if is_elsewhere => self.gathered(following, &connection, &search, controls, found).await,
-            _ => Ok(found),
+        let (connection, mut found) = self.search_here(search.clone(), controls).await?;
+        let Some(following) = &self.following else { return Ok(found) };
+        found.result = self.with_referral_above(following, &connection, found.result).await?;
+        if found.result.code != Code::REFERRAL && found.elsewhere.is_empty() {
+            return Ok(found);
         }
+        self.gathered(following, &connection, &search, controls, found).await
     }
 
     /// What the connection's own server answers, and who that is. Asked once more where the connection went: reading

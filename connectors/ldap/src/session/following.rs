@@ -3,6 +3,7 @@
 //! asked for by name again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
@@ -10,9 +11,8 @@ use tokio::time::Instant;
 
 use crate::protocol::control::Control;
 use crate::protocol::dn::Dn;
-use crate::protocol::filter::Filter;
-use crate::protocol::message::{Code, LdapResult};
-use crate::protocol::request::{Depth, Request, Search};
+use crate::protocol::message::{Code, Entry, LdapResult};
+use crate::protocol::request::{Depth, Search};
 use crate::session::connect::Server;
 use crate::session::connection::{Connection, Found};
 use crate::session::directory::{Directory, PAUSE};
@@ -31,14 +31,16 @@ const MOST_SERVERS: usize = 32;
 /// How referrals are followed, and the connections to the servers that they lead to.
 #[derive(Debug)]
 pub(crate) struct Following {
-    protection: Protection,
-    servers: Mutex<HashMap<Server, Arc<Mutex<Link>>>>,
+    pub(super) protection: Protection,
+    pub(super) servers: Mutex<HashMap<Server, Arc<Mutex<Link>>>>,
     /// Names that references lead to and nobody follows.
     left_out: RwLock<HashSet<String>>,
+    /// The server does not say what is below a referral.
+    keeps_silent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Link {
+pub(super) struct Link {
     connection: Option<Connection>,
     failed: Option<(Instant, Failure)>,
 }
@@ -52,13 +54,13 @@ pub(crate) struct Journey {
 
 /// What is to be asked elsewhere.
 #[derive(Debug)]
-struct Leg {
+pub(super) struct Leg {
     /// Any of them will do.
-    urls: Vec<String>,
-    search: Search,
-    hops: usize,
+    pub(super) urls: Vec<String>,
+    pub(super) search: Search,
+    pub(super) hops: usize,
     /// The very entry asked for is elsewhere, and not only a part of what is below it.
-    is_all: bool,
+    pub(super) is_all: bool,
 }
 
 /// A server to which a reference leads, and what to ask it.
@@ -78,7 +80,7 @@ fn wrong(problem: String, fix: &str) -> Failure {
     Failure::Referral { problem, fix: fix.to_owned() }
 }
 
-fn circle(urls: &[String], dn: &str) -> Failure {
+pub(super) fn circle(urls: &[String], dn: &str) -> Failure {
     wrong(
         format!(
             "servers refer to each other in a circle: none of them holds {dn:?} (the last one names {})",
@@ -133,13 +135,27 @@ impl Journey {
 
 impl Following {
     pub(crate) fn new(protection: Protection) -> Self {
-        Self { protection, servers: Mutex::default(), left_out: RwLock::default() }
+        Self {
+            protection,
+            servers: Mutex::default(),
+            left_out: RwLock::default(),
+            keeps_silent: AtomicBool::new(false),
+        }
     }
 
     /// From now on no reference to these names is followed.
     pub(crate) fn leave_out(&self, names: &[String]) {
         let names = names.iter().map(|name| folded(name)).collect();
         *self.left_out.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// From now on what is not there is looked for where a referral object above it leads.
+    pub(crate) fn ask_above(&self) {
+        self.keeps_silent.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn asks_above(&self) -> bool {
+        self.keeps_silent.load(Ordering::Relaxed)
     }
 
     /// Whether a reference is one of those that are not followed.
@@ -169,7 +185,7 @@ impl Following {
 
 impl Directory {
     /// The connection that is kept to a referred server, or a new one.
-    async fn referred(&self, following: &Following, server: &Server) -> Result<Connection, Failure> {
+    pub(super) async fn referred(&self, following: &Following, server: &Server) -> Result<Connection, Failure> {
         let link = {
             let mut servers = following.servers.lock().await;
             if servers.len() >= MOST_SERVERS && !servers.contains_key(server) {
@@ -203,7 +219,7 @@ impl Directory {
 
     /// The first of the places named that can be reached, with a connection; none where it was asked already.
     /// `is_own`: the connection is nobody else's.
-    async fn reach(
+    pub(super) async fn reach(
         &self,
         following: &Following,
         journey: &mut Journey,
@@ -309,7 +325,8 @@ impl Directory {
             let mut found = self.search_at(following, &stop, controls).await?;
             found.result.by = Some(stop.connection.server().to_string());
             journey.note(following, &mut found, &stop.search, stop.hops, stop.is_all);
-            whole.entries.extend(found.entries.into_iter().filter(|entry| names.insert(folded(&entry.dn))));
+            let new = found.entries.into_iter().filter(|entry| names.insert(folded(&entry.dn)));
+            whole.entries.extend(new.map(|entry| Entry { by: found.result.by.clone(), ..entry }));
             match found.result.code {
                 Code::REFERRAL => {}
                 _ if stop.is_all => whole.result = found.result,
@@ -335,56 +352,6 @@ impl Directory {
                 found.map_err(|problem| lost(&again, &Lost { sent: false, ..problem }))
             }
         }
-    }
-
-    /// One operation, at the server that answered another one for the same entry: some servers do not refer everything
-    /// that they do not hold.
-    pub(crate) async fn call_at(
-        &self,
-        by: Option<&str>,
-        request: &Request,
-        controls: &[Control],
-    ) -> Result<LdapResult, Failure> {
-        let (Some(following), Some(by)) = (&self.following, by) else { return self.call(request, controls).await };
-        let server = following.servers.lock().await.keys().find(|server| server.to_string() == by).cloned();
-        let Some(server) = server else { return self.call(request, controls).await };
-        let connection = self.referred(following, &server).await?;
-        let answered = connection.call(request, controls, self.access.timeout).await;
-        let result = answered.map_err(|problem| lost(&connection, &problem))?;
-        let result = LdapResult { by: Some(by.to_owned()), ..result };
-        self.forwarded(following, &connection, request, controls, result).await
-    }
-
-    /// Takes an operation that changes or compares an entry to the server that holds it.
-    pub(super) async fn forwarded(
-        &self,
-        following: &Following,
-        connection: &Connection,
-        request: &Request,
-        controls: &[Control],
-        mut result: LdapResult,
-    ) -> Result<LdapResult, Failure> {
-        let Some(dn) = request.dn() else { return Ok(result) };
-        let search = Search {
-            base: dn.to_owned(),
-            depth: Depth::Base,
-            filter: Filter::anything(),
-            attributes: Vec::new(),
-            limit: 0,
-        };
-        let mut journey = Journey::of(connection, &search);
-        let mut hops = 0;
-        while result.code == Code::REFERRAL {
-            hops += 1;
-            let leg = Leg { urls: result.referrals, search: search.clone(), hops, is_all: true };
-            let Some((_, connection)) = self.reach(following, &mut journey, &leg, false).await? else {
-                return Err(circle(&leg.urls, dn));
-            };
-            let answered = connection.call(request, controls, self.access.timeout).await;
-            result = answered.map_err(|problem| lost(&connection, &problem))?;
-            result.by = Some(connection.server().to_string());
-        }
-        Ok(result)
     }
 }
 

@@ -14,7 +14,10 @@ const BRANCH: &str = "ou=branch,ou=people,dc=example,dc=org";
 
 /// Two servers: the second holds `ou=branch`, for which the first one names it.
 fn two() -> (World, World) {
-    let (first, second) = (World::slapd(), World::slapd());
+    refer_to((World::slapd(), World::slapd()))
+}
+
+fn refer_to((first, second): (World, World)) -> (World, World) {
     second.server.ldif(&format!("dn: {BRANCH}\nobjectClass: organizationalUnit\nou: branch\n"));
     refer(&first, &format!("{}/{BRANCH}", second.server.url()));
     (first, second)
@@ -67,7 +70,36 @@ async fn check(connection: &Connection) -> CheckReport {
 
 #[tokio::test]
 async fn people_of_another_slapd_are_read_and_written_where_they_are() {
-    let (first, second) = two();
+    people_elsewhere_are_read_and_written(two()).await;
+}
+
+/// 389 refers searches only, and says of what is below a referral object that it is not there.
+#[tokio::test]
+async fn people_of_another_ds389_are_read_and_written_where_they_are() {
+    people_elsewhere_are_read_and_written(refer_to((World::ds389(), World::ds389()))).await;
+}
+
+/// A whole tree whose changes are made elsewhere.
+#[tokio::test]
+async fn changes_go_from_one_ds389_to_another() {
+    let (first, second) = (World::ds389(), World::ds389());
+    let url = second.server.url();
+    first.server.ldif(&format!(
+        "dn: cn=\"dc=example,dc=org\",cn=mapping tree,cn=config\nchangetype: modify\nreplace: nsslapd-referral\n\
+         nsslapd-referral: {url}/dc=example,dc=org\n-\nreplace: nsslapd-state\nnsslapd-state: referral on update\n"
+    ));
+    first.server.restart();
+    let somebody = first.person("somebody");
+    let outcome = first.connect().create("user", &somebody).await;
+    assert_eq!(refused(&outcome).0, "referral");
+    let outcome = following(&first).create("user", &somebody).await;
+    // It is made there, and nobody replicates it.
+    assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+    assert!(!second.server.search("(uid=somebody)", &[]).is_empty());
+    assert!(first.server.search("(uid=somebody)", &[]).is_empty());
+}
+
+async fn people_elsewhere_are_read_and_written((first, second): (World, World)) {
     let directory = following(&first);
     let here = directory.created("user", &first.person("here")).await;
     let there =
@@ -97,6 +129,17 @@ async fn people_of_another_slapd_are_read_and_written_where_they_are() {
     let asked =
         [(team.clone(), reference(&there)), (team, reference(&Key::one(muster_model::Value::Uuid(uuid::Uuid::nil()))))];
     assert_eq!(directory.target().holds(&request("group", &[]), "member", &asked).await.unwrap(), [true, false]);
+
+    // A new place is made where it belongs.
+    let mut deep = first.person("deep");
+    let place = format!("ou=deep,{BRANCH}");
+    deep.push(("container", Slot::text(&place)));
+    let deep = directory.created("user", &deep).await;
+    assert_eq!(second.server.one("(uid=deep)", &[]).dn, format!("uid=deep,{place}"));
+    applied(&directory.update("user", &deep, &[("container", Slot::text(BRANCH))]).await);
+    assert_eq!(second.server.one("(uid=deep)", &[]).dn, format!("uid=deep,{BRANCH}"));
+    applied(&directory.delete("user", &deep).await);
+    assert!(first.server.search("(uid=deep)", &[]).is_empty());
 
     // Nobody is moved to another server.
     let outcome = directory.update("user", &here, &[("container", Slot::text(BRANCH))]).await;
