@@ -11,7 +11,7 @@ use crate::protocol::dn::{Dn, Rdn};
 use crate::protocol::filter::Filter;
 use crate::protocol::message::{Code, Entry, LdapResult};
 use crate::protocol::request::{Depth, How, Modification, Request, Search};
-use crate::refusal::{failed, outcome, rejected};
+use crate::refusal::{ELSEWHERE, failed, outcome, rejected};
 use crate::session::failure::Failure;
 
 /// How an entry changes: its name first, then its values.
@@ -152,7 +152,7 @@ impl LdapConnector {
         let mut dn = entry.dn.clone();
         let mut touched = false;
         if let Some(to) = &changes.to {
-            match self.move_to(context, &dn, to, &names).await {
+            match self.move_to(context, entry, to, &names).await {
                 Ok(()) => (dn, touched) = (to.to_string(), true),
                 Err(outcome) => return outcome,
             }
@@ -160,7 +160,7 @@ impl LdapConnector {
         if changes.replaced.is_empty() && changes.deltas.is_empty() {
             return applied();
         }
-        match self.modify(context, &dn, &changes).await {
+        match self.modify(context, entry.by.as_deref(), &dn, &changes).await {
             Ok(result) if result.code == Code::SUCCESS => applied(),
             // Half of it is done: whoever looks finds out which half.
             Ok(_) if touched => Outcome::Unknown,
@@ -175,9 +175,17 @@ impl LdapConnector {
         }
     }
 
-    async fn move_to(&self, context: &Context<'_>, dn: &str, to: &Dn, names: &[&str]) -> Result<(), Outcome> {
+    async fn move_to(&self, context: &Context<'_>, entry: &Entry, to: &Dn, names: &[&str]) -> Result<(), Outcome> {
+        // Servers look for the new place before they say that the entry is elsewhere.
+        let (dn, by) = (entry.dn.as_str(), entry.by.as_deref());
         let request = rename_request(dn, to);
-        let mut result = self.directory.call(&request, &[]).await.map_err(|failure| self.lost(failure))?;
+        if self.directory.keeps_silent() {
+            let there = self.holder_of_new(&to.parent()).await.map_err(|failure| failed(failure, false))?;
+            if there.as_deref() != by {
+                return Err(rejected(CONTAINER, "referral", format!("{to} is on another server; {ELSEWHERE}")));
+            }
+        }
+        let mut result = self.directory.call_at(by, &request, &[]).await.map_err(|failure| self.lost(failure))?;
         // Samba says "other" where the place is missing.
         if [Code::NO_SUCH_OBJECT, Code::OTHER].contains(&result.code) {
             let is_there =
@@ -192,7 +200,7 @@ impl LdapConnector {
             }
             if place.is_none() && context.of.create_containers {
                 self.make_containers(context, &to.parent()).await?;
-                result = self.directory.call(&request, &[]).await.map_err(|failure| self.lost(failure))?;
+                result = self.directory.call_at(by, &request, &[]).await.map_err(|failure| self.lost(failure))?;
             }
         }
         match result.code {
@@ -206,7 +214,13 @@ impl LdapConnector {
 
     /// Sends modifications. A value that is there already may be added and an absent one removed: where the server
     /// minds, the difference is taken anew.
-    async fn modify(&self, context: &Context<'_>, dn: &str, changes: &Changes) -> Result<LdapResult, Failure> {
+    async fn modify(
+        &self,
+        context: &Context<'_>,
+        by: Option<&str>,
+        dn: &str,
+        changes: &Changes,
+    ) -> Result<LdapResult, Failure> {
         let mut deltas = changes.deltas.clone();
         if let Some(placeholder) = &context.of.placeholder
             && deltas.iter().any(|one| one.how == How::Add && one.attribute == placeholder.attribute)
@@ -226,7 +240,7 @@ impl LdapConnector {
                 break;
             }
             let request = Request::Modify { dn: dn.to_owned(), modifications };
-            let result = self.directory.call(&request, &controls).await?;
+            let result = self.directory.call_at(by, &request, &controls).await?;
             let is_difference = [Code::VALUE_EXISTS, Code::NO_SUCH_ATTRIBUTE, Code::EXISTS].contains(&result.code);
             // Active Directory is unwilling to remove who is no member.
             let may_be_difference =
@@ -251,6 +265,7 @@ impl LdapConnector {
             text: String::new(),
             referrals: Vec::new(),
             controls: Vec::new(),
+            by: None,
         })
     }
 
@@ -296,12 +311,13 @@ impl LdapConnector {
             let Ok(current) = Dn::parse(&entry.dn) else { return rejected(DN, "dn_syntax", "its name cannot be read") };
             let wanted = current.parent().child(Rdn::one(&field.wire, &value.to_string()));
             return self
-                .move_to(context, &entry.dn, &wanted, &[&of.anchor])
+                .move_to(context, entry, &wanted, &[&of.anchor])
                 .await
                 .map_or_else(|outcome| outcome, |()| done);
         }
         let modifications = vec![Modification::new(How::Replace, &field.wire, vec![bytes])];
-        match self.directory.call(&Request::Modify { dn: entry.dn.clone(), modifications }, &[]).await {
+        let request = Request::Modify { dn: entry.dn.clone(), modifications };
+        match self.directory.call_at(entry.by.as_deref(), &request, &[]).await {
             Ok(result) if result.code == Code::SUCCESS => done,
             Ok(result) if result.code == Code::NO_SUCH_OBJECT => Outcome::Missing,
             Ok(result) => outcome(of, &[&of.anchor], &result),
@@ -316,7 +332,7 @@ impl LdapConnector {
             false => Vec::new(),
         };
         let request = Request::Delete { dn: entry.dn.clone() };
-        let result = match self.directory.call(&request, &controls).await {
+        let result = match self.directory.call_at(entry.by.as_deref(), &request, &controls).await {
             Ok(result) => result,
             Err(failure) => return self.lost(failure),
         };
@@ -346,7 +362,7 @@ impl LdapConnector {
         below.sort_by(|one, other| other.cmp(one));
         let mut touched = false;
         for (_, dn) in below {
-            match self.directory.call(&Request::Delete { dn }, &[]).await {
+            match self.directory.call_at(entry.by.as_deref(), &Request::Delete { dn }, &[]).await {
                 Ok(result) if [Code::SUCCESS, Code::NO_SUCH_OBJECT].contains(&result.code) => touched = true,
                 Ok(_) if touched => return Outcome::Unknown,
                 Ok(result) => return outcome(context.of, &[], &result),

@@ -5,6 +5,7 @@ use muster_connector::{CheckReport, Error, Finding, UsedType};
 use crate::config::OneOrMore;
 use crate::connector::{Known, LdapConnector};
 use crate::entries::EntryType;
+use crate::protocol::filter::Filter;
 use crate::protocol::message::Code;
 use crate::protocol::request::Search;
 use crate::session::connect::{Encryption, SignIn};
@@ -36,8 +37,10 @@ impl LdapConnector {
             }
         };
         report.features = known.root.abilities();
-        report.features.extend(known.follow.map(|follow| follow.told().to_owned()));
+        report.features.extend(known.follow.map(|follow| follow.way.told().to_owned()));
+        report.features.extend(self.directory.following.as_ref().map(|_| "referrals are followed".to_owned()));
         self.examine_safety(&mut report);
+        self.examine_log(&known, &mut report).await?;
         for wanted in used {
             let Ok(of) = known.entry_type(&wanted.object_type) else { continue };
             self.examine_type(&known, of, wanted, &mut report).await?;
@@ -82,23 +85,15 @@ impl LdapConnector {
             }
         }
         let search = Search { limit: 1, ..of.search(vec![of.anchor_field()?.wire.clone()]) };
-        let found = self.directory.search(search, &[]).await.map_err(Failure::error)?;
+        let (_, found) = self.directory.search_here(search, &[]).await.map_err(Failure::error)?;
         match found.result.code {
             Code::SUCCESS | Code::SIZE_LIMIT | Code::NO_SUCH_OBJECT => {}
+            Code::REFERRAL if self.directory.following.is_some() => {}
             _ => report
                 .findings
                 .push(told(Failure::refused(format!("searching below {}", of.base), found.result).error(), "user")),
         }
-        if !found.elsewhere.is_empty() {
-            let setting = format!("types.{name}.base");
-            let problem =
-                format!("some of the entries below {} are on other servers: {}", of.base, found.elsewhere.join(", "));
-            let fix = "Muster does not follow referrals: make a connection to each of those servers that holds people or groups of yours";
-            // Active Directory names its own configuration in every search of a domain.
-            if !known.root.is_windows() {
-                report.findings.push(Finding::warning(Some(&setting), problem, fix));
-            }
-        }
+        self.examine_other_servers(known, of, wanted, report).await?;
         if found.entries.iter().any(|entry| crate::rows::key_of(of, entry).is_none()) {
             let setting = format!("types.{name}.anchor");
             let problem = format!("entries do not show {}, by which they are found again", of.anchor);
@@ -110,6 +105,46 @@ impl LdapConnector {
         }
         if wanted.as_target && known.root.is_windows() {
             self.examine_passwords(of, wanted, report);
+        }
+        Ok(())
+    }
+
+    /// What of a type is on other servers, and whether it is reached there.
+    async fn examine_other_servers(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        wanted: &UsedType,
+        report: &mut CheckReport,
+    ) -> Result<(), Error> {
+        // References are told whatever is searched for, and this finds nothing else (RFC 3296, section 2).
+        let search = Search { filter: Filter::equals("objectClass", b"referral"), ..of.search(vec!["1.1".to_owned()]) };
+        let (_, found) = self.directory.search_here(search.clone(), &[]).await.map_err(Failure::error)?;
+        let is_followed =
+            |urls: &Vec<String>| self.directory.following.as_ref().is_none_or(|following| !following.leaves_out(urls));
+        let mut elsewhere: Vec<String> = found.elsewhere.into_iter().filter(is_followed).flatten().collect();
+        elsewhere.extend(found.result.referrals);
+        let setting = format!("types.{}.base", of.object_type.name);
+        match &self.directory.following {
+            _ if elsewhere.is_empty() => {}
+            None if known.root.is_windows() => {}
+            None => {
+                let problem =
+                    format!("some of the entries below {} are on other servers: {}", of.base, elsewhere.join(", "));
+                let fix = "set referrals = \"follow\", or make a connection to each of those servers that holds people or \
+                           groups of yours";
+                report.findings.push(Finding::warning(Some(&setting), problem, fix));
+            }
+            Some(_) => {
+                if let Err(failure) = self.directory.search(search, &[]).await {
+                    report.findings.push(told(failure.error(), "referrals"));
+                }
+                if wanted.as_source
+                    && let Err(error) = self.must_be_whole(known, of, &elsewhere)
+                {
+                    report.findings.push(told(error, &setting));
+                }
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::session::connect::{Access, Encryption, Server, SignIn};
+use crate::session::referral::Protection;
 
 /// A connection to an LDAP directory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -41,11 +42,15 @@ pub struct LdapSettings {
     pub connections: Option<u8>,
     /// The longest time without an answer. `"30s"` by default.
     pub timeout: Option<Span>,
+    /// What becomes of what another server holds (RFC 4511, sections 4.1.10 and 4.5.3). By default that is `report`.
+    #[serde(default)]
+    pub referrals: Referrals,
     /// How a source's changes are noticed. By default by `usn` in Active Directory, and elsewhere by `modify_timestamp`.
     #[serde(default)]
     pub changes: ChangesBy,
     /// With `modify_timestamp`: the longest time from an entry's change to its being seen on the server that is read, by
-    /// replication for instance. What changed within it is read again. `"10m"` by default.
+    /// replication for instance. What changed within it is read again. With `accesslog`: the longest time that a change
+    /// takes on the server. `"10m"` by default.
     pub overlap: Option<Span>,
     /// How often the keys of all entries are read, to find what is gone or was moved, where changes do not tell. `"15m"`
     /// by default.
@@ -71,8 +76,23 @@ pub enum ChangesBy {
     Sync,
     /// By Active Directory's DirSync control, on whichever of its servers.
     Dirsync,
+    /// By the log that OpenLDAP's overlay `accesslog` keeps: deletions are told at once.
+    Accesslog,
+    /// By the log that 389's plug-in Retro Changelog keeps: deletions are told at once.
+    Changelog,
     /// Everything is read every time.
     None,
+}
+
+/// What becomes of referrals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Referrals {
+    /// They are told with the server that they name, and nothing is sent there.
+    #[default]
+    Report,
+    /// The server that they name is asked, signed in as here and no less encrypted.
+    Follow,
 }
 
 /// How a connection is encrypted.
@@ -182,16 +202,19 @@ impl LdapSettings {
         let servers = urls.iter().map(|url| server(url, self.tls)).collect::<Result<Vec<_>, _>>()?;
         let encrypted = servers.iter().any(|server| server.encryption != Encryption::Off);
         let certificate = self.certificate(given)?;
-        let tls = match encrypted {
-            true => Some(self.tls_config(given, certificate)?),
-            false if certificate.is_some() => {
+        let referrals =
+            (self.referrals == Referrals::Follow).then_some(Protection { tls: self.tls, may_be_clear: !encrypted });
+        // Another server may be an encrypted one.
+        let tls = match encrypted || referrals.is_some() {
+            _ if !encrypted && certificate.is_some() => {
                 let fix = "use ldaps://, or leave `tls` out";
                 return Err(wrong("certificate", "a certificate can be shown on encrypted connections only", fix));
             }
+            true => Some(self.tls_config(given, certificate)?),
             false => None,
         };
         let timeout = self.timeout.map_or(Duration::from_secs(30), |span| span.0);
-        Ok(Access { servers, tls, sign_in: self.sign_in(given)?, timeout, unattended: Arc::default() })
+        Ok(Access { servers, tls, sign_in: self.sign_in(given)?, timeout, unattended: Arc::default(), referrals })
     }
 
     fn sign_in(&self, given: &ConnectorSettings) -> Result<SignIn, Error> {
@@ -242,7 +265,7 @@ impl LdapSettings {
     }
 }
 
-fn server(text: &str, tls: Option<TlsMode>) -> Result<Server, Error> {
+pub(crate) fn server(text: &str, tls: Option<TlsMode>) -> Result<Server, Error> {
     const FORMS: &str = "write ldaps://host, or ldap://host";
     let url =
         Url::parse(text.trim()).map_err(|error| wrong("url", format!("{text:?} is no address ({error})"), FORMS))?;

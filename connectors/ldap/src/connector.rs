@@ -9,9 +9,9 @@ use muster_connector::{
 use muster_model::{Key, Schema};
 use tokio::sync::{Mutex, RwLock};
 
-use crate::changes::{Follow, MODIFIED, Refreshes};
+use crate::changes::{Follow, LogRounds, MODIFIED, Refreshes};
 use crate::config::LdapSettings;
-use crate::directory::root::Root;
+use crate::directory::root::{Root, Vendor};
 use crate::directory::subschema::Subschema;
 use crate::entries::{EntryType, types};
 use crate::list::Lists;
@@ -49,6 +49,7 @@ impl ConnectorKind for LdapKind {
             known: RwLock::default(),
             lists: Mutex::default(),
             refreshes: Mutex::default(),
+            log_rounds: Mutex::default(),
         }))
     }
 }
@@ -63,6 +64,8 @@ pub(crate) struct LdapConnector {
     pub(crate) lists: Mutex<Lists>,
     /// Rounds of changes that are.
     pub(crate) refreshes: Mutex<Refreshes>,
+    /// The same, read from logs.
+    pub(crate) log_rounds: Mutex<LogRounds>,
 }
 
 /// What was found out of the directory.
@@ -74,6 +77,8 @@ pub(crate) struct Known {
     pub(crate) base: String,
     /// How changes are noticed, where they are.
     pub(crate) follow: Option<Follow>,
+    /// The entry below which the log of changes is, where they are read from one.
+    pub(crate) log: Option<String>,
     identity: String,
 }
 
@@ -113,6 +118,17 @@ impl LdapConnector {
         let root = Root::read(&self.directory).await.map_err(Failure::error)?;
         let schema = self.subschema(&root).await?;
         let mut types = types(&self.settings, &root, &schema)?;
+        if let Some(following) = self.directory.following.as_ref().filter(|_| root.is_windows()) {
+            // Active Directory names its own configuration in every search of a domain, and where it keeps DNS.
+            let zones = root
+                .contexts
+                .iter()
+                .flat_map(|dn| ["DomainDnsZones", "ForestDnsZones"].map(|zone| format!("DC={zone},{dn}")));
+            following.leave_out(&root.contexts.iter().cloned().chain(zones).collect::<Vec<_>>());
+        }
+        if let Some(following) = self.directory.following.as_ref().filter(|_| root.vendor == Vendor::Ds389) {
+            following.ask_above();
+        }
         let base = self.settings.base.clone().or_else(|| root.contexts.first().cloned()).unwrap_or_default();
         let anchor = root.anchor();
         let entry = self.directory.entry(&base, &[anchor, MODIFIED]).await.map_err(Failure::error)?;
@@ -128,7 +144,8 @@ impl LdapConnector {
         if let Some(follow) = &follow {
             types.iter_mut().for_each(|of| follow.describe(of));
         }
-        let known = Arc::new(Known { root, types, base, follow, identity });
+        let log = self.log(&root, &base).await?;
+        let known = Arc::new(Known { root, types, base, follow, log, identity });
         *self.known.write().await = Some(known.clone());
         Ok(known)
     }

@@ -15,6 +15,7 @@ use crate::protocol::message::{Code, LdapResult, entry};
 use crate::protocol::request::{Bytes, How, Modification, Request, SET_PASSWORD};
 use crate::refusal::{failed, outcome, rejected};
 use crate::rows::key_of;
+use crate::session::failure::Failure;
 
 /// An entry to be made.
 pub(crate) struct NewEntry {
@@ -149,7 +150,11 @@ impl LdapConnector {
             true => vec![Control::post_read(&[&anchor])],
             false => Vec::new(),
         };
-        let mut result = match self.directory.call(&request, &controls).await {
+        let by = match self.holder_of_new(&new.dn.parent()).await {
+            Ok(by) => by,
+            Err(failure) => return failed(failure, false),
+        };
+        let mut result = match self.directory.call_at(by.as_deref(), &request, &controls).await {
             Ok(result) => result,
             Err(failure) => return self.lost(failure),
         };
@@ -157,7 +162,7 @@ impl LdapConnector {
             if let Err(outcome) = self.make_containers(context, &new.dn.parent()).await {
                 return outcome;
             }
-            result = match self.directory.call(&request, &controls).await {
+            result = match self.directory.call_at(by.as_deref(), &request, &controls).await {
                 Ok(result) => result,
                 Err(failure) => return self.lost(failure),
             };
@@ -168,7 +173,7 @@ impl LdapConnector {
             _ => return outcome(context.of, &context.written_names(operation), &result),
         }
         if let Some((attribute, password)) = &new.password
-            && let Err(outcome) = self.set_password(context, &new, attribute, password).await
+            && let Err(outcome) = self.set_password(context, &new, attribute, password, result.by.as_deref()).await
         {
             return outcome;
         }
@@ -180,9 +185,21 @@ impl LdapConnector {
         }
     }
 
+    /// The server that new entries at a place belong to, where the connection's own would take them and should not.
+    pub(crate) async fn holder_of_new(&self, above: &Dn) -> Result<Option<String>, Failure> {
+        let mut above = above.clone();
+        while self.directory.keeps_silent() && !above.0.is_empty() {
+            if let Some(entry) = self.directory.entry(&above.to_string(), &["1.1"]).await? {
+                return Ok(entry.by);
+            }
+            above = above.parent();
+        }
+        Ok(None)
+    }
+
     /// The connection went: a request that certainly did not leave did nothing.
-    pub(crate) fn lost(&self, failure: crate::session::failure::Failure) -> Outcome {
-        let touched = matches!(failure, crate::session::failure::Failure::Unreachable { sent: true, .. });
+    pub(crate) fn lost(&self, failure: Failure) -> Outcome {
+        let touched = matches!(failure, Failure::Unreachable { sent: true, .. });
         failed(failure, touched)
     }
 
@@ -237,21 +254,23 @@ impl LdapConnector {
         }
     }
 
-    /// A first password by RFC 3062. Where it is refused the entry goes again, so that nothing of the create stays.
+    /// A first password by RFC 3062. Where it is refused the entry goes again, so that nothing of the create stays. `by`:
+    /// the server that made the entry, where it is not the connection's own.
     async fn set_password(
         &self,
         context: &Context<'_>,
         new: &NewEntry,
         attribute: &str,
         password: &SecretString,
+        by: Option<&str>,
     ) -> Result<(), Outcome> {
         let dn = new.dn.to_string();
         let request = Request::SetPassword { dn: dn.clone(), password: password.clone() };
-        let result = self.directory.call(&request, &[]).await.map_err(|_| Outcome::Unknown)?;
+        let result = self.directory.call_at(by, &request, &[]).await.map_err(|_| Outcome::Unknown)?;
         if result.code == Code::SUCCESS {
-            return self.lock_again(new).await;
+            return self.lock_again(new, by).await;
         }
-        let undone = self.directory.call(&Request::Delete { dn }, &[]).await;
+        let undone = self.directory.call_at(by, &Request::Delete { dn }, &[]).await;
         if !undone.is_ok_and(|result| result.code == Code::SUCCESS) {
             return Err(Outcome::Unknown);
         }
@@ -265,11 +284,11 @@ impl LdapConnector {
     }
 
     /// A new password lifts locks (draft-behera-ldap-password-policy, section 7.4), and one of them was ours.
-    async fn lock_again(&self, new: &NewEntry) -> Result<(), Outcome> {
+    async fn lock_again(&self, new: &NewEntry, by: Option<&str>) -> Result<(), Outcome> {
         let Some((attribute, value)) = &new.switch else { return Ok(()) };
         let modifications = vec![Modification::new(How::Replace, attribute, vec![value.clone()])];
         let request = Request::Modify { dn: new.dn.to_string(), modifications };
-        let result = self.directory.call(&request, &[]).await.map_err(|_| Outcome::Unknown)?;
+        let result = self.directory.call_at(by, &request, &[]).await.map_err(|_| Outcome::Unknown)?;
         if result.code == Code::SUCCESS { Ok(()) } else { Err(Outcome::Unknown) }
     }
 
@@ -302,7 +321,9 @@ impl LdapConnector {
             let plain = |text: &str| vec![Bytes::Plain(text.as_bytes().to_vec())];
             let attributes = vec![("objectClass".to_owned(), plain(class)), (attribute.clone(), plain(value))];
             let request = Request::Add { dn: dn.to_string(), attributes };
-            let result = self.directory.call(&request, &[]).await.map_err(|failure| failed(failure, false))?;
+            let by = self.holder_of_new(&dn.parent()).await.map_err(|failure| failed(failure, false))?;
+            let result = self.directory.call_at(by.as_deref(), &request, &[]).await;
+            let result = result.map_err(|failure| failed(failure, false))?;
             // Somebody else may have been faster.
             if ![Code::SUCCESS, Code::EXISTS].contains(&result.code) {
                 return Err(rejected(CONTAINER, "no_such_parent", format!("{dn} cannot be made: {}", result.said())));

@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use muster_connector::{Cursor, Error, Expired, FoundPage, ReadRequest};
 use uuid::Uuid;
 
+use crate::config::wrong;
 use crate::connector::LdapConnector;
+use crate::entries::EntryType;
 use crate::protocol::control::{Control, PAGED, next_page};
 use crate::protocol::message::{Code, Entry};
 use crate::protocol::request::Search;
-use crate::rows::wanted;
+use crate::rows::{key_of, wanted};
 use crate::session::connection::Connection;
 use crate::session::failure::Failure;
+use crate::session::following::{Journey, Stop, lost};
 
 /// Entries in a page; Active Directory gives no more.
 const PAGE: u32 = 1_000;
@@ -32,6 +35,11 @@ struct List {
     connection: Connection,
     cookie: Vec<u8>,
     begun: u64,
+    /// What is asked: what the list was begun with, or what a reference makes of it.
+    search: Search,
+    journey: Journey,
+    /// How many servers referred to each other before this one; 0 for the connection's own.
+    hops: usize,
 }
 
 /// A page of entries, and what to ask next with.
@@ -41,6 +49,21 @@ pub(crate) struct Page {
     pub(crate) next: Option<Cursor>,
     /// Other servers that hold parts of what was searched.
     pub(crate) elsewhere: Vec<String>,
+    /// The server that these entries are from, where a referral led there.
+    pub(crate) by: Option<String>,
+}
+
+impl Page {
+    /// Entries of another server that show no key would be left out without a word.
+    pub(crate) fn shows_keys(&self, of: &EntryType) -> Result<(), Error> {
+        let Some(server) = &self.by else { return Ok(()) };
+        let Some(entry) = self.entries.iter().find(|entry| key_of(of, entry).is_none()) else { return Ok(()) };
+        Err(wrong(
+            &format!("types.{}.anchor", of.object_type.name),
+            format!("the entry {:?} of {server}, to which a referral leads, does not show {}", entry.dn, of.anchor),
+            "let the connection's user read it there, or name an attribute in `anchor` that all the servers have",
+        ))
+    }
 }
 
 impl LdapConnector {
@@ -63,45 +86,65 @@ impl LdapConnector {
         cursor: Option<&Cursor>,
     ) -> Result<Page, Error> {
         let is_paged = self.known().await?.root.has_control(PAGED);
-        let (connection, cookie) = match cursor {
-            None => match begun {
-                Some(connection) => (connection, Vec::new()),
-                None => (self.directory.dial().await.map_err(Failure::error)?, Vec::new()),
-            },
+        let mut list = match cursor {
+            None => {
+                let connection = match begun {
+                    Some(connection) => connection,
+                    None => self.directory.dial().await.map_err(Failure::error)?,
+                };
+                let journey = Journey::of(&connection, &search);
+                List { connection, cookie: Vec::new(), begun: 0, search, journey, hops: 0 }
+            }
             Some(Cursor(bytes)) => {
                 let id = Uuid::from_slice(bytes).map_err(|_| Error::Bug("this is no cursor of a list".to_owned()))?;
                 let list = self.lists.lock().await.open.remove(&id);
-                let list = list.ok_or(Error::Expired { expired: Expired::Cursor })?;
-                (list.connection, list.cookie)
+                list.ok_or(Error::Expired { expired: Expired::Cursor })?
             }
         };
         let mut all = controls.to_vec();
         if is_paged {
-            all.push(Control::page(i64::from(PAGE), &cookie));
+            all.push(Control::page(i64::from(PAGE), &list.cookie));
         }
-        let told = format!("listing the entries below {}", search.base);
-        let found = match connection.search(search, &all, self.directory.access.timeout).await {
+        let by = (list.hops > 0).then(|| list.connection.server().to_string());
+        let mut found = match list.connection.search(list.search.clone(), &all, self.directory.access.timeout).await {
             Ok(found) => found,
             Err(_) if cursor.is_some() => return Err(Error::Expired { expired: Expired::Cursor }),
-            Err(lost) => return Err(Failure::from(lost).error()),
+            Err(problem) if by.is_some() => return Err(lost(&list.connection, &problem).error()),
+            Err(problem) => return Err(Failure::from(problem).error()),
         };
+        found.result.by.clone_from(&by);
         match found.result.code {
             Code::SUCCESS => {}
+            Code::REFERRAL if self.directory.following.is_some() => {}
             // The server has forgotten where it was.
-            Code::UNWILLING | Code::OTHER if cursor.is_some() => {
+            Code::UNWILLING | Code::OTHER if !list.cookie.is_empty() => {
                 return Err(Error::Expired { expired: Expired::Cursor });
             }
-            _ => return Err(Failure::refused(told, found.result).error()),
+            _ => {
+                let told = format!("listing the entries below {}", list.search.base);
+                return Err(Failure::refused(told, found.result).error());
+            }
         }
         let cookie = next_page(&found.result.controls).map_err(|malformed| Error::Bug(malformed.to_string()))?;
-        let next = match cookie.filter(|cookie| !cookie.is_empty()) {
-            Some(cookie) => Some(self.keep(connection, cookie).await),
-            None => None,
-        };
-        Ok(Page { entries: found.entries, next, elsewhere: found.elsewhere })
+        list.cookie = cookie.unwrap_or_default();
+        let mut is_over = list.cookie.is_empty();
+        if let Some(following) = &self.directory.following {
+            let told = list.journey.note(following, &mut found, &list.search, list.hops, true);
+            found.elsewhere = vec![told];
+            if is_over {
+                let next =
+                    self.directory.next_stop(following, &mut list.journey, true).await.map_err(Failure::error)?;
+                is_over = next.is_none();
+                if let Some(Stop { connection, search, hops, .. }) = next {
+                    list = List { connection, search, hops, ..list };
+                }
+            }
+        }
+        let next = if is_over { None } else { Some(self.keep(list).await) };
+        Ok(Page { entries: found.entries, next, elsewhere: found.elsewhere.concat(), by })
     }
 
-    async fn keep(&self, connection: Connection, cookie: Vec<u8>) -> Cursor {
+    async fn keep(&self, list: List) -> Cursor {
         let id = Uuid::new_v4();
         let mut lists = self.lists.lock().await;
         lists.begun += 1;
@@ -111,7 +154,7 @@ impl LdapConnector {
         {
             lists.open.remove(&oldest);
         }
-        lists.open.insert(id, List { connection, cookie, begun });
+        lists.open.insert(id, List { begun, ..list });
         Cursor(id.as_bytes().to_vec())
     }
 
@@ -119,6 +162,7 @@ impl LdapConnector {
         let known = self.known().await?;
         let of = known.entry_type(&request.object_type)?;
         let page = self.page(of.search(wanted(of, &request.attributes)?), &[], cursor).await?;
+        page.shows_keys(of)?;
         let objects = self.objects(&known, of, &request.attributes, page.entries).await?;
         Ok(FoundPage { objects, next: page.next })
     }

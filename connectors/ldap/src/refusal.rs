@@ -11,6 +11,9 @@ use crate::session::failure::Failure;
 /// The attributes that hold passwords.
 const PASSWORDS: [&str; 2] = ["unicodePwd", "userPassword"];
 
+pub(crate) const ELSEWHERE: &str =
+    "entries are not moved from one server to another: make a connection to each of them";
+
 /// A refusal of the connector's own, before anything is sent.
 pub(crate) fn rejected(attribute: &str, rule: &str, message: impl Into<String>) -> Outcome {
     Outcome::Rejected { attribute: Some(attribute.to_owned()), rule: rule.to_owned(), message: message.into() }
@@ -24,6 +27,9 @@ pub(crate) fn retry(scope: RetryScope, problem: String) -> Outcome {
 pub(crate) fn failed(failure: Failure, touched: bool) -> Outcome {
     match failure {
         _ if touched => Outcome::Unknown,
+        Failure::Referral { problem, fix } => {
+            Outcome::Rejected { attribute: None, rule: "referral".to_owned(), message: format!("{problem}; {fix}") }
+        }
         Failure::Unreachable { problem, .. } => retry(RetryScope::Target, problem),
         other => retry(RetryScope::Target, other.error().to_string()),
     }
@@ -41,6 +47,8 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
     let text = result.text.to_ascii_lowercase();
     match result.code {
         Code::BUSY | Code::UNAVAILABLE | Code::OPERATIONS_ERROR | Code::TIME_LIMIT => retry(RetryScope::Target, said),
+        Code::MULTIPLE_SERVERS => refused("referral", with(ELSEWHERE)),
+        Code::OTHER if text.contains("referral") => refused("referral", with(ELSEWHERE)),
         Code::OTHER => retry(RetryScope::Object, said),
         Code::CONSTRAINT if text.contains("not unique") || text.contains("already exists") => refused("unique", said),
         Code::CONSTRAINT | Code::UNWILLING if is_about_a_password(&text) => {
@@ -76,7 +84,11 @@ pub(crate) fn outcome(of: &EntryType, attributes: &[&str], result: &LdapResult) 
         },
         Code::EXISTS | Code::VALUE_EXISTS => refused("unique", said),
         Code::REFERRAL => {
-            refused("referral", format!("{said}; another server takes this change: {}", result.referrals.join(", ")))
+            let message = format!(
+                "{said}; another server takes this change: {}; name that one in `url`, or set referrals = \"follow\"",
+                result.referrals.join(", ")
+            );
+            refused("referral", message)
         }
         Code::STRONGER_AUTH | Code::CONFIDENTIALITY => {
             refused("encryption_required", with("use ldaps://, or leave `tls` out so that ldap:// is encrypted"))

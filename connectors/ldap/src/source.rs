@@ -9,6 +9,7 @@ use muster_connector::{ChangePage, Cursor, EdgeChange, Error, Position, ReadPage
 use muster_model::{Key, Row, Slot};
 
 use crate::changes::{Begun, MODIFIED};
+use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
 use crate::entries::{CONTAINER, DN, ENABLED, EntryType, Field, Refers};
 use crate::find::AT_A_TIME;
@@ -35,18 +36,8 @@ impl Source for LdapConnector {
         let page = self.page_on(begun.connection, of.search(attributes), &[], cursor).await?;
         let times = known.follow.filter(|_| begun.times);
         let watermark = begun.watermark.or_else(|| times.map(|follow| follow.after_first_page(&page.entries)));
-        // Active Directory names its own configuration in every search of a domain.
-        if !page.elsewhere.is_empty() && !known.root.is_windows() {
-            return Err(Error::Configuration {
-                setting: Some(format!("types.{}.base", of.object_type.name)),
-                problem: format!(
-                    "some of the entries below {} are on other servers ({}), and whoever is not read counts as gone",
-                    of.base,
-                    page.elsewhere.join(", ")
-                ),
-                fix: "set `base` to an entry whose subtree this server holds".to_owned(),
-            });
-        }
+        page.shows_keys(of)?;
+        self.must_be_whole(&known, of, &page.elsewhere)?;
         let objects = self.source_objects(&known, of, request, page.entries).await?;
         Ok(ReadPage { objects, next: page.next, watermark, source_time: None })
     }
@@ -68,6 +59,31 @@ impl Source for LdapConnector {
 }
 
 impl LdapConnector {
+    /// Refuses to read a type parts of which are on these other servers, unless they are asked as well and their changes
+    /// are noticed.
+    pub(crate) fn must_be_whole(&self, known: &Known, of: &EntryType, elsewhere: &[String]) -> Result<(), Error> {
+        let is_followed = self.directory.following.is_some();
+        let way = known.follow.map(|follow| follow.way).filter(|way| !way.sees_other_servers());
+        // Active Directory names its own configuration in every search of a domain.
+        let is_known = known.root.is_windows() && !is_followed;
+        if elsewhere.is_empty() || is_known || (is_followed && way.is_none()) {
+            return Ok(());
+        }
+        let parts = format!("some of the entries below {} are on other servers ({})", of.base, elsewhere.join(", "));
+        let (problem, fix) = match way.filter(|_| is_followed) {
+            Some(way) => (
+                format!("{parts}, and {} tell nothing of what changes there", way.told()),
+                "set changes = \"modify_timestamp\" or \"none\", or `base` to an entry whose subtree this server holds, and \
+                 make a connection to each of the others",
+            ),
+            None => (
+                format!("{parts}, and whoever is not read counts as gone"),
+                "set `base` to an entry whose subtree this server holds, or referrals = \"follow\"",
+            ),
+        };
+        Err(wrong(&format!("types.{}.base", of.object_type.name), problem, fix))
+    }
+
     pub(crate) async fn source_objects(
         &self,
         known: &Known,

@@ -176,6 +176,8 @@ impl LdapConnector {
             gone = self.deleted_since(known, of, connection, usn).await;
         }
         let found = self.page_on(connection, search, &[], turn.list.as_ref()).await?;
+        found.shows_keys(of)?;
+        self.must_be_whole(known, of, &found.elsewhere)?;
         turn.greatest = greatest(&found.entries, turn.greatest);
         let mut entries = self.whole_entries(known, of, request, found.entries).await?;
         entries.extend(gone.into_iter().map(removed));

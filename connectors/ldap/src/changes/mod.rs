@@ -1,10 +1,14 @@
 //! How changes of a directory are noticed. What no way tells in time, entries that are gone or were moved out of a type's
 //! sight, is found by reading all keys from time to time.
 
+mod accesslog;
+mod changelog;
 mod dirsync;
+mod logged;
 mod marked;
 mod sync;
 
+pub(crate) use logged::LogRounds;
 pub(crate) use marked::MODIFIED;
 pub(crate) use sync::Refreshes;
 
@@ -36,13 +40,18 @@ pub(crate) enum Way {
     Sync,
     /// Active Directory's DirSync control.
     Dirsync,
+    /// OpenLDAP's log of changes (slapo-accesslog(5)).
+    Accesslog,
+    /// 389's retro changelog (draft-good-ldap-changelog).
+    Changelog,
 }
 
 /// How changes are noticed, and how often keys are read for the rest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Follow {
     pub(crate) way: Way,
-    /// The longest time from an entry's `modifyTimestamp` to its being seen on the server that is read.
+    /// The longest time from an entry's `modifyTimestamp` to its being seen on the server that is read, or from the
+    /// beginning of a change to its record in a log.
     pub(crate) overlap: Duration,
     keys_every: Duration,
 }
@@ -68,6 +77,8 @@ enum Mark {
     Dirsync {
         cookie: Vec<u8>,
     },
+    Accesslog(accesslog::LogMark),
+    Changelog(changelog::LogMark),
 }
 
 impl Mark {
@@ -119,6 +130,8 @@ impl Follow {
             ChangesBy::Usn => Way::Usn,
             ChangesBy::Sync => Way::Sync,
             ChangesBy::Dirsync => Way::Dirsync,
+            ChangesBy::Accesslog => Way::Accesslog,
+            ChangesBy::Changelog => Way::Changelog,
             ChangesBy::ModifyTimestamp => Way::Modified,
             ChangesBy::Auto if root.is_windows() && root.usn.is_some() => Way::Usn,
             ChangesBy::Auto if shows_times => Way::Modified,
@@ -148,15 +161,24 @@ impl Follow {
                 && !["memberof", "ismemberof"].contains(&attribute.name.to_ascii_lowercase().as_str());
         }
     }
+}
 
+impl Way {
     /// For a person.
-    pub(crate) fn told(&self) -> &'static str {
-        match self.way {
-            Way::Usn => "changes by uSNChanged",
-            Way::Modified => "changes by modifyTimestamp",
-            Way::Dirsync => "changes by DirSync",
-            Way::Sync => "changes by content synchronisation (RFC 4533)",
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Self::Usn => "changes by uSNChanged",
+            Self::Modified => "changes by modifyTimestamp",
+            Self::Dirsync => "changes by DirSync",
+            Self::Sync => "changes by content synchronisation (RFC 4533)",
+            Self::Accesslog => "changes by the accesslog",
+            Self::Changelog => "changes by the retro changelog",
         }
+    }
+
+    /// Whether it notices what changes on servers that referrals lead to, and not only on the connection's own.
+    pub(crate) fn sees_other_servers(self) -> bool {
+        self == Self::Modified
     }
 }
 
@@ -189,6 +211,7 @@ impl LdapConnector {
             Way::Modified => return Ok(Begun { times: true, ..Begun::default() }),
             Way::Sync => self.cookie_of_now(of).await?,
             Way::Dirsync => self.dirsync_of_now(known, of).await?,
+            Way::Accesslog | Way::Changelog => return self.log_before_all(known, &follow).await,
         };
         Ok(Begun { watermark: Some(watermark), ..Begun::default() })
     }
@@ -203,6 +226,7 @@ impl LdapConnector {
             Way::Usn | Way::Modified => self.changed_by_mark(&known, of, &follow, request, position).await,
             Way::Sync => self.changed_by_sync(&known, of, request, position).await,
             Way::Dirsync => self.changed_by_dirsync(&known, of, request, position).await,
+            Way::Accesslog | Way::Changelog => self.changed_by_log(&known, of, &follow, request, position).await,
         }
     }
 

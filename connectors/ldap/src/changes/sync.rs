@@ -134,7 +134,8 @@ impl LdapConnector {
                     let uuids = sync::gone(&value).map_err(nonsense)?;
                     gone.extend(uuids.iter().filter_map(|uuid| key_of(of, uuid)).map(removed));
                 }
-                Answer::Intermediate { .. } | Answer::Elsewhere(_) => {}
+                Answer::Elsewhere(urls) => self.must_be_whole(known, of, &urls)?,
+                Answer::Intermediate { .. } => {}
                 Answer::Result(result) if result.code == Code::SUCCESS => {
                     break Some(sync::done(&result.controls).map_err(nonsense)?);
                 }

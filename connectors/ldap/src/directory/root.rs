@@ -32,6 +32,8 @@ pub(crate) struct Root {
     pub(crate) usn: Option<u64>,
     /// The entry of the server itself, in Active Directory.
     pub(crate) service: Option<String>,
+    /// The log of changes, in 389.
+    pub(crate) changelog: Option<String>,
     controls: HashSet<String>,
     extensions: HashSet<String>,
 }
@@ -62,6 +64,8 @@ impl Root {
         };
         let mut contexts: Vec<String> = entry.texts("defaultNamingContext").map(str::to_owned).collect();
         contexts.extend(entry.texts("namingContexts").map(str::to_owned));
+        // Logs and settings (cn=accesslog, CN=Configuration) are nobody's people.
+        contexts.sort_by_key(|dn| dn.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("cn=")));
         let named = vendor_text.trim();
         let product = match vendor {
             Vendor::OpenLdap if named.is_empty() => "OpenLDAP".to_owned(),
@@ -80,6 +84,7 @@ impl Root {
             subschema: entry.text("subschemaSubentry").unwrap_or("cn=subschema").to_owned(),
             usn: entry.text("highestCommittedUSN").and_then(|usn| usn.parse().ok()),
             service: entry.text("dsServiceName").map(str::to_owned),
+            changelog: entry.text("changelog").map(str::to_owned),
             controls: all("supportedControl"),
             extensions: all("supportedExtension"),
         }

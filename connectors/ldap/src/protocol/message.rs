@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     /// In the order and with the spelling of the server, options such as `;binary` included.
     pub(crate) attributes: Vec<(String, Vec<Vec<u8>>)>,
     pub(crate) controls: Vec<Control>,
+    /// The server that holds it, where it is not the connection's own.
+    pub(crate) by: Option<String>,
 }
 
 impl Entry {
@@ -60,6 +62,8 @@ pub(crate) struct LdapResult {
     pub(crate) text: String,
     pub(crate) referrals: Vec<String>,
     pub(crate) controls: Vec<Control>,
+    /// The server that said so, where it is not the connection's own.
+    pub(crate) by: Option<String>,
 }
 
 /// A result code (RFC 4511, section 4.1.9).
@@ -101,6 +105,8 @@ impl Code {
     pub(crate) const NON_LEAF: Self = Self(66);
     pub(crate) const ON_RDN: Self = Self(67);
     pub(crate) const EXISTS: Self = Self(68);
+    /// affectsMultipleDSAs.
+    pub(crate) const MULTIPLE_SERVERS: Self = Self(71);
     pub(crate) const OTHER: Self = Self(80);
 
     /// The name in RFC 4511, for messages.
@@ -126,8 +132,9 @@ impl LdapResult {
     /// What the server said, for a person.
     pub(crate) fn said(&self) -> String {
         let text = self.text.trim().trim_end_matches('\0');
-        let name = self.code.name();
-        if text.is_empty() { format!("{name} ({})", self.code.0) } else { format!("{name} ({}): {text}", self.code.0) }
+        let by = self.by.as_ref().map(|server| format!(" from {server}")).unwrap_or_default();
+        let told = format!("{} ({}){by}", self.code.name(), self.code.0);
+        if text.is_empty() { told } else { format!("{told}: {text}") }
     }
 }
 
@@ -191,7 +198,7 @@ pub(crate) fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
         }
         attributes.push((name, values));
     }
-    Ok(Entry { dn, attributes, controls: Vec::new() })
+    Ok(Entry { dn, attributes, controls: Vec::new(), by: None })
 }
 
 fn result(reader: &mut Reader<'_>) -> Result<LdapResult, Malformed> {
@@ -202,7 +209,7 @@ fn result(reader: &mut Reader<'_>) -> Result<LdapResult, Malformed> {
         None => Vec::new(),
     };
     // SASL credentials, names and values of extended answers: nothing here needs them.
-    Ok(LdapResult { code: Code(code), matched, text, referrals, controls: Vec::new() })
+    Ok(LdapResult { code: Code(code), matched, text, referrals, controls: Vec::new(), by: None })
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use super::control::Control;
 use super::filter::Filter;
 
 /// Where a search looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Depth {
     Base,
+    /// What is right below, as a referral may ask for.
+    OneLevel,
     Subtree,
 }
 
@@ -142,6 +144,24 @@ impl Request {
         writer.into_bytes()
     }
 
+    /// The entry that it is about, where it is about one.
+    pub(crate) fn dn(&self) -> Option<&str> {
+        match self {
+            Self::Modify { dn, .. }
+            | Self::Add { dn, .. }
+            | Self::Delete { dn }
+            | Self::ModifyDn { dn, .. }
+            | Self::Compare { dn, .. }
+            | Self::SetPassword { dn, .. } => Some(dn),
+            Self::Bind { .. }
+            | Self::BindExternal
+            | Self::Search(_)
+            | Self::StartTls
+            | Self::Abandon { .. }
+            | Self::Unbind => None,
+        }
+    }
+
     fn write(&self, message: &mut Writer) {
         match self {
             Self::Bind { name, password } => message.nested(0x60, |bind| {
@@ -208,7 +228,12 @@ impl Request {
 impl Search {
     fn write(&self, writer: &mut Writer) {
         writer.octets(OCTETS, self.base.as_bytes());
-        writer.integer(ENUMERATED, if self.depth == Depth::Base { 0 } else { 2 });
+        let depth = match self.depth {
+            Depth::Base => 0,
+            Depth::OneLevel => 1,
+            Depth::Subtree => 2,
+        };
+        writer.integer(ENUMERATED, depth);
         // Aliases are never followed: what they lead to has an entry of its own.
         writer.integer(ENUMERATED, 0);
         writer.integer(INTEGER, i64::from(self.limit));

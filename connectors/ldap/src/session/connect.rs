@@ -13,16 +13,17 @@ use crate::protocol::message::{Answer, Code, Message};
 use crate::protocol::request::Request;
 use crate::session::connection::{Connection, Unattended};
 use crate::session::failure::Failure;
+use crate::session::referral::Protection;
 
 /// A server, as the settings name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) encryption: Encryption,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Encryption {
     /// From the first byte: `ldaps://`.
     Tls,
@@ -53,6 +54,8 @@ pub(crate) struct Access {
     /// The longest silence.
     pub(crate) timeout: Duration,
     pub(crate) unattended: Unattended,
+    /// Where referrals are followed: what connections to the servers that they name must be like.
+    pub(crate) referrals: Option<Protection>,
 }
 
 /// How long dialling and the handshake may take together.
@@ -90,7 +93,7 @@ impl Access {
         // Requests are small and wait for answers.
         stream.set_nodelay(true).map_err(|error| unreachable(server, &error.to_string()))?;
         match (server.encryption, &self.tls) {
-            (Encryption::Off, _) => return Ok(Connection::over(stream, self.unattended.clone())),
+            (Encryption::Off, _) => return Ok(Connection::over(stream, server.clone(), self.unattended.clone())),
             (Encryption::StartTls, _) => start_tls(&mut stream).await.map_err(|problem| match problem {
                 Refusal::Broken(problem) => unreachable(server, &problem),
                 Refusal::Refused(problem) => Failure::Insecure(format!("{server} does not turn on TLS: {problem}")),
@@ -99,7 +102,7 @@ impl Access {
         }
         let Some(tls) = &self.tls else { return Err(Failure::Insecure("TLS is not set up".to_owned())) };
         match muster_tls::stream::secure(tls.clone(), &server.host, stream).await {
-            Ok(stream) => Ok(Connection::over(stream, self.unattended.clone())),
+            Ok(stream) => Ok(Connection::over(stream, server.clone(), self.unattended.clone())),
             Err(error) if muster_tls::stream::is_untrusted(&error) => {
                 Err(Failure::Insecure(format!("{server}: {error}")))
             }

@@ -13,6 +13,7 @@ use crate::protocol::ber;
 use crate::protocol::control::Control;
 use crate::protocol::message::{Answer, Entry, LdapResult, Message};
 use crate::protocol::request::{Request, Search};
+use crate::session::connect::Server;
 use crate::session::failure::Lost;
 
 /// The largest message of a server, in bytes.
@@ -44,6 +45,7 @@ struct Inner {
     open: Arc<Mutex<Open>>,
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
     unattended: Unattended,
+    server: Server,
     reading: AbortHandle,
 }
 
@@ -74,8 +76,8 @@ enum Waiting {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) entries: Vec<Entry>,
-    /// Other servers that hold parts of what was searched.
-    pub(crate) elsewhere: Vec<String>,
+    /// Other servers that hold parts of what was searched, each part with those that hold it.
+    pub(crate) elsewhere: Vec<Vec<String>>,
     pub(crate) result: LdapResult,
 }
 
@@ -84,13 +86,18 @@ fn lock(open: &Mutex<Open>) -> std::sync::MutexGuard<'_, Open> {
 }
 
 impl Connection {
-    pub(crate) fn over<S: Stream>(stream: S, unattended: Unattended) -> Self {
+    pub(crate) fn over<S: Stream>(stream: S, server: Server, unattended: Unattended) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let open = Arc::new(Mutex::new(Open::default()));
         let (outgoing, queue) = mpsc::unbounded_channel();
         tokio::spawn(write(writer, queue, open.clone()));
         let reading = tokio::spawn(read(reader, open.clone())).abort_handle();
-        Self { inner: Arc::new(Inner { open, outgoing, unattended, reading }) }
+        Self { inner: Arc::new(Inner { open, outgoing, unattended, server, reading }) }
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn server(&self) -> &Server {
+        &self.inner.server
     }
 
     /// Why it cannot be used any more, once that is so.
@@ -180,7 +187,7 @@ impl Connection {
                     }
                     entries.push(entry);
                 }
-                Answer::Elsewhere(urls) => elsewhere.extend(urls),
+                Answer::Elsewhere(urls) => elsewhere.push(urls),
                 Answer::Intermediate { .. } => {}
                 Answer::Result(result) => return Ok(Found { entries, elsewhere, result }),
             }

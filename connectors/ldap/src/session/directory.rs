@@ -13,9 +13,10 @@ use crate::protocol::request::{Depth, Request, Search};
 use crate::session::connect::Access;
 use crate::session::connection::{Connection, Found};
 use crate::session::failure::{Failure, Lost};
+use crate::session::following::Following;
 
 /// After a failure nobody dials for so long: a server that is down is not hammered.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -23,6 +24,8 @@ pub(crate) struct Directory {
     slots: Vec<Mutex<Option<Connection>>>,
     next: AtomicUsize,
     dialling: Mutex<Dialling>,
+    /// Where referrals are followed.
+    pub(crate) following: Option<Following>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +38,8 @@ struct Dialling {
 impl Directory {
     pub(crate) fn new(access: Access, connections: usize) -> Self {
         let slots = (0..connections.max(1)).map(|_| Mutex::default()).collect();
-        Self { access, slots, next: AtomicUsize::new(0), dialling: Mutex::default() }
+        let following = access.referrals.map(Following::new);
+        Self { access, slots, next: AtomicUsize::new(0), dialling: Mutex::default(), following }
     }
 
     /// A connection, each of them in turn.
@@ -97,18 +101,38 @@ impl Directory {
     /// One operation that changes something.
     pub(crate) async fn call(&self, request: &Request, controls: &[Control]) -> Result<LdapResult, Failure> {
         let connection = self.connection().await?;
-        Ok(connection.call(request, controls, self.access.timeout).await?)
+        let result = connection.call(request, controls, self.access.timeout).await?;
+        let Some(following) = &self.following else { return Ok(result) };
+        let result = self.with_referral_above(following, &connection, result).await?;
+        self.forwarded(following, &connection, request, controls, result).await
     }
 
-    /// A search for few entries. Asked once more where the connection went: reading twice does no harm.
+    /// A search for few entries, here and, where referrals are followed, wherever they lead.
     pub(crate) async fn search(&self, search: Search, controls: &[Control]) -> Result<Found, Failure> {
+        let (connection, mut found) = self.search_here(search.clone(), controls).await?;
+        let Some(following) = &self.following else { return Ok(found) };
+        found.result = self.with_referral_above(following, &connection, found.result).await?;
+        if found.result.code != Code::REFERRAL && found.elsewhere.is_empty() {
+            return Ok(found);
+        }
+        self.gathered(following, &connection, &search, controls, found).await
+    }
+
+    /// What the connection's own server answers, and who that is. Asked once more where the connection went: reading
+    /// twice does no harm.
+    pub(crate) async fn search_here(
+        &self,
+        search: Search,
+        controls: &[Control],
+    ) -> Result<(Connection, Found), Failure> {
         let connection = self.connection().await?;
         match connection.search(search.clone(), controls, self.access.timeout).await {
-            Ok(found) => Ok(found),
+            Ok(found) => Ok((connection, found)),
             Err(Lost { .. }) => {
                 let connection = self.connection().await?;
                 let again = connection.search(search, controls, self.access.timeout).await;
-                again.map_err(|lost| Failure::Unreachable { problem: lost.problem, sent: false })
+                let found = again.map_err(|lost| Failure::Unreachable { problem: lost.problem, sent: false })?;
+                Ok((connection, found))
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     SignIn(LdapResult),
     /// An operation was refused.
     Refused { what: String, result: LdapResult },
+    /// A referral cannot be followed.
+    Referral { problem: String, fix: String },
     /// The server says what makes no sense.
     Nonsense(String),
 }
@@ -52,6 +54,9 @@ impl Failure {
             },
             Self::SignIn(result) => sign_in(&result),
             Self::Refused { what, result } => refused(&what, &result),
+            Self::Referral { problem, fix } => {
+                Error::Configuration { setting: Some("referrals".to_owned()), problem, fix }
+            }
             Self::Nonsense(problem) => Error::Bug(problem),
         }
     }
@@ -123,7 +128,9 @@ fn refused(what: &str, result: &LdapResult) -> Error {
         Code::REFERRAL => Error::Configuration {
             setting: Some("url".to_owned()),
             problem: format!("{problem}; it names {}", result.referrals.join(", ")),
-            fix: "name the server that holds these entries and takes changes".to_owned(),
+            fix: "name the server that holds these entries and takes changes, or set referrals = \"follow\" (with changes = \
+                  \"modify_timestamp\" or \"none\" where they are a source)"
+                .to_owned(),
         },
         _ => Error::Bug(problem),
     }

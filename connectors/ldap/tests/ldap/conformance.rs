@@ -68,6 +68,16 @@ async fn the_contract_is_kept_by_ds389_with_synchronisation() {
 }
 
 #[tokio::test]
+async fn the_contract_is_kept_by_slapd_with_its_log() {
+    the_contract_is_kept_with("accesslog", World::slapd_logging()).await;
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_by_ds389_with_its_log() {
+    the_contract_is_kept_with("changelog", World::ds389()).await;
+}
+
+#[tokio::test]
 async fn the_contract_is_kept_by_samba_with_dirsync() {
     the_contract_is_kept_with("dirsync", World::samba()).await;
 }

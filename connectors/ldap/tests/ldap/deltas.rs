@@ -8,11 +8,15 @@ use serde_json::{Value as Json, json};
 
 use crate::world::{Connection, World, applied, reference, request};
 
-const USER: [&str; 2] = ["sn", "manager"];
-const GROUP: [&str; 2] = ["cn", "member"];
+pub(crate) const USER: [&str; 2] = ["sn", "manager"];
+pub(crate) const GROUP: [&str; 2] = ["cn", "member"];
 
 /// Reads everything of a type; the watermark is the first page's.
-async fn read_all(connection: &Connection, object_type: &str, attributes: &[&str]) -> (BTreeSet<Key>, Watermark) {
+pub(crate) async fn read_all(
+    connection: &Connection,
+    object_type: &str,
+    attributes: &[&str],
+) -> (BTreeSet<Key>, Watermark) {
     let request = request(object_type, attributes);
     let (mut keys, mut watermark, mut cursor) = (BTreeSet::new(), None, None);
     loop {
@@ -26,7 +30,7 @@ async fn read_all(connection: &Connection, object_type: &str, attributes: &[&str
     }
 }
 
-async fn try_changes(
+pub(crate) async fn try_changes(
     connection: &Connection,
     object_type: &str,
     attributes: &[&str],
@@ -44,7 +48,7 @@ async fn try_changes(
     }
 }
 
-async fn changes(
+pub(crate) async fn changes(
     connection: &Connection,
     object_type: &str,
     attributes: &[&str],
@@ -54,12 +58,12 @@ async fn changes(
     (entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect(), watermark)
 }
 
-fn surname(entry: &Entry) -> &Slot {
+pub(crate) fn surname(entry: &Entry) -> &Slot {
     let Change::Whole(row) = &entry.change else { panic!("{entry:?}") };
     row.slot(0)
 }
 
-fn connect(world: &World, by: &str) -> Connection {
+pub(crate) fn connect(world: &World, by: &str) -> Connection {
     world.connect_with(&json!({ "changes": by, "overlap": "1h" }))
 }
 
@@ -150,6 +154,16 @@ async fn whatever_changes_in_slapd_is_told_by_its_time() {
 #[tokio::test]
 async fn whatever_changes_in_slapd_is_told_by_synchronisation() {
     whatever_changes_is_told(World::slapd(), "sync").await;
+}
+
+#[tokio::test]
+async fn whatever_changes_in_slapd_is_told_by_its_log() {
+    whatever_changes_is_told(World::slapd_logging(), "accesslog").await;
+}
+
+#[tokio::test]
+async fn whatever_changes_in_ds389_is_told_by_its_log() {
+    whatever_changes_is_told(World::ds389(), "changelog").await;
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod deltas;
 mod faults;
 mod groups;
 mod life;
+mod logs;
 mod reading;
+mod referrals;
 mod refusals;
 mod world;

@@ -34,6 +34,36 @@ impl World {
         Self { server: Directory::slapd(), kind: Kindred::OpenLdap }
     }
 
+    /// With further lines of `slapd.conf`, as [`Directory::slapd_with`] takes them.
+    pub(crate) fn slapd_with(before: &str, within: &str) -> Self {
+        Self { server: Directory::slapd_with(before, within), kind: Kindred::OpenLdap }
+    }
+
+    /// With a log of its changes, in which the admin may do everything, and `cn=outside` see nothing but that it is there.
+    pub(crate) fn slapd_logging() -> Self {
+        Self::slapd_logging_with("")
+    }
+
+    /// With further settings of the log.
+    pub(crate) fn slapd_logging_with(more: &str) -> Self {
+        Self::slapd_with(
+            "moduleload accesslog
+             database mdb
+             suffix cn=accesslog
+             rootdn cn=root,cn=accesslog
+             directory {folder}/accesslog
+             dbnosync
+             index objectClass,reqStart,entryCSN eq
+             limits dn.exact=\"cn=muster,dc=example,dc=org\" size=unlimited time=unlimited
+             access to dn.base=cn=accesslog by dn.exact=\"cn=muster,dc=example,dc=org\" write by dn.exact=\"cn=outside,dc=example,dc=org\" read
+             access to * by dn.exact=\"cn=muster,dc=example,dc=org\" write
+            "
+            .replace("             ", "")
+            .as_str(),
+            &format!("overlay accesslog\nlogdb cn=accesslog\nlogops writes\nlogsuccess TRUE\n{more}"),
+        )
+    }
+
     pub(crate) fn ds389() -> Self {
         Self { server: Directory::ds389(), kind: Kindred::Ds389 }
     }

@@ -61,7 +61,16 @@ impl Directory {
     /// (password `secret`) may read, five entries at a time. A certificate of [`Self::issue`] signs in as the admin.
     #[must_use]
     pub fn slapd() -> Self {
-        Self::on_some_port(Kind::Slapd, slapd::prepare)
+        Self::slapd_with("", "")
+    }
+
+    /// The same with further lines of `slapd.conf`: some before the database of [`Self::base`], which may be a database
+    /// of their own, and some at its end. `{folder}` stands for the server's folder, in which `accesslog` is an empty one.
+    #[must_use]
+    pub fn slapd_with(before: &str, within: &str) -> Self {
+        Self::on_some_port(Kind::Slapd, |folder, run_as, authority| {
+            slapd::prepare(folder, run_as, authority, (before, within));
+        })
     }
 
     /// 389 Directory Server with the same suffix and organizational units, and its plug-ins for `memberOf`, the retro

@@ -47,8 +47,10 @@ cn: reader
 userPassword: secret
 ";
 
-fn settings(folder: &Path) -> String {
+fn settings(folder: &Path, (before, within): (&str, &str)) -> String {
     let folder = folder.display();
+    let more = |lines: &str| lines.replace("{folder}", &folder.to_string());
+    let (before, within) = (more(before), more(within));
     format!(
         "include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -66,7 +68,7 @@ TLSCertificateKeyFile {folder}/server.key
 TLSVerifyClient allow
 authz-regexp \"cn=a server of a test\" \"cn=muster,dc=example,dc=org\"
 threads 4
-
+{before}
 database mdb
 suffix dc=example,dc=org
 rootdn cn=root,dc=example,dc=org
@@ -88,16 +90,19 @@ ppolicy_default cn=policy,dc=example,dc=org
 overlay syncprov
 syncprov-checkpoint 100 10
 syncprov-sessionlog 1000
+{within}
 "
     )
 }
 
-pub(super) fn prepare(folder: &Path, run_as: RunAs, authority: &Authority) {
+pub(super) fn prepare(folder: &Path, run_as: RunAs, authority: &Authority, more: (&str, &str)) {
     encrypt(folder, run_as, authority, &["localhost", "127.0.0.1"]);
-    let data = folder.join("data");
-    fs::create_dir(&data).unwrap();
-    run_as.own(&data);
-    fs::write(folder.join("slapd.conf"), settings(folder)).unwrap();
+    for name in ["data", "accesslog"] {
+        let path = folder.join(name);
+        fs::create_dir(&path).unwrap();
+        run_as.own(&path);
+    }
+    fs::write(folder.join("slapd.conf"), settings(folder, more)).unwrap();
     fs::write(folder.join("content.ldif"), CONTENT).unwrap();
     succeed(
         run_as

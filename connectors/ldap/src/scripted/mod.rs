@@ -1,5 +1,7 @@
 //! What Active Directory does and Samba does not: at most 1,000 entries of a search, and 1,500 values of an attribute, at
-//! a time. A small peer does the same.
+//! a time. A small peer does the same; `referring` are peers that name each other.
+
+mod referring;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

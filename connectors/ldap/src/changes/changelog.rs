@@ -1,0 +1,237 @@
+//! 389's log of changes (its plug-in Retro Changelog, after draft-good-ldap-changelog): numbered records, each of one
+//! change.
+
+use muster_connector::{CheckReport, Error, Finding};
+use serde::{Deserialize, Serialize};
+
+use super::logged::{AllTouched, Round, Touched, entry_search, lost};
+use super::{Mark, Way, expired};
+use crate::config::wrong;
+use crate::connector::{Known, LdapConnector};
+use crate::directory::root::{Root, Vendor};
+use crate::protocol::dn::{Dn, Rdn};
+use crate::protocol::filter::Filter;
+use crate::protocol::message::Entry;
+use crate::protocol::request::{Depth, Search};
+use crate::session::connection::Connection;
+use crate::session::failure::Failure;
+
+const NUMBER: &str = "changeNumber";
+
+/// Where a record says which entry it is about, when the plug-in is told to say so.
+fn target_id(root: &Root) -> &'static str {
+    if root.vendor == Vendor::Ds389 { "targetUniqueId" } else { "targetEntryUuid" }
+}
+
+/// Up to where a log is known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LogMark {
+    /// The identifier of the log itself: another server's is another one.
+    log: String,
+    number: u64,
+    /// The identifier of the record of that number, where there was one.
+    record: Option<String>,
+}
+
+#[derive(Debug)]
+struct Record {
+    number: u64,
+    /// Whom it is about, as far as that can be said and is of interest.
+    touched: Option<Touched>,
+}
+
+fn number_of(record: &Entry) -> Option<u64> {
+    record.text(NUMBER)?.parse().ok()
+}
+
+/// The name of an entry after it was renamed.
+fn renamed(record: &Entry, dn: &str) -> Option<String> {
+    let rdn = Dn::parse(record.text("newRdn")?).ok()?;
+    let [rdn] = <[Rdn; 1]>::try_from(rdn.0).ok()?;
+    let above = match record.text("newSuperior") {
+        Some(above) => Dn::parse(above).ok()?,
+        None => Dn::parse(dn).ok()?.parent(),
+    };
+    Some(above.child(rdn).to_string())
+}
+
+impl Record {
+    /// `id`: where it says which entry it is about. `base`: whatever is below it is of interest.
+    fn of(record: &Entry, id: &str, base: &Dn) -> Option<Self> {
+        let number = number_of(record)?;
+        let dn = record.text("targetDn")?.to_owned();
+        let kind = record.text("changeType").unwrap_or_default().to_ascii_lowercase();
+        let after = if kind == "modrdn" { renamed(record, &dn) } else { None };
+        let touched = match record.text(id) {
+            Some(id) => Some(Touched::Id(id.to_owned())),
+            // Who it was that had this name is found with the keys.
+            None if kind == "delete" => None,
+            None => Some(Touched::Name(after.clone().unwrap_or_else(|| dn.clone()))),
+        };
+        let is_ours = |name: &String| Dn::parse(name).is_ok_and(|dn| dn.is_within(base));
+        let touched = touched.filter(|_| is_ours(&dn) || after.as_ref().is_some_and(is_ours));
+        Some(Self { number, touched })
+    }
+}
+
+impl LdapConnector {
+    pub(super) async fn changelog(&self, root: &Root) -> Result<String, Error> {
+        let Some(log) = root.changelog.clone() else {
+            return Err(wrong(
+                "changes",
+                "this server keeps no changelog (its root entry names none)",
+                "389: enable the plug-in Retro Changelog, with `nsslapd-attribute: nsuniqueid:targetUniqueId`, and restart the \
+                 server; or leave `changes` out",
+            ));
+        };
+        if self.directory.entry(&log, &["1.1"]).await.map_err(Failure::error)?.is_some() {
+            return Ok(log);
+        }
+        let fix = "let the user read it, by an `aci` in its first entry: (targetattr=\"*\")(version 3.0; acl \
+                   \"muster\"; allow (read, search, compare) userdn=\"ldap:///…\";)";
+        Err(wrong("changes", format!("the log {log:?} is missing, or the connection's user may not read it"), fix))
+    }
+
+    /// The identifier of a log, and the number of its last record.
+    async fn log_end(&self, connection: &Connection, known: &Known, log: &str) -> Result<(String, u64), Error> {
+        let within = self.directory.access.timeout;
+        let root = connection.search(entry_search("", &["lastChangeNumber"]), &[], within).await.map_err(lost)?;
+        let last = root.entries.first().and_then(|root| root.text("lastChangeNumber")?.parse().ok());
+        let found = connection.search(entry_search(log, &[known.root.anchor()]), &[], within).await.map_err(lost)?;
+        let id = found.entries.first().and_then(|entry| entry.text(known.root.anchor())).map(str::to_owned);
+        match (id, last) {
+            (Some(id), Some(last)) => Ok((id, last)),
+            _ => {
+                let id = known.root.anchor();
+                let problem = format!("the log {log:?} does not show its {id}, or the root entry no lastChangeNumber");
+                Err(wrong("changes", problem, "let the connection's user read both"))
+            }
+        }
+    }
+
+    async fn numbered(
+        &self,
+        connection: &Connection,
+        known: &Known,
+        log: &str,
+        numbers: [u64; 2],
+    ) -> Result<Vec<Entry>, Error> {
+        let any = numbers.map(|number| Filter::equals(NUMBER, number.to_string().as_bytes()));
+        let search = Search {
+            depth: Depth::Subtree,
+            filter: Filter::Or(any.into()),
+            ..entry_search(log, &[NUMBER, known.root.anchor(), target_id(&known.root)])
+        };
+        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
+        Ok(found.entries)
+    }
+
+    pub(super) async fn changelog_now(
+        &self,
+        connection: &Connection,
+        known: &Known,
+        log: &str,
+    ) -> Result<LogMark, Error> {
+        let (id, number) = self.log_end(connection, known, log).await?;
+        let found = self.numbered(connection, known, log, [number, number]).await?;
+        let record = found.first().and_then(|record| record.text(known.root.anchor())).map(str::to_owned);
+        Ok(LogMark { log: id, number, record })
+    }
+
+    pub(super) async fn changelog_since(
+        &self,
+        connection: Connection,
+        known: &Known,
+        log: &str,
+        mark: LogMark,
+    ) -> Result<Round, Error> {
+        let (id, last) = self.log_end(&connection, known, log).await?;
+        let next = mark.number.saturating_add(1);
+        let found = self.numbered(&connection, known, log, [mark.number, next]).await?;
+        let of = |number: u64| found.iter().find(|record| number_of(record) == Some(number));
+        let is_continued = match (of(mark.number).map(|record| record.text(known.root.anchor())), &mark.record) {
+            (Some(found), Some(before)) => found == Some(before.as_str()),
+            // Numbers were given again.
+            (Some(_), None) => false,
+            (None, _) => of(next).is_some() || last == mark.number,
+        };
+        if id != mark.log || last < mark.number || !is_continued {
+            return Err(expired());
+        }
+        let target = target_id(&known.root);
+        let search = Search {
+            depth: Depth::Subtree,
+            filter: Filter::AtLeast(NUMBER.to_owned(), next.to_string().into_bytes()),
+            ..entry_search(log, &[NUMBER, "targetDn", "changeType", "newRdn", "newSuperior", target])
+        };
+        let base = Dn::parse(&known.base).unwrap_or_default();
+        let mut records = Vec::new();
+        self.records(&connection, &search, |record| records.extend(Record::of(&record, target, &base))).await?;
+        records.sort_by_key(|record| record.number);
+        let mut touched = AllTouched::default();
+        let mut number = mark.number;
+        for record in records.into_iter().filter(|record| record.number > mark.number) {
+            number = record.number;
+            if let Some(one) = record.touched {
+                touched.add(one);
+            }
+        }
+        let record = match number == mark.number {
+            true => mark.record,
+            false => {
+                let found = self.numbered(&connection, known, log, [number, number]).await?;
+                found.first().and_then(|record| record.text(known.root.anchor())).map(str::to_owned)
+            }
+        };
+        Ok(Round { connection, touched, mark: Mark::Changelog(LogMark { log: id, number, record }) })
+    }
+
+    /// Says where the log does not tell who was deleted.
+    pub(crate) async fn examine_log(&self, known: &Known, report: &mut CheckReport) -> Result<(), Error> {
+        let (Some(log), Some(Way::Changelog)) = (&known.log, known.follow.map(|follow| follow.way)) else {
+            return Ok(());
+        };
+        let connection = self.directory.dial().await.map_err(Failure::error)?;
+        let (_, number) = self.log_end(&connection, known, log).await?;
+        let found = self.numbered(&connection, known, log, [number, number]).await?;
+        if found.first().is_some_and(|record| record.text(target_id(&known.root)).is_none()) {
+            let problem = format!(
+                "the log {log:?} names entries, and does not say who they are: whoever is deleted is found \
+                                   with the keys only"
+            );
+            let fix = "add `nsslapd-attribute: nsuniqueid:targetUniqueId` to the plug-in Retro Changelog, and restart the server";
+            report.findings.push(Finding::warning(Some("changes"), problem, fix));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(attributes: &[(&str, &str)]) -> Option<Record> {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), vec![value.as_bytes().to_vec()]));
+        let base = Dn::parse("ou=p,dc=x").unwrap();
+        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId", &base)
+    }
+
+    #[test]
+    fn records_say_whom_they_are_about() {
+        let dn = ("targetDn", "uid=a,ou=p,dc=x");
+        let one = record(&[("changeNumber", "7"), dn, ("changeType", "delete"), ("targetUniqueId", "1-2")]).unwrap();
+        assert_eq!((one.number, one.touched), (7, Some(Touched::Id("1-2".to_owned()))));
+        let one = record(&[("changeNumber", "7"), dn, ("changeType", "delete")]).unwrap();
+        assert_eq!(one.touched, None);
+        let renamed = [("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "uid=b")];
+        let one = record(&renamed).unwrap();
+        assert_eq!(one.touched, Some(Touched::Name("uid=b,ou=p,dc=x".to_owned())));
+        let moved: Vec<_> = renamed.into_iter().chain([("newSuperior", "ou=q,dc=x")]).collect();
+        assert_eq!(record(&moved).unwrap().touched, Some(Touched::Name("uid=b,ou=q,dc=x".to_owned())));
+        let elsewhere = [("changeNumber", "7"), ("targetDn", "uid=a,dc=x"), ("changeType", "modify")];
+        assert_eq!(record(&elsewhere).unwrap().touched, None);
+        assert!(record(&[dn]).is_none() && record(&[("changeNumber", "x"), dn]).is_none());
+        let odd = record(&[("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "=")]).unwrap();
+        assert_eq!(odd.touched, Some(Touched::Name("uid=a,ou=p,dc=x".to_owned())));
+    }
+}

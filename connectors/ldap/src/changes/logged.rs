@@ -1,0 +1,259 @@
+//! Changes by a log that the server keeps: it says which entries changed, and they are read whole by what identifies
+//! them. Log and entries are read on one connection, since another server may be behind or ahead.
+
+use std::collections::{HashMap, HashSet};
+
+use muster_connector::{ChangePage, Cursor, Error, Expired, Next, Position, ReadRequest};
+use muster_model::Key;
+use uuid::Uuid;
+
+use super::{Begun, Follow, Mark, Way, expired, page, removed};
+use crate::config::ChangesBy;
+use crate::connector::{Known, LdapConnector};
+use crate::directory::root::Root;
+use crate::entries::EntryType;
+use crate::protocol::control::{Control, next_page};
+use crate::protocol::dn::Dn;
+use crate::protocol::filter::Filter;
+use crate::protocol::message::{Code, Entry};
+use crate::protocol::request::{Depth, Search};
+use crate::rows::{key_of, wanted};
+use crate::session::connection::{Connection, Found};
+use crate::session::failure::{Failure, Lost};
+
+/// Entries in a page.
+const PAGE: usize = 1_000;
+
+/// Records of a log in a page.
+const RECORDS: u32 = 1_000;
+
+/// Entries that one search asks for.
+const TOGETHER: usize = 100;
+
+/// Rounds under way at a time; any is given up for a further one.
+const MOST: usize = 8;
+
+/// An entry that a log speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Touched {
+    /// By what identifies it for ever, as the directory writes it.
+    Id(String),
+    /// By its name, where the log says nothing else.
+    Name(String),
+}
+
+/// Entries that a log speaks of, each once.
+#[derive(Debug, Default)]
+pub(super) struct AllTouched {
+    seen: HashSet<Touched>,
+    order: Vec<Touched>,
+}
+
+impl AllTouched {
+    pub(super) fn add(&mut self, touched: Touched) {
+        if self.seen.insert(touched.clone()) {
+            self.order.push(touched);
+        }
+    }
+}
+
+/// A round that is handed over page by page.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) connection: Connection,
+    pub(super) touched: AllTouched,
+    /// Up to where changes are known after it.
+    pub(super) mark: Mark,
+}
+
+/// Rounds under way.
+#[derive(Debug, Default)]
+pub(crate) struct LogRounds(HashMap<Uuid, Round>);
+
+/// An answer that never came.
+pub(super) fn lost(lost: Lost) -> Error {
+    Failure::from(lost).error()
+}
+
+pub(super) fn entry_search(dn: &str, attributes: &[&str]) -> Search {
+    Search {
+        base: dn.to_owned(),
+        depth: Depth::Base,
+        filter: Filter::anything(),
+        attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
+        limit: 0,
+    }
+}
+
+impl LdapConnector {
+    /// The log that changes are to be read from; what is missing otherwise.
+    pub(crate) async fn log(&self, root: &Root, base: &str) -> Result<Option<String>, Error> {
+        match self.settings.changes {
+            ChangesBy::Accesslog => self.accesslog(root, base).await.map(Some),
+            ChangesBy::Changelog => self.changelog(root).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Every record of a log that a filter is true of, page by page.
+    pub(super) async fn records(
+        &self,
+        connection: &Connection,
+        search: &Search,
+        mut each: impl FnMut(Entry),
+    ) -> Result<(), Error> {
+        let mut cookie = Vec::new();
+        loop {
+            let controls = [Control::page(i64::from(RECORDS), &cookie)];
+            let found =
+                connection.search(search.clone(), &controls, self.directory.access.timeout).await.map_err(lost)?;
+            match found.result.code {
+                Code::SUCCESS => {}
+                _ => return Err(Failure::refused(format!("reading the log {}", search.base), found.result).error()),
+            }
+            let next = next_page(&found.result.controls).map_err(|malformed| Error::Bug(malformed.to_string()))?;
+            found.entries.into_iter().for_each(&mut each);
+            cookie = next.unwrap_or_default();
+            if cookie.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A connection to read everything on, with the watermark of the log behind it.
+    pub(super) async fn log_before_all(&self, known: &Known, follow: &Follow) -> Result<Begun, Error> {
+        let log = log_of(known)?;
+        let connection = self.directory.dial().await.map_err(Failure::error)?;
+        let mark = match follow.way {
+            Way::Accesslog => Mark::Accesslog(self.accesslog_now(&connection, log, follow).await?),
+            _ => Mark::Changelog(self.changelog_now(&connection, known, log).await?),
+        };
+        Ok(Begun { connection: Some(connection), watermark: Some(mark.watermark()), ..Begun::default() })
+    }
+
+    pub(super) async fn changed_by_log(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        follow: &Follow,
+        request: &ReadRequest,
+        position: &Position,
+    ) -> Result<ChangePage, Error> {
+        let mut round = match position {
+            Position::Page(Cursor(bytes)) => {
+                let forgotten = || Error::Expired { expired: Expired::Cursor };
+                let id = Uuid::from_slice(bytes).map_err(|_| forgotten())?;
+                self.log_rounds.lock().await.0.remove(&id).ok_or_else(forgotten)?
+            }
+            Position::Start(watermark) => {
+                let log = log_of(known)?;
+                let mark = watermark.as_ref().map(Mark::read).transpose()?;
+                let connection = self.directory.dial().await.map_err(Failure::error)?;
+                match (mark, follow.way) {
+                    (Some(Mark::Accesslog(mark)), Way::Accesslog) => {
+                        self.accesslog_since(connection, known, log, follow, mark).await?
+                    }
+                    (Some(Mark::Changelog(mark)), Way::Changelog) => {
+                        self.changelog_since(connection, known, log, mark).await?
+                    }
+                    _ => return Err(expired()),
+                }
+            }
+        };
+        let some: Vec<Touched> = round.touched.order.drain(..round.touched.order.len().min(PAGE)).collect();
+        let (found, gone) = match self.read_touched(known, of, request, &round.connection, &some).await {
+            Err(Error::Unreachable { .. }) if matches!(position, Position::Page(_)) => {
+                return Err(Error::Expired { expired: Expired::Cursor });
+            }
+            other => other?,
+        };
+        let mut entries = self.whole_entries(known, of, request, found).await?;
+        entries.extend(gone.into_iter().map(removed));
+        if round.touched.order.is_empty() {
+            return Ok(page(entries, Next::Done(round.mark.watermark())));
+        }
+        let id = Uuid::new_v4();
+        let mut rounds = self.log_rounds.lock().await;
+        if rounds.0.len() >= MOST {
+            rounds.0.clear();
+        }
+        rounds.0.insert(id, round);
+        Ok(page(entries, Next::Page(Cursor(id.as_bytes().to_vec()))))
+    }
+
+    /// The entries of the type among these, and the keys of those that are gone from it.
+    async fn read_touched(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        request: &ReadRequest,
+        connection: &Connection,
+        touched: &[Touched],
+    ) -> Result<(Vec<Entry>, Vec<Key>), Error> {
+        let identity = known.root.anchor();
+        let anchor = of.anchor_field()?;
+        let mut attributes = wanted(of, &request.attributes)?;
+        attributes.push(identity.to_owned());
+        let (mut entries, mut gone) = (Vec::new(), Vec::new());
+        let ids: Vec<&String> =
+            touched.iter().filter_map(|one| if let Touched::Id(id) = one { Some(id) } else { None }).collect();
+        for ids in ids.chunks(TOGETHER) {
+            let any =
+                |ids: &[&String]| Filter::Or(ids.iter().map(|id| Filter::equals(identity, id.as_bytes())).collect());
+            let search = Search { filter: of.filter.clone().and(Some(any(ids))), ..of.search(attributes.clone()) };
+            let found = self.search_log_entries(known, of, connection, search).await?;
+            let there: HashSet<String> =
+                found.iter().filter_map(|entry| Some(entry.text(identity)?.to_lowercase())).collect();
+            entries.extend(found);
+            let missing: Vec<&String> = ids.iter().filter(|id| !there.contains(&id.to_lowercase())).copied().collect();
+            if anchor.wire.eq_ignore_ascii_case(identity) {
+                gone.extend(missing.iter().filter_map(|id| anchor.form.read(id.as_bytes()).map(Key::one)));
+            } else if !missing.is_empty() {
+                let search = Search {
+                    base: known.base.clone(),
+                    depth: Depth::Subtree,
+                    filter: any(&missing),
+                    attributes: vec![anchor.wire.clone()],
+                    limit: 0,
+                };
+                let found = self.search_log_entries(known, of, connection, search).await?;
+                gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
+            }
+        }
+        for name in touched.iter().filter_map(|one| if let Touched::Name(name) = one { Some(name) } else { None }) {
+            let is_below =
+                Dn::parse(name).ok().zip(Dn::parse(&of.base).ok()).is_some_and(|(dn, base)| dn.is_within(&base));
+            let search = Search { base: name.clone(), depth: Depth::Base, ..of.search(attributes.clone()) };
+            let found =
+                if is_below { self.search_log_entries(known, of, connection, search).await? } else { Vec::new() };
+            if found.is_empty() {
+                let out_of_sight = entry_search(name, &[anchor.wire.as_str()]);
+                let found = self.search_log_entries(known, of, connection, out_of_sight).await?;
+                gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
+            }
+            entries.extend(found);
+        }
+        Ok((entries, gone))
+    }
+
+    async fn search_log_entries(
+        &self,
+        known: &Known,
+        of: &EntryType,
+        connection: &Connection,
+        search: Search,
+    ) -> Result<Vec<Entry>, Error> {
+        let told = format!("reading changed entries below {}", search.base);
+        let found: Found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
+        match found.result.code {
+            Code::SUCCESS | Code::NO_SUCH_OBJECT => {}
+            _ => return Err(Failure::refused(told, found.result).error()),
+        }
+        self.must_be_whole(known, of, &found.elsewhere.concat())?;
+        Ok(found.entries)
+    }
+}
+
+fn log_of(known: &Known) -> Result<&str, Error> {
+    known.log.as_deref().ok_or_else(|| Error::Bug("no log was looked for".to_owned()))
+}
