@@ -63,7 +63,7 @@ async fn referenced_ids(
         let (blob, json) = pack::keys(anchors);
         sqlx::query(
             "INSERT OR IGNORE INTO source_object (source_type, anchor, generation) \
-             SELECT ?3, substr(?1, value ->> 0, value ->> 1), 0 FROM json_each(?2)",
+             SELECT ?3, substr(?1, value ->> 0, value ->> 1), 0 FROM jsonb_each(?2)",
         )
         .bind(&blob)
         .bind(&json)
@@ -73,7 +73,7 @@ async fn referenced_ids(
         .doing(COMMIT)?;
         let rows = sqlx::query(
             "SELECT anchor, id FROM source_object WHERE source_type = ?3 \
-             AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+             AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
         )
         .bind(&blob)
         .bind(&json)
@@ -111,24 +111,24 @@ async fn apply_edges(
     if first.removed {
         statements.push(
             "DELETE FROM edge WHERE (object, attribute, referenced) IN \
-             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
+             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)) AND ?2 = ?2 RETURNING object",
         );
     } else {
         if first.single {
             statements.push(
-                "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+                "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)) \
                  AND (object, attribute, referenced) NOT IN \
-                 (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND ?2 = ?2 RETURNING object",
+                 (SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)) AND ?2 = ?2 RETURNING object",
             );
         }
         statements.push(
             "UPDATE edge SET generation = ?2 WHERE (object, attribute, referenced) IN \
-             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)) AND generation < ?2 \
+             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)) AND generation < ?2 \
              RETURNING NULL",
         );
         statements.push(
             "INSERT OR IGNORE INTO edge (object, attribute, referenced, generation) \
-             SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) RETURNING object",
+             SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM jsonb_each(?1) RETURNING object",
         );
     }
     for statement in statements {
@@ -164,9 +164,9 @@ async fn drop_unnamed(
         }
     }
     let rows = sqlx::query(
-        "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+        "DELETE FROM edge WHERE (object, attribute) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)) \
          AND (object, attribute, referenced) NOT IN \
-         (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)) RETURNING object",
+         (SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?2)) RETURNING object",
     )
     .bind(complete.finish().1)
     .bind(named.finish().1)
@@ -182,7 +182,7 @@ pub(super) async fn keep_edges(transaction: &mut Transaction<'_, Sqlite>, page: 
         return Ok(());
     }
     sqlx::query(
-        "UPDATE edge SET generation = ?1 WHERE generation < ?1 AND attribute IN (SELECT value FROM json_each(?2)) \
+        "UPDATE edge SET generation = ?1 WHERE generation < ?1 AND attribute IN (SELECT value FROM jsonb_each(?2)) \
          AND object IN (SELECT id FROM source_object WHERE source_type = ?3)",
     )
     .bind(page.round.generation)
@@ -207,7 +207,7 @@ pub(super) async fn drop_edges(
     }
     mark_referring_to(transaction, &json).await?;
     references_moved(transaction).await?;
-    sqlx::query("DELETE FROM edge WHERE object IN (SELECT value FROM json_each(?1))")
+    sqlx::query("DELETE FROM edge WHERE object IN (SELECT value FROM jsonb_each(?1))")
         .bind(&json)
         .execute(&mut **transaction)
         .await

@@ -110,8 +110,8 @@ pub(super) async fn set_holds(
     let (blob, json) = digests.finish();
     let kinds = serde_json::to_string(kinds).unwrap_or_default();
     sqlx::query(
-        "DELETE FROM hold WHERE sync = ?3 AND kind IN (SELECT value FROM json_each(?4)) AND (kind, digest) NOT IN \
-         (SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM json_each(?2))",
+        "DELETE FROM hold WHERE sync = ?3 AND kind IN (SELECT value FROM jsonb_each(?4)) AND (kind, digest) NOT IN \
+         (SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM jsonb_each(?2))",
     )
     .bind(blob)
     .bind(json)
@@ -165,7 +165,7 @@ pub(super) async fn approve(
     let (blob, json) = rows.finish();
     sqlx::query(
         "INSERT OR REPLACE INTO granted (link, kind, attribute, value, sync, expires_at) \
-         SELECT value ->> 0, ?3, ?4, substr(?1, value ->> 1, value ->> 2), ?5, ?6 FROM json_each(?2)",
+         SELECT value ->> 0, ?3, ?4, substr(?1, value ->> 1, value ->> 2), ?5, ?6 FROM jsonb_each(?2)",
     )
     .bind(&blob)
     .bind(&json)
@@ -177,11 +177,11 @@ pub(super) async fn approve(
     .await
     .doing(ACTION)?;
     for statement in [
-        "UPDATE link SET dirty = dirty + 1 WHERE id IN (SELECT value ->> 0 FROM json_each(?2)) AND sync = ?1",
+        "UPDATE link SET dirty = dirty + 1 WHERE id IN (SELECT value ->> 0 FROM jsonb_each(?2)) AND sync = ?1",
         "UPDATE hold SET state = 1 WHERE sync = ?1 AND digest = ?2",
     ] {
         let query = sqlx::query(statement).bind(sync.0);
-        let query = if statement.contains("json_each") { query.bind(&json) } else { query.bind(digest.to_vec()) };
+        let query = if statement.contains("jsonb_each") { query.bind(&json) } else { query.bind(digest.to_vec()) };
         query.execute(&mut *transaction).await.doing(ACTION)?;
     }
     transaction.commit().await.doing(ACTION)?;
@@ -225,7 +225,7 @@ pub(super) async fn spend(
     }
     let settled = updates.iter().filter(|update| update.evaluated >= update.seen && update.parked.is_none());
     // Whether objects are missing is no matter of their links.
-    sqlx::query("DELETE FROM granted WHERE kind <> 'missing' AND link IN (SELECT value FROM json_each(?))")
+    sqlx::query("DELETE FROM granted WHERE kind <> 'missing' AND link IN (SELECT value FROM jsonb_each(?))")
         .bind(pack::numbers(settled.map(|update| update.link.0)))
         .execute(&mut **transaction)
         .await

@@ -217,7 +217,7 @@ async fn views(readers: &SqlitePool, query: Query<'_, Sqlite, SqliteArguments>) 
 }
 
 pub(super) async fn links(readers: &SqlitePool, ids: &[LinkId]) -> Result<Vec<LinkView>, StoreError> {
-    let query = sqlx::query(select_links!("WHERE link.id IN (SELECT value FROM json_each(?)) ORDER BY link.id"));
+    let query = sqlx::query(select_links!("WHERE link.id IN (SELECT value FROM jsonb_each(?)) ORDER BY link.id"));
     views(readers, query.bind(pack::numbers(ids.iter().map(|id| id.0)))).await
 }
 
@@ -243,7 +243,7 @@ pub(super) async fn owners(
     let rows = sqlx::query(
         "SELECT link.target_key, link.sync, link.id, source_object.removed \
          FROM link JOIN source_object ON source_object.id = link.object \
-         WHERE link.target_type = ?3 AND link.owner = 0 AND link.target_key IS NOT NULL AND link.target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+         WHERE link.target_type = ?3 AND link.owner = 0 AND link.target_key IS NOT NULL AND link.target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
     )
     .bind(blob)
     .bind(json)

@@ -23,14 +23,14 @@ pub(super) async fn references_moved(transaction: &mut Transaction<'_, Sqlite>) 
 
 /// What stands for its members in each of the groups named, themselves included, and their members.
 const MEMBERS: &str = "WITH RECURSIVE inside (number, object, source_type, attribute) AS ( \
-        SELECT one.value ->> 0, root.id, root.source_type, kind.value ->> 1 FROM json_each(?2) AS one \
+        SELECT one.value ->> 0, root.id, root.source_type, kind.value ->> 1 FROM jsonb_each(?2) AS one \
         CROSS JOIN source_object AS root ON root.id = one.value ->> 1 \
-        CROSS JOIN json_each(?3) AS kind ON kind.value ->> 0 = root.source_type \
+        CROSS JOIN jsonb_each(?3) AS kind ON kind.value ->> 0 = root.source_type \
         UNION \
         SELECT inside.number, member.id, member.source_type, kind.value ->> 1 FROM inside \
         CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = inside.attribute \
         CROSS JOIN source_object AS member ON member.id = edge.referenced AND member.removed = 0 \
-        CROSS JOIN json_each(?3) AS kind ON kind.value ->> 0 = member.source_type \
+        CROSS JOIN jsonb_each(?3) AS kind ON kind.value ->> 0 = member.source_type \
         WHERE inside.number % 2 = 1 OR member.source_type != inside.source_type) \
     SELECT DISTINCT edge.referenced AS object, inside.number AS number FROM inside \
     CROSS JOIN edge ON edge.object = inside.object AND edge.attribute = inside.attribute \
@@ -113,9 +113,9 @@ impl MemberStore for SqliteStore {
         let mut changed = 0;
         for statement in [
             "DELETE FROM scope_group WHERE sync = ?1 AND (asked, named, object) NOT IN \
-             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
+             (SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?2))",
             "INSERT OR IGNORE INTO scope_group (sync, asked, named, object, transitive) \
-             SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2)",
+             SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?2)",
         ] {
             let done =
                 sqlx::query(statement).bind(sync.0).bind(&names).execute(&mut *transaction).await.doing(ACTION)?;
@@ -145,7 +145,7 @@ impl MemberStore for SqliteStore {
         }
         let marked = sqlx::query(
             "UPDATE link SET dirty = dirty + 1, not_before = NULL \
-             WHERE sync = ?1 AND object IN (SELECT value FROM json_each(?2))",
+             WHERE sync = ?1 AND object IN (SELECT value FROM jsonb_each(?2))",
         )
         .bind(sync.0)
         .bind(pack::numbers(moved))
@@ -164,7 +164,7 @@ impl MemberStore for SqliteStore {
 
     async fn members_of(&self, sync: SyncId, objects: &[ObjectId]) -> Result<Vec<(ObjectId, i64)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT object, named FROM json_each(?2) AS one CROSS JOIN scope_member \
+            "SELECT object, named FROM jsonb_each(?2) AS one CROSS JOIN scope_member \
              ON scope_member.sync = ?1 AND scope_member.object = one.value",
         )
         .bind(sync.0)

@@ -49,7 +49,7 @@ pub(super) async fn objects(
     let (blob, json) = pack::keys(anchors.iter().map(Vec::as_slice));
     let rows = sqlx::query(
         "SELECT id, anchor, generation, removed, removed_since, state FROM source_object \
-         WHERE source_type = ?3 AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+         WHERE source_type = ?3 AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
     )
     .bind(blob)
     .bind(json)
@@ -147,7 +147,7 @@ async fn update_objects(
              removed_since = new.value ->> 2, \
              state = CASE WHEN new.value ->> 3 IS NULL THEN state \
                      ELSE substr(?1, new.value ->> 3, new.value ->> 4) END \
-         FROM json_each(?2) AS new WHERE source_object.id = new.value ->> 0",
+         FROM jsonb_each(?2) AS new WHERE source_object.id = new.value ->> 0",
     )
     .bind(blob)
     .bind(json)
@@ -182,7 +182,7 @@ async fn insert_objects(
         "INSERT INTO source_object (id, source_type, anchor, generation, removed, removed_since, state) \
          SELECT ?5 + key, ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
                 CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
-         FROM json_each(?2)",
+         FROM jsonb_each(?2)",
     )
     .bind(blob)
     .bind(json)
@@ -205,7 +205,7 @@ async fn ids(
     let (blob, json) = pack::keys(page.objects.iter().map(|object| object.anchor.as_slice()));
     let rows = sqlx::query(
         "SELECT anchor, id FROM source_object WHERE source_type = ?3 \
-         AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2))",
+         AND anchor IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
     )
     .bind(blob)
     .bind(json)
@@ -272,7 +272,7 @@ async fn mark_dirty(
     }
     let json = pack::numbers(objects.iter().copied());
     sqlx::query(
-        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN (SELECT value FROM json_each(?))",
+        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN (SELECT value FROM jsonb_each(?))",
     )
     .bind(&json)
     .execute(&mut **transaction)
@@ -281,8 +281,8 @@ async fn mark_dirty(
     // A sync that is still being filled reaches objects beyond `filled_to` by itself; a link made here is left alone then.
     sqlx::query(
         "INSERT OR IGNORE INTO link (sync, object, target_type) \
-         SELECT sync.id, source_object.id, sync.target_type FROM json_each(?1) \
-         CROSS JOIN source_object ON source_object.id = json_each.value \
+         SELECT sync.id, source_object.id, sync.target_type FROM jsonb_each(?1) \
+         CROSS JOIN source_object ON source_object.id = jsonb_each.value \
          CROSS JOIN sync ON sync.source_type = source_object.source_type \
          WHERE sync.source_type = ?2 AND sync.retired = 0 AND source_object.state IS NOT NULL",
     )

@@ -303,7 +303,7 @@ fn updates_of(alike: &BTreeMap<Ending, Vec<&LinkUpdate>>) -> String {
 
 /// Takes the keys of links that get theirs anew.
 async fn clear_keys(transaction: &mut Transaction<'_, Sqlite>, links: String) -> Result<(), StoreError> {
-    sqlx::query("UPDATE link SET target_key = NULL WHERE id IN (SELECT value FROM json_each(?))")
+    sqlx::query("UPDATE link SET target_key = NULL WHERE id IN (SELECT value FROM jsonb_each(?))")
         .bind(links)
         .execute(&mut **transaction)
         .await
@@ -353,7 +353,7 @@ async fn write_alike(
         "UPDATE link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
              not_before = ?8, due_at = new.value ->> 5, \
              target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
-         FROM json_each(?2) AS new WHERE link.id = new.value ->> 0",
+         FROM jsonb_each(?2) AS new WHERE link.id = new.value ->> 0",
     )
     .bind(&blob)
     .bind(&json)
@@ -369,7 +369,7 @@ async fn write_alike(
     if ending.has_values {
         sqlx::query(
             "INSERT INTO link_values (link, written) \
-             SELECT value ->> 0, substr(?1, value ->> 3, value ->> 4) FROM json_each(?2) WHERE true \
+             SELECT value ->> 0, substr(?1, value ->> 3, value ->> 4) FROM jsonb_each(?2) WHERE true \
              ON CONFLICT (link) DO UPDATE SET written = excluded.written",
         )
         .bind(&blob)
@@ -396,7 +396,7 @@ async fn release_stale_keys(
     let stale = sqlx::query(
         "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1, decided = dirty + 1 \
          WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND target_key IS NOT NULL \
-         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM json_each(?2)) RETURNING id, object",
+         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2)) RETURNING id, object",
     )
     .bind(blob)
     .bind(json)
@@ -430,8 +430,8 @@ async fn write_parked(
         let healed = pack::numbers(updates.iter().filter(|update| update.parked.is_none()).map(|update| update.link.0));
         for statement in [
             "DELETE FROM operation WHERE state = 2 AND link IN \
-             (SELECT parked.link FROM json_each(?) CROSS JOIN parked ON parked.link = json_each.value)",
-            "DELETE FROM parked WHERE link IN (SELECT value FROM json_each(?))",
+             (SELECT parked.link FROM jsonb_each(?) CROSS JOIN parked ON parked.link = jsonb_each.value)",
+            "DELETE FROM parked WHERE link IN (SELECT value FROM jsonb_each(?))",
         ] {
             sqlx::query(statement).bind(&healed).execute(&mut **transaction).await.doing(ACTION)?;
         }

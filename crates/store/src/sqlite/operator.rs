@@ -123,7 +123,7 @@ impl OperatorStore for SqliteStore {
             "UPDATE link SET dirty = dirty + 1, attempts = 0, not_before = NULL WHERE id IN \
              (SELECT parked.link FROM parked WHERE parked.sync = ?1 AND (?2 IS NULL OR parked.rule = ?2) \
               AND (?3 IS NULL OR parked.attribute = ?3) \
-              AND (?4 IS NULL OR parked.link IN (SELECT value FROM json_each(?4))))",
+              AND (?4 IS NULL OR parked.link IN (SELECT value FROM jsonb_each(?4))))",
         )
         .bind(sync.0)
         .bind(rule)

@@ -1,6 +1,6 @@
 //! Many rows as two parameters: one blob with all bytes end to end, and one JSON list of numbers and positions.
 //!
-//! A statement then writes a whole page at once (`INSERT … SELECT … FROM json_each`), which was measured faster
+//! A statement then writes a whole page at once (`INSERT … SELECT … FROM jsonb_each`), which was measured faster
 //! than multi-row `VALUES` and many times faster than a statement for each row.
 
 /// Rows being packed. In SQL a blob field `n` is `substr(?1, value ->> n, value ->> (n + 1))`.

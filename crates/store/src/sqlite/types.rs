@@ -129,7 +129,7 @@ pub(super) async fn attribute_specs(
     ids: &[AttributeId],
 ) -> Result<HashMap<AttributeId, AttributeSpec>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, name, value_type, multiplicity FROM attribute WHERE id IN (SELECT value FROM json_each(?))",
+        "SELECT id, name, value_type, multiplicity FROM attribute WHERE id IN (SELECT value FROM jsonb_each(?))",
     )
     .bind(pack::numbers(ids.iter().map(|id| i64::from(id.0))))
     .fetch_all(readers)

@@ -27,18 +27,18 @@ impl ValueStore for SqliteStore {
         let rows = sqlx::query(
             "SELECT edge.object, \
                  (SELECT link.target_key FROM link WHERE link.object = edge.referenced AND link.owner = 0 \
-                  AND link.target_key IS NOT NULL AND link.target_type IN (SELECT value FROM json_each(?3)) \
+                  AND link.target_key IS NOT NULL AND link.target_type IN (SELECT value FROM jsonb_each(?3)) \
                   AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id AND parked.rule = 'other_object') \
                   ORDER BY link.id LIMIT 1), \
                  source_object.removed, \
                  EXISTS \
                  (SELECT 1 FROM link WHERE link.object = edge.referenced AND link.state = 0 \
-                  AND link.target_type IN (SELECT value FROM json_each(?3)) \
+                  AND link.target_type IN (SELECT value FROM jsonb_each(?3)) \
                   AND (link.evaluated = 0 OR EXISTS (SELECT 1 FROM parked WHERE parked.link = link.id))), \
                  CASE WHEN source_object.state IS NULL THEN \
                  (SELECT CASE WHEN round <> 0 THEN 2 WHEN generation > 0 THEN 3 ELSE 1 END FROM source_type \
                   WHERE id = source_object.source_type) END \
-             FROM json_each(?1) AS one CROSS JOIN edge ON edge.object = one.value AND edge.attribute = ?2 \
+             FROM jsonb_each(?1) AS one CROSS JOIN edge ON edge.object = one.value AND edge.attribute = ?2 \
              CROSS JOIN source_object ON source_object.id = edge.referenced ORDER BY edge.object, edge.referenced",
         )
         .bind(pack::numbers(objects.iter().map(|id| id.0)))
@@ -76,7 +76,7 @@ impl ValueStore for SqliteStore {
             "SELECT edge.referenced, member.target_key FROM edge \
              CROSS JOIN source_object ON source_object.id = edge.referenced AND source_object.removed = 0 \
              CROSS JOIN link AS member ON member.object = edge.referenced AND member.owner = 0 \
-                 AND member.target_key IS NOT NULL AND member.target_type IN (SELECT value FROM json_each(?5)) \
+                 AND member.target_key IS NOT NULL AND member.target_type IN (SELECT value FROM jsonb_each(?5)) \
                  AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.link = member.id AND parked.rule = 'other_object') \
              WHERE edge.object = ?1 AND edge.attribute = ?2 AND edge.referenced > ?6 AND NOT EXISTS \
                  (SELECT 1 FROM written_value AS written WHERE written.link = ?3 AND written.attribute = ?4 \
@@ -107,7 +107,7 @@ impl ValueStore for SqliteStore {
         let rows = sqlx::query(
             "SELECT written.value FROM written_value AS written \
              WHERE written.link = ?3 AND written.attribute = ?4 AND written.value > ?6 AND NOT EXISTS \
-                 (SELECT 1 FROM json_each(?5) AS kind \
+                 (SELECT 1 FROM jsonb_each(?5) AS kind \
                   CROSS JOIN link AS member ON member.target_type = kind.value AND member.target_key = written.value \
                       AND member.owner = 0 AND NOT EXISTS \
                       (SELECT 1 FROM parked WHERE parked.link = member.id AND parked.rule = 'other_object') \
@@ -201,7 +201,7 @@ pub(super) async fn may_be_there(
         transaction,
         added,
         "INSERT OR IGNORE INTO written_value (link, attribute, value, state) \
-         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 0 FROM json_each(?2)",
+         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 0 FROM jsonb_each(?2)",
     )
     .await
 }
@@ -245,7 +245,7 @@ pub(super) async fn write_values(
         transaction,
         added,
         "INSERT INTO written_value (link, attribute, value, state) \
-         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 1 FROM json_each(?2) WHERE true \
+         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 1 FROM jsonb_each(?2) WHERE true \
          ON CONFLICT DO UPDATE SET state = 1",
     )
     .await?;
@@ -253,7 +253,7 @@ pub(super) async fn write_values(
         transaction,
         removed,
         "DELETE FROM written_value WHERE (link, attribute, value) IN \
-         (SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3) FROM json_each(?2))",
+         (SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3) FROM jsonb_each(?2))",
     )
     .await?;
     let lost = updates.iter().filter(|update| update.target_key.is_none()).map(|update| update.link.0);
@@ -265,7 +265,7 @@ pub(super) async fn forget_values(transaction: &mut Transaction<'_, Sqlite>, lin
     if links == "[]" || is_empty(transaction, "SELECT EXISTS (SELECT 1 FROM written_value)").await? {
         return Ok(());
     }
-    sqlx::query("DELETE FROM written_value WHERE link IN (SELECT value FROM json_each(?))")
+    sqlx::query("DELETE FROM written_value WHERE link IN (SELECT value FROM jsonb_each(?))")
         .bind(links)
         .execute(&mut **transaction)
         .await
@@ -292,7 +292,7 @@ pub(super) async fn mark_referring(
     sqlx::query(
         "UPDATE link SET dirty = dirty + 1, not_before = NULL \
          WHERE sync IN (SELECT id FROM sync WHERE refers = 1) AND object IN \
-         (SELECT edge.object FROM json_each(?2) AS new CROSS JOIN link AS moved ON moved.id = new.value ->> 0 \
+         (SELECT edge.object FROM jsonb_each(?2) AS new CROSS JOIN link AS moved ON moved.id = new.value ->> 0 \
           CROSS JOIN edge ON edge.referenced = moved.object \
           WHERE moved.target_key IS NOT substr(?1, new.value ->> 2, new.value ->> 3) \
              OR (moved.target_key IS NULL AND moved.evaluated = 0 AND new.value ->> 1) \
@@ -317,7 +317,7 @@ pub(super) async fn mark_referring_to(
     sqlx::query(
         "UPDATE link SET dirty = dirty + 1, not_before = NULL \
          WHERE sync IN (SELECT id FROM sync WHERE refers = 1) AND object IN \
-         (SELECT edge.object FROM json_each(?1) CROSS JOIN edge ON edge.referenced = json_each.value)",
+         (SELECT edge.object FROM jsonb_each(?1) CROSS JOIN edge ON edge.referenced = jsonb_each.value)",
     )
     .bind(objects)
     .execute(&mut **transaction)
