@@ -353,12 +353,23 @@ impl LdapConnector {
             attributes: vec!["1.1".to_owned()],
             limit: 0,
         };
-        let mut below: Vec<(usize, String)> = match self.find_all(search).await {
-            Ok(entries) => {
-                entries.into_iter().map(|entry| (Dn::parse(&entry.dn).map_or(0, |dn| dn.0.len()), entry.dn)).collect()
-            }
-            Err(error) => return crate::refusal::retry(muster_connector::RetryScope::Object, error.to_string()),
+        let later =
+            |failure: Failure| crate::refusal::retry(muster_connector::RetryScope::Object, failure.error().to_string());
+        let found = match self.directory.search(search, &[]).await {
+            Ok(found) if found.result.code == Code::SUCCESS => found,
+            Ok(found) => return later(Failure::refused(format!("searching below {}", entry.dn), found.result)),
+            Err(failure) => return later(failure),
         };
+        // What is on another server is not this entry's to take along.
+        let is_elsewhere = |one: &Entry| one.by != entry.by;
+        if !found.elsewhere.is_empty() || found.entries.iter().any(is_elsewhere) {
+            let message =
+                format!("what is below {} leads to another server, where nothing is deleted along with it", entry.dn);
+            return Outcome::Rejected { attribute: None, rule: "referral".to_owned(), message };
+        }
+        let depth = |entry: &Entry| Dn::parse(&entry.dn).map_or(0, |dn| dn.0.len());
+        let mut below: Vec<(usize, String)> =
+            found.entries.into_iter().map(|entry| (depth(&entry), entry.dn)).collect();
         below.sort_by(|one, other| other.cmp(one));
         let mut touched = false;
         for (_, dn) in below {

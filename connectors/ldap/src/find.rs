@@ -85,8 +85,7 @@ impl LdapConnector {
     async fn key_of_name(&self, known: &Known, anchors: &[String], name: &str) -> Result<Option<(String, Key)>, Error> {
         let asked: Vec<&str> = anchors.iter().map(String::as_str).chain(["objectClass"]).collect();
         let entry = match self.directory.entry(name, &asked).await {
-            // A name that the server does not take as one names nobody.
-            Err(Failure::Refused { .. }) => None,
+            Err(failure) if failure.names_nobody(self.directory.following.is_some()) => None,
             other => other.map_err(Failure::error)?,
         };
         Ok(entry.and_then(|entry| known.key(&entry)).map(|key| (folded(name), key)))

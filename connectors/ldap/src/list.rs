@@ -10,10 +10,11 @@ use crate::config::wrong;
 use crate::connector::LdapConnector;
 use crate::entries::EntryType;
 use crate::protocol::control::{Control, PAGED, next_page};
-use crate::protocol::message::{Code, Entry};
-use crate::protocol::request::Search;
+use crate::protocol::filter::Filter;
+use crate::protocol::message::{Code, Entry, LdapResult};
+use crate::protocol::request::{Depth, Search};
 use crate::rows::{key_of, wanted};
-use crate::session::connection::Connection;
+use crate::session::connection::{Connection, Found};
 use crate::session::failure::Failure;
 use crate::session::following::{Journey, Stop, lost};
 
@@ -106,13 +107,18 @@ impl LdapConnector {
             all.push(Control::page(i64::from(PAGE), &list.cookie));
         }
         let by = (list.hops > 0).then(|| list.connection.server().to_string());
+        let is_begun = list.cookie.is_empty();
         let mut found = match list.connection.search(list.search.clone(), &all, self.directory.access.timeout).await {
             Ok(found) => found,
+            // Of a server that was just turned to, the name says more than that the list must begin again.
+            Err(problem) if by.is_some() && is_begun => return Err(lost(&list.connection, &problem).error()),
             Err(_) if cursor.is_some() => return Err(Error::Expired { expired: Expired::Cursor }),
-            Err(problem) if by.is_some() => return Err(lost(&list.connection, &problem).error()),
             Err(problem) => return Err(Failure::from(problem).error()),
         };
         found.result.by.clone_from(&by);
+        if is_begun && found.result.code == Code::SUCCESS && found.entries.is_empty() && found.elsewhere.is_empty() {
+            self.must_be_there(&list, &mut found).await?;
+        }
         match found.result.code {
             Code::SUCCESS => {}
             Code::REFERRAL if self.directory.following.is_some() => {}
@@ -142,6 +148,32 @@ impl LdapConnector {
         }
         let next = if is_over { None } else { Some(self.keep(list).await) };
         Ok(Page { entries: found.entries, next, elsewhere: found.elsewhere.concat(), by })
+    }
+
+    /// 389 answers a paged search below what is not there with success and nothing, which would count as "all are gone".
+    async fn must_be_there(&self, list: &List, found: &mut Found) -> Result<(), Error> {
+        let base = Search {
+            depth: Depth::Base,
+            filter: Filter::anything(),
+            attributes: vec!["1.1".to_owned()],
+            limit: 0,
+            ..list.search.clone()
+        };
+        let looked = list.connection.search(base, &[], self.directory.access.timeout).await;
+        let looked = looked.map_err(|problem| Failure::from(problem).error())?;
+        let mut result = looked.result;
+        if let Some(following) = &self.directory.following {
+            let above = self.directory.with_referral_above(following, &list.connection, result).await;
+            result = above.map_err(Failure::error)?;
+        }
+        if result.code != Code::SUCCESS {
+            found.result = LdapResult { by: found.result.by.take(), ..result };
+        } else if looked.entries.is_empty() && looked.elsewhere.is_empty() {
+            // There, or not to be seen: who may not see the base sees nothing below it either.
+            let told = format!("the entry {} is not shown", list.search.base);
+            found.result = LdapResult { code: Code::NO_SUCH_OBJECT, text: told, ..result };
+        }
+        Ok(())
     }
 
     async fn keep(&self, list: List) -> Cursor {

@@ -189,8 +189,7 @@ impl LdapConnector {
                 found.into_iter().find(|entry| is_of(known, types, entry))
             }
             _ => match self.directory.entry(text, &asked).await {
-                // A name that the server does not take as one names nobody.
-                Err(Failure::Refused { .. }) => None,
+                Err(failure) if failure.names_nobody(self.directory.following.is_some()) => None,
                 other => other.map_err(Failure::error)?,
             },
         };

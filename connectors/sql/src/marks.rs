@@ -12,14 +12,8 @@ use crate::text::{decode, encode_value};
 const NUMBERS: i64 = 1_000;
 
 /// The value after which reading begins; `None` is before all.
-pub(crate) fn start(
-    marks: &Marks,
-    now: i64,
-    overlap: Duration,
-    value_type: ValueType,
-    as_text: bool,
-) -> Option<String> {
-    match marks.settled(now, overlap) {
+pub(crate) fn start(marks: &Marks, overlap: Duration, value_type: ValueType, as_text: bool) -> Option<String> {
+    match marks.settled(overlap) {
         // A whole day has one value.
         Some(value) if value_type == ValueType::Date => earlier(value, Duration::ZERO, value_type, as_text),
         Some(value) => Some(value.to_owned()),
@@ -77,11 +71,12 @@ mod tests {
     #[test]
     fn reading_begins_where_no_transaction_can_be_open_any_more() {
         let mut marks = Marks::default();
-        let from = |marks: &Marks, now| start(marks, now, TEN, ValueType::Integer, false);
-        assert_eq!(from(&marks, 0), None);
-        marks.observe(Some("5000"), 0, TEN);
-        assert_eq!(from(&marks, 9 * MINUTE).as_deref(), Some("4000"));
-        assert_eq!(from(&marks, 10 * MINUTE).as_deref(), Some("5000"));
+        let from = |marks: &Marks| start(marks, TEN, ValueType::Integer, false);
+        assert_eq!(from(&marks), None);
+        for (minute, expected) in [(0, "4000"), (9, "4000"), (10, "5000")] {
+            marks.observe(Some("5000"), minute * MINUTE, minute * MINUTE, TEN);
+            assert_eq!(from(&marks).as_deref(), Some(expected), "{minute}");
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl SqlConnector {
         };
         session.commit().await?;
         let overlap = if matches!(follow.way, Way::Tracking) { Duration::ZERO } else { follow.overlap };
-        marks.observe(value.as_deref(), now.timestamp_millis(), overlap);
+        marks.observe(value.as_deref(), now.timestamp_millis(), now.timestamp_millis(), overlap);
         Ok(marks)
     }
 
@@ -190,18 +190,12 @@ impl SqlConnector {
             return Err(Error::Expired { expired: Expired::Watermark });
         }
         let as_text = self.database.times_are_texts();
-        let now = Utc::now().timestamp_millis();
+        let from = |column: &Column| {
+            marks::start(&marks, follow.overlap, column.value_type.unwrap_or(ValueType::Text), as_text)
+        };
         let start = match &follow.way {
-            Way::Column(column) => {
-                marks::start(&marks, now, follow.overlap, column.value_type.unwrap_or(ValueType::Text), as_text)
-            }
-            Way::Table(changes) => marks::start(
-                &marks,
-                now,
-                follow.overlap,
-                changes.sequence.value_type.unwrap_or(ValueType::Text),
-                as_text,
-            ),
+            Way::Column(column) => from(column),
+            Way::Table(changes) => from(&changes.sequence),
             Way::Tracking => known,
         };
         let next = self.looked_at(table, follow, marks).await.map_err(|problem| self.told(problem))?.watermark();

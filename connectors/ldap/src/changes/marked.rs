@@ -32,6 +32,8 @@ struct Turn {
     mark: Mark,
     /// The greatest time seen in this round.
     greatest: Option<String>,
+    /// When the round began, in milliseconds since 1970.
+    begun: i64,
 }
 
 /// An entry's time, as [`SECONDS`] writes it.
@@ -48,16 +50,19 @@ fn shifted(time: &str, by: TimeDelta) -> Option<String> {
 }
 
 /// The time from which on entries are read.
-fn least(marks: &Marks, now: i64, follow: &Follow) -> Option<String> {
-    match marks.settled(now, follow.overlap) {
+fn least(marks: &Marks, follow: &Follow) -> Option<String> {
+    match marks.settled(follow.overlap) {
         // Nothing of that second can turn up any more.
         Some(settled) => shifted(settled, TimeDelta::seconds(1)),
         None => shifted(marks.first()?, -TimeDelta::from_std(follow.overlap).ok()?),
     }
 }
 
+/// The greatest time of entries, and of what was seen before. A server ahead of our clock, or one of several that a
+/// referral leads to, must not hide what others write until then.
 fn greatest(entries: &[Entry], before: Option<String>) -> Option<String> {
-    entries.iter().filter_map(modified).chain(before).max()
+    let now = Utc::now().format(SECONDS).to_string();
+    entries.iter().filter_map(modified).map(|at| at.min(now.clone())).chain(before).max()
 }
 
 impl Follow {
@@ -65,7 +70,8 @@ impl Follow {
     /// page's own has to do: the first round of changes begins early.
     pub(crate) fn after_first_page(&self, entries: &[Entry]) -> Watermark {
         let mut marks = Marks::default();
-        marks.observe(greatest(entries, None).as_deref(), Utc::now().timestamp_millis(), self.overlap);
+        let now = Utc::now().timestamp_millis();
+        marks.observe(greatest(entries, None).as_deref(), now, now, self.overlap);
         Mark::Modified(marks).watermark()
     }
 }
@@ -155,11 +161,11 @@ impl LdapConnector {
                         return Ok(page(Vec::new(), Next::Done(mark.watermark())));
                     }
                     let least = Some((usn + 1).to_string());
-                    (Turn { list: None, least, mark, greatest: None }, Some(connection))
+                    (Turn { list: None, least, mark, greatest: None, begun: 0 }, Some(connection))
                 }
                 (Mark::Modified(marks), Way::Modified) => {
-                    let least = least(&marks, Utc::now().timestamp_millis(), follow);
-                    (Turn { list: None, least, mark: Mark::Modified(marks), greatest: None }, None)
+                    let (least, begun) = (least(&marks, follow), Utc::now().timestamp_millis());
+                    (Turn { list: None, least, mark: Mark::Modified(marks), greatest: None, begun }, None)
                 }
                 _ => return Err(expired()),
             },
@@ -189,7 +195,7 @@ impl LdapConnector {
         if let Mark::Modified(marks) = &mut turn.mark {
             let last = marks.last().map(str::to_owned);
             let greatest = turn.greatest.into_iter().chain(last).max();
-            marks.observe(greatest.as_deref(), Utc::now().timestamp_millis(), follow.overlap);
+            marks.observe(greatest.as_deref(), turn.begun, Utc::now().timestamp_millis(), follow.overlap);
         }
         Ok(page(entries, Next::Done(turn.mark.watermark())))
     }
@@ -207,21 +213,22 @@ mod tests {
             attributes: vec![(MODIFIED.to_owned(), vec![text.as_bytes().to_vec()])],
             ..Entry::default()
         };
-        assert_eq!(modified(&entry("20261124093000Z")).as_deref(), Some("20261124093000Z"));
-        assert_eq!(modified(&entry("20261124093000.25Z")).as_deref(), Some("20261124093000Z"));
-        assert_eq!(modified(&entry("20261324093000Z")), None);
+        assert_eq!(modified(&entry("20211124093000Z")).as_deref(), Some("20211124093000Z"));
+        assert_eq!(modified(&entry("20211124093000.25Z")).as_deref(), Some("20211124093000Z"));
+        assert_eq!(modified(&entry("20211324093000Z")), None);
         assert_eq!(modified(&entry("soon")), None);
-        let some = [entry("20261124093000Z"), entry("x"), entry("20261124093001Z")];
-        assert_eq!(greatest(&some, Some("20251124093001Z".to_owned())).as_deref(), Some("20261124093001Z"));
+        let some = [entry("20211124093000Z"), entry("x"), entry("20211124093001Z")];
+        assert_eq!(greatest(&some, Some("20201124093001Z".to_owned())).as_deref(), Some("20211124093001Z"));
     }
 
     #[test]
     fn reading_begins_early_until_nothing_can_turn_up_any_more() {
         let follow = Follow { way: Way::Modified, overlap: Duration::from_secs(600), keys_every: Duration::ZERO };
         let mut marks = Marks::default();
-        assert_eq!(least(&marks, 0, &follow), None);
-        marks.observe(Some("20260101000000Z"), 0, follow.overlap);
-        assert_eq!(least(&marks, 1_000, &follow).as_deref(), Some("20251231235000Z"));
-        assert_eq!(least(&marks, 600_000, &follow).as_deref(), Some("20260101000001Z"));
+        assert_eq!(least(&marks, &follow), None);
+        for (at, expected) in [(0, "20251231235000Z"), (599_000, "20251231235000Z"), (600_000, "20260101000001Z")] {
+            marks.observe(Some("20260101000000Z"), at, at, follow.overlap);
+            assert_eq!(least(&marks, &follow).as_deref(), Some(expected), "{at}");
+        }
     }
 }

@@ -146,7 +146,7 @@ impl Message {
         let mut inner = Reader::new(content);
         let mut answer = match tag {
             0x64 => Answer::Entry(entry(&mut inner)?),
-            0x73 => Answer::Elsewhere(texts(&mut inner)?),
+            0x73 => Answer::Elsewhere(urls(&mut inner)?),
             0x79 => Answer::Intermediate {
                 oid: inner
                     .optional(context(0))?
@@ -175,12 +175,24 @@ impl Message {
     }
 }
 
-fn texts(reader: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
-    let mut texts = Vec::new();
+/// The URLs of a referral.
+fn urls(reader: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
+    let mut urls = Vec::new();
     while !reader.is_empty() {
-        texts.push(reader.text(OCTETS)?);
+        urls.push(without_user(reader.text(OCTETS)?));
     }
-    Ok(texts)
+    Ok(urls)
+}
+
+/// LDAP URLs have no place for users and passwords (RFC 4516, section 2); whoever puts them there should not read them in
+/// a message.
+fn without_user(url: String) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://…{}", rest.get(user.len()..).unwrap_or_default()),
+        None => url,
+    }
 }
 
 /// An entry as search results and read controls (RFC 4527) hold it.
@@ -205,7 +217,7 @@ fn result(reader: &mut Reader<'_>) -> Result<LdapResult, Malformed> {
     let code = u32::try_from(reader.integer(ENUMERATED)?).map_err(|_| Malformed("a result code is negative"))?;
     let (matched, text) = (reader.text(OCTETS)?, reader.text(OCTETS)?);
     let referrals = match reader.optional(within_context(3))? {
-        Some(list) => texts(&mut Reader::new(list))?,
+        Some(list) => urls(&mut Reader::new(list))?,
         None => Vec::new(),
     };
     // SASL credentials, names and values of extended answers: nothing here needs them.

@@ -239,6 +239,23 @@ async fn a_circle_in_which_nobody_holds_the_entries_is_told() {
 }
 
 #[tokio::test]
+async fn a_circle_below_a_part_is_told_as_well() {
+    let (third_url, third) = peer(Peer::default()).await;
+    let (second_url, second) = peer(Peer::default()).await;
+    let to = |url: &str| Some(vec![format!("{url}/{BASE}")]);
+    second.lock().unwrap().instead = to(&third_url);
+    third.lock().unwrap().instead = to(&second_url);
+    let parts = vec![vec![format!("{second_url}/{BASE}??sub")]];
+    let (url, _) = peer(Peer { person: person("a", 1), parts, ..Peer::default() }).await;
+    let directory = connect(&url);
+    let told = problem(&read(&*directory).await.unwrap_err(), "referrals");
+    assert!(told.contains("circle"), "{told}");
+    let target = directory.target().unwrap();
+    let missing = target.get(&request(), &[Key::one(Value::Uuid(Uuid::from_u128(9)))]).await.unwrap_err();
+    assert!(problem(&missing, "referrals").contains("circle"));
+}
+
+#[tokio::test]
 async fn a_chain_of_servers_has_an_end() {
     let (mut url, _) = peer(Peer { person: person("last", 1), ..Peer::default() }).await;
     let mut longest = String::new();

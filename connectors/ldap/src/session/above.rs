@@ -18,7 +18,7 @@ impl Directory {
     }
 
     /// An answer that there is no such entry, as the referral that it should have been.
-    pub(super) async fn with_referral_above(
+    pub(crate) async fn with_referral_above(
         &self,
         following: &Following,
         connection: &Connection,

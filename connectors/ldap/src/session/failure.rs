@@ -42,6 +42,14 @@ impl Failure {
         Self::Refused { what: what.into(), result }
     }
 
+    /// Whether looking a name up failed because it names nobody here: the server does not take it as a name, does not show
+    /// the entry, or leaves it to another server that nobody follows. What fails for the moment says nothing of the name.
+    pub(crate) fn names_nobody(&self, follows: bool) -> bool {
+        let Self::Refused { result, .. } = self else { return false };
+        let passing = [Code::BUSY, Code::UNAVAILABLE, Code::TIME_LIMIT, Code::ADMIN_LIMIT, Code::SIZE_LIMIT];
+        !passing.contains(&result.code) && (result.code != Code::REFERRAL || !follows)
+    }
+
     /// What a call as a whole answers.
     pub(crate) fn error(self) -> Error {
         match self {

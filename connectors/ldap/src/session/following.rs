@@ -48,7 +48,8 @@ pub(super) struct Link {
 /// One operation's way from server to server.
 #[derive(Debug, Default)]
 pub(crate) struct Journey {
-    asked: HashSet<(Server, String, Depth)>,
+    /// Server, name, depth, and what a referral narrows the search to.
+    asked: HashSet<(Server, String, Depth, String)>,
     left: VecDeque<Leg>,
 }
 
@@ -61,6 +62,8 @@ pub(super) struct Leg {
     pub(super) hops: usize,
     /// The very entry asked for is elsewhere, and not only a part of what is below it.
     pub(super) is_all: bool,
+    /// What it answers stands for the whole operation.
+    pub(super) replaces: bool,
 }
 
 /// A server to which a reference leads, and what to ask it.
@@ -69,7 +72,7 @@ pub(crate) struct Stop {
     pub(crate) connection: Connection,
     pub(crate) search: Search,
     pub(crate) hops: usize,
-    is_all: bool,
+    replaces: bool,
 }
 
 fn folded(dn: &str) -> String {
@@ -104,7 +107,7 @@ impl Journey {
     /// Begins with what this server was asked.
     pub(crate) fn of(connection: &Connection, search: &Search) -> Self {
         let mut journey = Self::default();
-        journey.asked.insert((connection.server().clone(), folded(&search.base), search.depth));
+        journey.asked.insert((connection.server().clone(), folded(&search.base), search.depth, String::new()));
         journey
     }
 
@@ -115,18 +118,19 @@ impl Journey {
         found: &mut Found,
         search: &Search,
         hops: usize,
-        is_all: bool,
+        replaces: bool,
     ) -> Vec<String> {
-        let leg = |urls, is_all| Leg { urls, search: search.clone(), hops: hops + 1, is_all };
+        let leg = |urls, is_all, replaces| Leg { urls, search: search.clone(), hops: hops + 1, is_all, replaces };
         let mut told = Vec::new();
         if found.result.code == Code::REFERRAL {
             told.clone_from(&found.result.referrals);
-            self.left.push_front(leg(std::mem::take(&mut found.result.referrals), is_all));
+            // Also of a part: what nobody holds would be missing without a word.
+            self.left.push_front(leg(std::mem::take(&mut found.result.referrals), true, replaces));
         }
         for urls in std::mem::take(&mut found.elsewhere) {
             if !following.leaves_out(&urls) {
                 told.extend(urls.iter().cloned());
-                self.left.push_back(leg(urls, false));
+                self.left.push_back(leg(urls, false, false));
             }
         }
         told
@@ -162,7 +166,11 @@ impl Following {
     pub(crate) fn leaves_out(&self, urls: &[String]) -> bool {
         let left_out = self.left_out.read().unwrap_or_else(PoisonError::into_inner);
         let dn = |url: &String| Place::parse(url, self.protection).ok()?.dn;
-        !left_out.is_empty() && urls.iter().filter_map(dn).any(|dn| left_out.contains(&folded(&dn)))
+        // Of every domain of a forest, its child domains included.
+        let is_zones =
+            |dn: &str| ["dc=domaindnszones,", "dc=forestdnszones,"].iter().any(|zones| dn.starts_with(zones));
+        let is_left_out = |dn: String| left_out.contains(&dn) || is_zones(&dn);
+        !left_out.is_empty() && urls.iter().filter_map(dn).any(|dn| is_left_out(folded(&dn)))
     }
 
     /// As far as these URLs name places; why none of them does otherwise.
@@ -244,7 +252,8 @@ impl Directory {
         })?;
         let asked = |place: &Place| {
             let dn = place.dn.as_deref().unwrap_or(base);
-            (place.server.clone(), folded(dn), place.depth.unwrap_or(depth))
+            let narrowed = place.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+            (place.server.clone(), folded(dn), narrower(depth, place.depth), narrowed)
         };
         // Whoever was asked for a part has told it, whatever else holds it as well.
         if !leg.is_all && places.iter().any(|place| journey.asked.contains(&asked(place))) {
@@ -297,13 +306,14 @@ impl Directory {
                 }
                 continue;
             };
+            // A referral says where to ask, and never for more than was asked for.
             let search = Search {
                 base: place.dn.unwrap_or(leg.search.base),
-                depth: place.depth.unwrap_or(leg.search.depth),
-                filter: place.filter.unwrap_or(leg.search.filter),
+                depth: narrower(leg.search.depth, place.depth),
+                filter: leg.search.filter.and(place.filter),
                 ..leg.search
             };
-            return Ok(Some(Stop { connection, search, hops: leg.hops, is_all: leg.is_all }));
+            return Ok(Some(Stop { connection, search, hops: leg.hops, replaces: leg.replaces }));
         }
         Ok(None)
     }
@@ -324,12 +334,12 @@ impl Directory {
         while let Some(stop) = self.next_stop(following, &mut journey, false).await? {
             let mut found = self.search_at(following, &stop, controls).await?;
             found.result.by = Some(stop.connection.server().to_string());
-            journey.note(following, &mut found, &stop.search, stop.hops, stop.is_all);
+            journey.note(following, &mut found, &stop.search, stop.hops, stop.replaces);
             let new = found.entries.into_iter().filter(|entry| names.insert(folded(&entry.dn)));
             whole.entries.extend(new.map(|entry| Entry { by: found.result.by.clone(), ..entry }));
             match found.result.code {
                 Code::REFERRAL => {}
-                _ if stop.is_all => whole.result = found.result,
+                _ if stop.replaces => whole.result = found.result,
                 Code::SUCCESS => {}
                 Code::SIZE_LIMIT if search.limit > 0 => {}
                 _ => return Err(Failure::refused(format!("searching {}", stop.search.base), found.result)),
@@ -352,6 +362,14 @@ impl Directory {
                 found.map_err(|problem| lost(&again, &Lost { sent: false, ..problem }))
             }
         }
+    }
+}
+
+/// How deep a place is searched: as deep as was asked, where the entry alone was asked for, and else as it says itself.
+fn narrower(asked: Depth, said: Option<Depth>) -> Depth {
+    match asked {
+        Depth::Base => Depth::Base,
+        asked => said.unwrap_or(asked),
     }
 }
 

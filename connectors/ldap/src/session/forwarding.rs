@@ -49,7 +49,7 @@ impl Directory {
         let mut hops = 0;
         while result.code == Code::REFERRAL {
             hops += 1;
-            let leg = Leg { urls: result.referrals, search: search.clone(), hops, is_all: true };
+            let leg = Leg { urls: result.referrals, search: search.clone(), hops, is_all: true, replaces: true };
             let Some((_, connection)) = self.reach(following, &mut journey, &leg, false).await? else {
                 return Err(circle(&leg.urls, dn));
             };

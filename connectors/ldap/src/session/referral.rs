@@ -111,6 +111,7 @@ mod tests {
             "http://b.example/dc=x",
             "ldap:///dc=x",
             "ldap://u:p@b.example/dc=x",
+            "ldap://…@b.example/dc=x",
             "ldap://b.example:99999/",
             "ldap://b.example/dc=%4",
             "ldap://b.example/dc=%zz",

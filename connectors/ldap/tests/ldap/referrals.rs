@@ -294,6 +294,41 @@ async fn errors_of_another_slapd_name_it() {
     assert!(matches!(&error, Error::Credentials { problem, .. } if problem.contains(&url)), "{error:?}");
 }
 
+/// 389 answers a search by pages below what is not there with success and nothing.
+#[tokio::test]
+async fn a_place_that_ds389_no_longer_has_is_no_empty_one() {
+    let moved = |dn: &str| format!("dn: {dn}\nchangetype: modrdn\nnewrdn: ou=moved\ndeleteoldrdn: 1\n");
+    let (first, second) = refer_to((World::ds389(), World::ds389()));
+    let directory = following(&first);
+    directory.created("user", &first.person("here")).await;
+    directory.created("user", &in_branch(&first, "there")).await;
+    assert_eq!(try_read(&directory, "user").await.unwrap().len(), 2);
+    let url = second.server.url();
+    second.server.ldif(&moved(BRANCH));
+    let error = try_read(&directory, "user").await.unwrap_err();
+    assert!(matches!(&error, Error::Configuration { problem, .. } if problem.contains(&url)), "{error:?}");
+
+    let alone = World::ds389();
+    alone.connect().created("user", &alone.person("here")).await;
+    assert_eq!(try_read(&alone.connect(), "user").await.unwrap().len(), 1);
+    alone.server.ldif(&moved("ou=people,dc=example,dc=org"));
+    let error = try_read(&alone.connect(), "user").await.unwrap_err();
+    assert!(matches!(&error, Error::Configuration { problem, .. } if problem.contains("ou=people")), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_on_another_slapd_is_not_deleted_along() {
+    let (first, second) = two();
+    let user =
+        json!({ "classes": ["organizationalUnit"], "rdn": "ou", "base": "dc=example,dc=org", "delete_subtree": true });
+    let directory = following_with(&first, &json!({ "types": { "user": user } }));
+    second.server.ldif(&format!("dn: ou=victim,{BRANCH}\nobjectClass: organizationalUnit\nou: victim\n"));
+    let people = directory.find("user", "ou", "people", &[]).await[0].key.clone();
+    let outcome = directory.delete("user", &people).await;
+    assert_eq!(refused(&outcome).0, "referral", "{outcome:?}");
+    assert!(!second.server.search("(ou=victim)", &[]).is_empty());
+}
+
 #[tokio::test]
 async fn what_changes_elsewhere_is_not_followed_by_synchronisation() {
     let (first, second) = two();
