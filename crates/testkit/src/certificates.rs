@@ -73,7 +73,7 @@ impl Authority {
 
     fn sign(&self, params: &CertificateParams) -> Certificate {
         let key = KeyPair::generate().unwrap();
-        let certificate = params.clone().signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }
