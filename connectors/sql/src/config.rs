@@ -22,6 +22,11 @@ pub struct SqlSettings {
     pub url: serde_json::Value,
     /// The password, when it is not in the URL.
     pub password: Option<Secret>,
+    /// A PEM file with the certificate that Muster shows, in place of a password or beside it; those between it and its
+    /// authority follow in the same file. The connection is then encrypted. For PostgreSQL, MySQL and MariaDB.
+    pub certificate: Option<String>,
+    /// The private key of `certificate`, as PEM without passphrase.
+    pub key: Option<Secret>,
     /// Whether the connection is encrypted and the server's certificate checked. By default it is, except on this
     /// machine itself. Not used by SQLite.
     pub tls: Option<TlsMode>,
@@ -174,7 +179,7 @@ pub(crate) fn is_this_machine(host: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn wrong(setting: &str, problem: impl Into<String>, fix: &str) -> Error {
+pub(crate) fn wrong(setting: &str, problem: impl Into<String>, fix: &str) -> Error {
     Error::Configuration { setting: Some(setting.to_owned()), problem: problem.into(), fix: fix.to_owned() }
 }
 
@@ -198,6 +203,15 @@ pub(crate) enum ServerKind {
 }
 
 impl SqlSettings {
+    /// For databases to which none can be shown.
+    pub(crate) fn refuse_certificate(&self, problem: &str, fix: &str) -> Result<(), Error> {
+        match (&self.certificate, &self.key) {
+            (None, None) => Ok(()),
+            (Some(_), _) => Err(wrong("certificate", problem, fix)),
+            (None, Some(_)) => Err(wrong("key", problem, fix)),
+        }
+    }
+
     pub(crate) fn address(&self, given: &ConnectorSettings) -> Result<Address, Error> {
         const FORMS: &str = "write postgres://user@host:5432/database, sqlserver://user@host:1433/database, mysql://user@host:3306/database or sqlite:///path/to/file.db";
         let text = match (given.secret("url"), &self.url) {

@@ -11,6 +11,7 @@ use tokio::sync::RwLock;
 
 use crate::catalog::Table;
 use crate::config::{Address, ServerKind, SqlSettings};
+use crate::connecting::Encryption;
 use crate::database::Database;
 use crate::error::{Class, Failure};
 use crate::ledger::{self, Ledger};
@@ -39,21 +40,21 @@ impl ConnectorKind for SqlKind {
     fn connect(&self, given: ConnectorSettings) -> Result<Arc<dyn Connector>, Error> {
         let settings: SqlSettings = given.parse()?;
         let database: Box<dyn Database> = match settings.address(&given)? {
-            Address::Sqlite(path) => Box::new(Sqlite::new(&path)?),
+            Address::Sqlite(path) => {
+                settings.refuse_certificate("nobody signs in to a SQLite file", "leave out `certificate` and `key`")?;
+                Box::new(Sqlite::new(&path)?)
+            }
             Address::Server { kind, url, password } => {
-                let ca_file = settings.ca_file.as_deref().map(|path| given.path(path));
-                if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
-                    return Err(Error::Configuration {
-                        setting: Some("ca_file".to_owned()),
-                        problem: format!("there is no file {}", path.display()),
-                        fix: "give the path of a PEM file with the certificate authority".to_owned(),
-                    });
+                if let ServerKind::SqlServer = kind {
+                    let fix = "leave out `certificate` and `key`, and sign in as a SQL Server login: its name in `url`, \
+                               its password in `password`";
+                    settings.refuse_certificate("no certificate can be shown to a SQL Server", fix)?;
                 }
-                let (password, tls, ca_file) = (password.as_ref(), settings.tls, ca_file.as_deref());
+                let (password, encryption) = (password.as_ref(), Encryption::read(&settings, &given)?);
                 match kind {
-                    ServerKind::Postgres => Box::new(Postgres::new(&url, password, tls, ca_file)?),
-                    ServerKind::MySql => Box::new(MySql::new(&url, password, tls, ca_file)?),
-                    ServerKind::SqlServer => Box::new(SqlServer::new(&url, password, tls, ca_file)?),
+                    ServerKind::Postgres => Box::new(Postgres::new(&url, password, &encryption)?),
+                    ServerKind::MySql => Box::new(MySql::new(&url, password, &encryption)?),
+                    ServerKind::SqlServer => Box::new(SqlServer::new(&url, password, &encryption)?),
                 }
             }
         };
@@ -273,6 +274,7 @@ pub(crate) fn finding(engine: &str, failure: Failure) -> Finding {
             "check host, port and firewall, and whether the server runs",
         ),
         Class::NotThere => Finding::error(Some("url"), format!("{engine}: {message}"), "check the address"),
+        Class::Certificate { fix } => Finding::error(Some("certificate"), message, fix),
         _ => match failure.error(true) {
             Error::Credentials { problem, fix } | Error::Configuration { problem, fix, .. } => {
                 Finding::error(Some("url"), problem, fix)

@@ -21,6 +21,8 @@ pub(crate) enum Class {
     Busy,
     /// Sign-in refused.
     SignIn,
+    /// The certificate that Muster shows, or does not show, is refused.
+    Certificate { fix: &'static str },
     /// No encrypted connection to a server that can be trusted.
     Insecure,
     /// The file or its file system can be read only.
@@ -88,8 +90,9 @@ impl Failure {
             Class::Busy => Error::Throttled { problem, after: Duration::from_secs(5) },
             Class::SignIn => Error::Credentials {
                 problem: format!("the database refused the connection: {problem}"),
-                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf of PostgreSQL, the host of a MySQL account, mixed mode of a SQL Server)".to_owned(),
+                fix: "check user and password of the connection, and whether the server admits this machine (pg_hba.conf of PostgreSQL, the host of a MySQL account, mixed mode of a SQL Server); where it wants a certificate (cert in pg_hba.conf, REQUIRE X509), set `certificate` and `key`".to_owned(),
             },
+            Class::Certificate { fix } => Error::Credentials { problem, fix: fix.to_owned() },
             Class::Insecure => Error::Credentials {
                 problem: format!("there is no encrypted connection to a server that can be trusted: {problem}"),
                 fix: "set `ca_file` to a PEM file of the authority that signed the server's certificate, and name the \

@@ -12,6 +12,7 @@ pub mod script;
 mod apply;
 mod belonging;
 mod catalog;
+mod connecting;
 mod create;
 mod database;
 mod direct;

@@ -4,7 +4,6 @@ mod catalog;
 mod codes;
 mod session;
 
-use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -13,14 +12,15 @@ use muster_connector::Error;
 use muster_connector::settings::{ExposeSecret as _, SecretString};
 use muster_model::{Value, ValueType};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 use tokio::sync::OnceCell;
 
 use crate::belonging::Belonging;
 use crate::catalog::{Catalog, Column};
 use crate::config::{TlsMode, is_this_machine};
+use crate::connecting::{Encryption, Place, try_to_connect, while_connecting};
 use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
-use crate::error::{Class, Failure};
+use crate::error::Failure;
 use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
 
 use session::{MySqlSession, SMALLEST_PACKET, moment};
@@ -28,9 +28,9 @@ use session::{MySqlSession, SMALLEST_PACKET, moment};
 pub(crate) use codes::classify;
 
 /// A MySQL or MariaDB server.
-#[derive(Debug)]
 pub(crate) struct MySql {
     options: MySqlConnectOptions,
+    shows_certificate: bool,
     pool: MySqlPool,
     server: OnceCell<Server>,
     engine: &'static str,
@@ -46,9 +46,6 @@ struct Server {
     packet: usize,
 }
 
-/// How long a server may take to answer the first time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Strict, so that nothing is cut or rounded to fit in silence; zero is a key like another; the time zone is said by
 /// the driver. READ COMMITTED lets a repeated look see what others committed meanwhile, as in PostgreSQL. Somebody
 /// else's lock is waited for, but not as long as the whole batch may take. The language is that of [`codes`].
@@ -61,8 +58,7 @@ impl MySql {
     pub(crate) fn new(
         url: &SecretString,
         password: Option<&SecretString>,
-        tls: Option<TlsMode>,
-        ca_file: Option<&Path>,
+        encryption: &Encryption,
     ) -> Result<Self, Error> {
         let mut options =
             MySqlConnectOptions::from_str(url.expose_secret().trim()).map_err(|_| Error::Configuration {
@@ -73,15 +69,23 @@ impl MySql {
         if let Some(password) = password {
             options = options.password(password.expose_secret());
         }
-        let local = options.get_socket().is_some() || is_this_machine(options.get_host());
-        let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
+        let place = match options.get_socket().is_some() {
+            true => Place::Socket,
+            false if is_this_machine(options.get_host()) => Place::ThisMachine,
+            false => Place::Elsewhere,
+        };
         // Always said: the driver's own default falls back to plain text.
-        options = options.ssl_mode(match tls {
+        options = options.ssl_mode(match encryption.mode(place)? {
             TlsMode::Verify => MySqlSslMode::VerifyIdentity,
             TlsMode::Off => MySqlSslMode::Disabled,
         });
-        if let Some(path) = ca_file {
+        if let Some(path) = &encryption.ca_file {
             options = options.ssl_ca(path);
+        }
+        if let Some(certificate) = &encryption.certificate {
+            options = options
+                .ssl_client_cert_from_pem(&certificate.chain)
+                .ssl_client_key_from_pem(certificate.key.expose_secret());
         }
         options = options.charset("utf8mb4").timezone(Some("+00:00".to_owned())).disable_statement_logging();
         let pool = MySqlPoolOptions::new()
@@ -94,11 +98,10 @@ impl MySql {
             .connect_lazy_with(options.clone());
         let is_mariadb = url.expose_secret().trim_start().starts_with("mariadb:");
         let engine = if is_mariadb { "MariaDB" } else { "MySQL" };
-        Ok(Self { options, pool, server: OnceCell::new(), engine })
+        Ok(Self { options, shows_certificate: encryption.certificate.is_some(), pool, server: OnceCell::new(), engine })
     }
 
-    /// The pool keeps trying in silence while a server refuses, and then tells nothing but that time is up.
-    /// So the first connection is tried outside it.
+    /// The pool, once a first connection was tried outside it, which tells what is wrong.
     async fn pool(&self) -> Result<&MySqlPool, Failure> {
         if self.pool.size() == 0 {
             self.try_to_connect().await?;
@@ -107,24 +110,8 @@ impl MySql {
     }
 
     async fn try_to_connect(&self) -> Result<(), Failure> {
-        let failure = match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
-            Ok(Ok(connection)) => {
-                // It has served its purpose; whether the server hears of it makes no difference.
-                drop(connection.close().await);
-                return Ok(());
-            }
-            // The TLS library reports a certificate that it refuses as data that is wrong.
-            Ok(Err(sqlx::Error::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Failure::new(Class::Insecure, error.to_string())
-            }
-            Ok(Err(error)) => Failure::driver(&error),
-            Err(_) => Failure::new(Class::Unreachable, format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-        };
-        if failure.class != Class::Unreachable {
-            return Err(failure);
-        }
-        let (host, port) = (self.options.get_host(), self.options.get_port());
-        Err(Failure { message: format!("{host}:{port}: {}", failure.message), ..failure })
+        let address = (self.options.get_host(), self.options.get_port());
+        try_to_connect(&self.options, address, self.shows_certificate).await
     }
 
     async fn server(&self) -> Result<&Server, Failure> {
@@ -221,7 +208,8 @@ impl Database for MySql {
             self.try_to_connect().await?;
             begun = self.pool.begin_with("START TRANSACTION").await;
         }
-        Ok(Box::new(MySqlSession { transaction: begun?, packet, is_mariadb, staged: false }))
+        let transaction = begun.map_err(|error| while_connecting(&error, self.shows_certificate))?;
+        Ok(Box::new(MySqlSession { transaction, packet, is_mariadb, staged: false }))
     }
 
     fn temporary_schema(&self) -> Option<&'static str> {
@@ -335,8 +323,10 @@ mod tests {
         );
         let url = SecretString::from(kit.url());
         let server = Server { version: "8.0.36".to_owned(), is_mariadb: false, packet: SMALLEST_PACKET };
-        let database =
-            MySql { server: OnceCell::new_with(Some(server)), ..MySql::new(&url, None, None, None).unwrap() };
+        let database = MySql {
+            server: OnceCell::new_with(Some(server)),
+            ..MySql::new(&url, None, &Encryption::default()).unwrap()
+        };
         assert_eq!(database.version().await.unwrap(), "MySQL 8.0.36");
         let name = |name| Name::new(name, Quote::Backtick);
         let table = TableName::new(Some(name("app")), name("visit"));

@@ -1,7 +1,6 @@
 //! PostgreSQL: its catalogue, types, error codes, and `COPY` into a temporary table.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -12,31 +11,28 @@ use muster_model::{Value, ValueType};
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, PgRow, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres as Engine, Row as _};
+use sqlx::{ConnectOptions as _, Executor as _, Postgres as Engine, Row as _};
 
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::config::{TlsMode, is_this_machine};
+use crate::connecting::{Encryption, Place, try_to_connect, while_connecting};
 use crate::database::{Database, Session, StageRow, Text};
 use crate::error::{Class, Failure};
 use crate::own_writing::{Bound, Ran};
 use crate::statement::{Name, Quote, Sql, Stage, TableName, sql};
 
 /// A PostgreSQL server.
-#[derive(Debug)]
 pub(crate) struct Postgres {
     options: PgConnectOptions,
+    shows_certificate: bool,
     pool: PgPool,
 }
-
-/// How long a server may take to answer the first time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Postgres {
     pub(crate) fn new(
         url: &SecretString,
         password: Option<&SecretString>,
-        tls: Option<TlsMode>,
-        ca_file: Option<&Path>,
+        encryption: &Encryption,
     ) -> Result<Self, Error> {
         let mut options = PgConnectOptions::from_str(url.expose_secret().trim()).map_err(|_| Error::Configuration {
             setting: Some("url".to_owned()),
@@ -47,15 +43,23 @@ impl Postgres {
             options = options.password(password.expose_secret());
         }
         let host = options.get_host().to_owned();
-        let local = options.get_socket().is_some() || host.starts_with('/') || is_this_machine(&host);
-        let tls = tls.unwrap_or(if local { TlsMode::Off } else { TlsMode::Verify });
+        let place = match options.get_socket().is_some() || host.starts_with('/') {
+            true => Place::Socket,
+            false if is_this_machine(&host) => Place::ThisMachine,
+            false => Place::Elsewhere,
+        };
         // Always said: the driver's own default falls back to plain text, and its "require" verifies nothing.
-        options = options.ssl_mode(match tls {
+        options = options.ssl_mode(match encryption.mode(place)? {
             TlsMode::Verify => PgSslMode::VerifyFull,
             TlsMode::Off => PgSslMode::Disable,
         });
-        if let Some(path) = ca_file {
+        if let Some(path) = &encryption.ca_file {
             options = options.ssl_root_cert(path);
+        }
+        if let Some(certificate) = &encryption.certificate {
+            options = options
+                .ssl_client_cert_from_pem(&certificate.chain)
+                .ssl_client_key_from_pem(certificate.key.expose_secret());
         }
         options = options
             .application_name("muster")
@@ -75,11 +79,10 @@ impl Postgres {
             .acquire_timeout(Duration::from_secs(15))
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options.clone());
-        Ok(Self { options, pool })
+        Ok(Self { options, shows_certificate: encryption.certificate.is_some(), pool })
     }
 
-    /// The pool keeps trying in silence while a server refuses, and then tells nothing but that time is up.
-    /// So the first connection is tried outside it.
+    /// The pool, once a first connection was tried outside it, which tells what is wrong.
     async fn pool(&self) -> Result<&PgPool, Failure> {
         if self.pool.size() == 0 {
             self.try_to_connect().await?;
@@ -88,24 +91,8 @@ impl Postgres {
     }
 
     async fn try_to_connect(&self) -> Result<(), Failure> {
-        let failure = match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
-            Ok(Ok(connection)) => {
-                // It has served its purpose; whether the server hears of it makes no difference.
-                drop(connection.close().await);
-                return Ok(());
-            }
-            // The TLS library reports a certificate that it refuses as data that is wrong.
-            Ok(Err(sqlx::Error::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Failure::new(Class::Insecure, error.to_string())
-            }
-            Ok(Err(error)) => Failure::driver(&error),
-            Err(_) => Failure::new(Class::Unreachable, format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-        };
-        if failure.class != Class::Unreachable {
-            return Err(failure);
-        }
-        let (host, port) = (self.options.get_host(), self.options.get_port());
-        Err(Failure { message: format!("{host}:{port}: {}", failure.message), ..failure })
+        let address = (self.options.get_host(), self.options.get_port());
+        try_to_connect(&self.options, address, self.shows_certificate).await
     }
 }
 
@@ -274,7 +261,8 @@ impl Database for Postgres {
         if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
             self.try_to_connect().await?;
         }
-        let mut session = PostgresSession { connection: Some(acquired?), midway: false };
+        let connection = acquired.map_err(|error| while_connecting(&error, self.shows_certificate))?;
+        let mut session = PostgresSession { connection: Some(connection), midway: false };
         session.execute(sql!("BEGIN")).await?;
         Ok(Box::new(session))
     }

@@ -8,7 +8,6 @@ mod pool;
 mod session;
 mod types;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +19,8 @@ use url::Url;
 
 use crate::belonging::Belonging;
 use crate::catalog::{Catalog, Column};
-use crate::config::{TlsMode, is_this_machine};
+use crate::config::is_this_machine;
+use crate::connecting::{Encryption, Place};
 use crate::database::{After, Database, Session, Text, delete_by_join, later_keys};
 use crate::error::Failure;
 use crate::statement::{Name, Quote, Sql, Stage, TableName, joined, sql};
@@ -58,12 +58,7 @@ fn decoded(part: &str) -> Result<String, Error> {
     plain.map(Into::into).map_err(|_| wrong("the address holds %.. that is no text in UTF-8", FORM))
 }
 
-fn address(
-    url: &SecretString,
-    password: Option<&SecretString>,
-    tls: Option<TlsMode>,
-    ca_file: Option<&Path>,
-) -> Result<Address, Error> {
+fn address(url: &SecretString, password: Option<&SecretString>, encryption: &Encryption) -> Result<Address, Error> {
     let url = Url::parse(url.expose_secret().trim()).map_err(|_| wrong("not a SQL Server address", FORM))?;
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     if host.is_empty() {
@@ -82,6 +77,7 @@ fn address(
         }
         instance = Some(value.into_owned());
     }
+    let place = if is_this_machine(host) { Place::ThisMachine } else { Place::Elsewhere };
     let in_url = url.password().map(decoded).transpose()?.map(SecretString::from);
     Ok(Address {
         host: decoded(host)?,
@@ -90,8 +86,8 @@ fn address(
         database: decoded(url.path().trim_start_matches('/'))?,
         user,
         password: password.cloned().or(in_url).unwrap_or_default(),
-        tls: tls.unwrap_or(if is_this_machine(host) { TlsMode::Off } else { TlsMode::Verify }),
-        ca_file: ca_file.map(Path::to_path_buf),
+        tls: encryption.mode(place)?,
+        ca_file: encryption.ca_file.clone(),
     })
 }
 
@@ -99,10 +95,9 @@ impl SqlServer {
     pub(crate) fn new(
         url: &SecretString,
         password: Option<&SecretString>,
-        tls: Option<TlsMode>,
-        ca_file: Option<&Path>,
+        encryption: &Encryption,
     ) -> Result<Self, Error> {
-        Ok(Self { pool: Pool::new(address(url, password, tls, ca_file)?, SETTINGS) })
+        Ok(Self { pool: Pool::new(address(url, password, encryption)?, SETTINGS) })
     }
 
     /// The rows of a query of our own.
@@ -292,10 +287,11 @@ impl Database for SqlServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TlsMode;
     use crate::statement::Quote;
 
     fn read(url: &str) -> Result<Address, Error> {
-        address(&SecretString::from(url.to_owned()), None, None, None)
+        address(&SecretString::from(url.to_owned()), None, &Encryption::default())
     }
 
     #[test]
@@ -316,7 +312,7 @@ mod tests {
     #[test]
     fn statements_are_those_of_its_language() {
         let url = SecretString::from("sqlserver://sync@127.0.0.1/hr".to_owned());
-        let database = SqlServer::new(&url, None, None, None).unwrap();
+        let database = SqlServer::new(&url, None, &Encryption::default()).unwrap();
         let name = |name| Name::new(name, Quote::Bracket);
         let table = TableName::new(Some(name("dbo")), name("app_user"));
         let stage = Stage::new(database.temporary_schema(), vec!["bigint".to_owned(), "nvarchar(9)".to_owned()]);
@@ -355,7 +351,7 @@ mod tests {
     #[test]
     fn what_no_column_can_hold_is_refused() {
         let url = SecretString::from("sqlserver://sync@127.0.0.1/hr".to_owned());
-        let database = SqlServer::new(&url, None, None, None).unwrap();
+        let database = SqlServer::new(&url, None, &Encryption::default()).unwrap();
         let decimal = |text: &str| Value::Decimal(muster_model::Decimal::parse(text).unwrap());
         let rule = |value: Value| database.refuses(&value).map(|(rule, _)| rule);
         assert_eq!(rule(Value::text("a\0b")), Some("nul_character"));

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
 
 /// A certificate authority whose certificate lies in a file.
 pub struct Authority {
@@ -50,8 +53,34 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "a server of a test");
+        self.sign(&params)
+    }
+
+    /// A client's certificate, whose subject is this common name (CN) and nothing else.
+    #[must_use]
+    pub fn issue_to_client(&self, name: &str) -> Certificate {
+        self.sign(&client(name))
+    }
+
+    /// The same, but it has expired long ago.
+    #[must_use]
+    pub fn issue_expired_to_client(&self, name: &str) -> Certificate {
+        let mut params = client(name);
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate { certificate: certificate.pem(), key: key.serialize_pem() }
     }
+}
+
+fn client(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
 }

@@ -24,7 +24,7 @@ pub mod proxy;
 mod folder;
 mod process;
 
-pub use certificates::Authority;
+pub use certificates::{Authority, Certificate};
 pub use http_proxy::{Action, HttpProxy, Rule};
 pub use ldap::Directory;
 pub use mariadb::MariaDb;

@@ -78,7 +78,7 @@ impl MariaDb {
     }
 
     /// A running server that takes encrypted connections only. Its certificate is for `localhost` and 127.0.0.1,
-    /// from an authority of its own: [`Self::ca_file`].
+    /// from an authority of its own: [`Self::authority`].
     #[must_use]
     pub fn with_tls() -> Self {
         Self::start_with(true)
@@ -129,7 +129,13 @@ impl MariaDb {
     /// The certificate of the authority that vouches for a server [`Self::with_tls`].
     #[must_use]
     pub fn ca_file(&self) -> &Path {
-        self.authority.as_ref().expect("the server was started without TLS").file()
+        self.authority().file()
+    }
+
+    /// The authority that vouches for a server [`Self::with_tls`], and that the server trusts.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("the server was started without TLS")
     }
 
     /// Runs SQL with the server's own client, apart from everything under test, and returns the rows of its queries;

@@ -55,7 +55,8 @@ impl Postgres {
     }
 
     /// A running server that takes encrypted connections only. Its certificate is for `localhost` and 127.0.0.1,
-    /// from an authority of its own: [`Self::ca_file`].
+    /// from an authority of its own: [`Self::authority`]. Members of the role `by_certificate` sign in with a certificate
+    /// of that authority instead of a password, those of `by_both` with both.
     #[must_use]
     pub fn with_tls() -> Self {
         Self::start_with(true, false)
@@ -120,7 +121,13 @@ impl Postgres {
     /// The certificate of the authority that vouches for a server [`Self::with_tls`].
     #[must_use]
     pub fn ca_file(&self) -> &Path {
-        self.authority.as_ref().expect("the server was started without TLS").file()
+        self.authority().file()
+    }
+
+    /// The authority that vouches for a server [`Self::with_tls`], and that the server trusts.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("the server was started without TLS")
     }
 
     /// Makes a database and returns its address.
@@ -320,9 +327,11 @@ fn encrypt(folder: &Path, data: &Path, run_as: RunAs) -> Authority {
     run_as.own(&data.join("server.key"));
     run_as.own(&data.join("server.crt"));
     let mut settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
-    settings.push_str("ssl = on\n");
+    settings.push_str(&format!("ssl = on\nssl_ca_file = '{}'\n", authority.file().display()));
     fs::write(data.join("postgresql.conf"), settings).unwrap();
-    fs::write(data.join("pg_hba.conf"), access("hostssl")).unwrap();
+    let by_certificate = "hostssl all +by_certificate 127.0.0.1/32 cert\n\
+                          hostssl all +by_both 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n";
+    fs::write(data.join("pg_hba.conf"), format!("{by_certificate}{}", access("hostssl"))).unwrap();
     authority
 }
 

@@ -1,5 +1,8 @@
 //! Client certificates that sign assertions: reading them, and proving that certificate and key belong together.
 
+use std::io;
+
+use rustls::AlertDescription;
 use rustls::CipherSuite;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::aws_lc_rs;
@@ -22,6 +25,38 @@ pub enum CertificateError {
     /// The private key is of another certificate.
     #[error("the private key does not belong to the certificate")]
     Mismatch,
+}
+
+/// Why a server refuses the certificate of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has expired.
+    Expired,
+    /// It comes from an authority that the server does not know.
+    UnknownAuthority,
+    /// Its authority has revoked it.
+    Revoked,
+    /// The client has shown none.
+    Missing,
+    /// It is not fit in another way.
+    Other,
+}
+
+/// What an error on an encrypted connection says of the certificate that this side has shown (RFC 8446, section 6.2).
+#[must_use]
+pub fn refusal(error: &io::Error) -> Option<Refusal> {
+    let Some(rustls::Error::AlertReceived(alert)) = error.get_ref()?.downcast_ref() else { return None };
+    match alert {
+        AlertDescription::CertificateExpired => Some(Refusal::Expired),
+        AlertDescription::UnknownCA => Some(Refusal::UnknownAuthority),
+        AlertDescription::CertificateRevoked => Some(Refusal::Revoked),
+        AlertDescription::CertificateRequired => Some(Refusal::Missing),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::AccessDenied => Some(Refusal::Other),
+        _ => None,
+    }
 }
 
 /// The SHA-256 thumbprint of the first certificate in `certificate_pem`, once it is certain that the private
@@ -72,6 +107,17 @@ mod tests {
     fn sha256_is_the_one_of_the_standard() {
         let digest = sha256(b"abc").unwrap();
         assert_eq!(digest[..4], [0xba, 0x78, 0x16, 0xbf]);
+    }
+
+    #[test]
+    fn a_refused_certificate_is_told_from_other_failures() {
+        let alert = |alert| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        assert_eq!(refusal(&alert(AlertDescription::CertificateExpired)), Some(Refusal::Expired));
+        assert_eq!(refusal(&alert(AlertDescription::UnknownCA)), Some(Refusal::UnknownAuthority));
+        assert_eq!(refusal(&alert(AlertDescription::CertificateRequired)), Some(Refusal::Missing));
+        assert_eq!(refusal(&alert(AlertDescription::ProtocolVersion)), None);
+        assert_eq!(refusal(&io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError)), None);
+        assert_eq!(refusal(&io::ErrorKind::ConnectionReset.into()), None);
     }
 
     #[test]

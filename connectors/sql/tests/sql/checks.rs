@@ -17,7 +17,7 @@ fn uses(object_type: &str, attributes: &[&str]) -> Vec<UsedType> {
     }]
 }
 
-async fn findings(connection: &Connection, used: &[UsedType]) -> Vec<Finding> {
+pub(crate) async fn findings(connection: &Connection, used: &[UsedType]) -> Vec<Finding> {
     connection.0.check(used).await.unwrap().findings
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail")]
 
 mod belonging;
+mod certificates;
 mod checks;
 mod conformance;
 mod creates;

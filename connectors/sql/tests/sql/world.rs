@@ -228,7 +228,7 @@ pub(crate) fn with_password(url: &str, password: &str, mut settings: serde_json:
     connect_as(url, settings, [("password".to_owned(), password.to_owned().into())].into()).unwrap()
 }
 
-fn connect_as(
+pub(crate) fn connect_as(
     url: &str,
     mut settings: serde_json::Value,
     secrets: BTreeMap<String, SecretString>,
