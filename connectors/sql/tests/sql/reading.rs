@@ -225,12 +225,19 @@ async fn are_followed_by_a_number(world: World) {
     let connection = world.connect_with(settings);
     let wanted = request("seat", &["name"]);
     let (_, watermark) = read(&connection, &wanted).await;
-    // Longer ago than the overlap: only what is new.
-    let before = chrono::Utc::now();
-    while chrono::Utc::now() - before < chrono::TimeDelta::milliseconds(3) {
-        std::thread::yield_now();
-    }
+    let longer_than_the_overlap = || {
+        let before = chrono::Utc::now();
+        while chrono::Utc::now() - before < chrono::TimeDelta::milliseconds(3) {
+            std::thread::yield_now();
+        }
+    };
+    // What came to be seen since the full read was seen by nobody, so a little is read again.
+    longer_than_the_overlap();
     let (entries, watermark) = changes(&connection, &wanted, watermark.unwrap()).await;
+    assert_eq!((entries.len(), told(&entries).contains_key("005000/5000")), (1_000, true));
+    // Looked at twice, longer apart than the overlap: only what is new.
+    longer_than_the_overlap();
+    let (entries, watermark) = changes(&connection, &wanted, watermark).await;
     assert_eq!(told(&entries), tells(&[]));
     // More than a page.
     fill(&world, "seat", 6_000..17_500).await;
