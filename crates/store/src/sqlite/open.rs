@@ -47,7 +47,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) fn reader_options(path: &Path) -> SqliteConnectOptions {
-    options(path).pragma("query_only", "true").pragma("cache_size", "-4000")
+    options(path).pragma("query_only", "true").pragma("cache_size", "-2000")
 }
 
 /// Opens the writer's connection, making or upgrading the file.
