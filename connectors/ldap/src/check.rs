@@ -94,6 +94,11 @@ impl LdapConnector {
                 .push(told(Failure::refused(format!("searching below {}", of.base), found.result).error(), "user")),
         }
         self.examine_other_servers(known, of, wanted, report).await?;
+        if wanted.as_source
+            && let Err(error) = self.must_be_logged(known, of).await
+        {
+            report.findings.push(told(error, &format!("types.{name}.base")));
+        }
         if found.entries.iter().any(|entry| crate::rows::key_of(of, entry).is_none()) {
             let setting = format!("types.{name}.anchor");
             let problem = format!("entries do not show {}, by which they are found again", of.anchor);

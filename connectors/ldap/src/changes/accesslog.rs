@@ -8,11 +8,12 @@ use chrono::{NaiveDateTime, TimeDelta, Utc};
 use muster_connector::Error;
 use serde::{Deserialize, Serialize};
 
-use super::logged::{AllTouched, Round, Touched, entry_search, lost};
-use super::{Follow, Mark, expired};
+use super::logged::{AllTouched, Round, Touched, bases, entry_search, lost, may_matter};
+use super::{Follow, Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
+use crate::entries::EntryType;
 use crate::protocol::dn::Dn;
 use crate::protocol::filter::Filter;
 use crate::protocol::message::Entry;
@@ -105,8 +106,8 @@ struct Scan {
 }
 
 impl Scan {
-    /// `base`: whatever is below it is of interest.
-    fn add(&mut self, record: &Entry, base: Option<&Dn>) {
+    /// `bases`: whatever is below one of them is of interest.
+    fn add(&mut self, record: &Entry, bases: &[Dn]) {
         let text = |name: &str| record.text(name).map(str::to_owned);
         let Some(start) = text(START) else { return };
         let newer = self.newest.as_ref().is_none_or(|(newest, _)| *newest < start);
@@ -117,14 +118,13 @@ impl Scan {
         self.first_csn = self.first_csn.take().into_iter().chain(csn.clone()).min();
         self.csn = self.csn.take().max(csn);
         self.starts.push(start);
-        let is_ours = |name: &&str| base.is_some_and(|base| Dn::parse(name).is_ok_and(|dn| dn.is_within(base)));
         // The name before, and the one after.
         let names = || ["reqDN", "reqNewDN"].into_iter().filter_map(|name| record.text(name));
         let touched = match record.text("reqEntryUUID") {
             Some(id) => Some(Touched::Id(id.to_owned())),
             None => names().next_back().map(|name| Touched::Name(name.to_owned())),
         };
-        self.about.push(touched.filter(|_| names().any(|name| is_ours(&name))));
+        self.about.push(touched.filter(|_| names().any(|name| may_matter(bases, name))));
     }
 }
 
@@ -159,14 +159,27 @@ impl LdapConnector {
         }
     }
 
-    /// The records since a time, or all of them. `base`: about whom they are matters below it.
-    async fn scan(
-        &self,
-        connection: &Connection,
-        log: &str,
-        least: Option<&str>,
-        base: Option<&Dn>,
-    ) -> Result<Scan, Error> {
+    /// Refuses to follow a type of whose changes another log tells, or none.
+    pub(crate) async fn must_be_logged(&self, known: &Known, of: &EntryType) -> Result<(), Error> {
+        let (Some(log), Some(Way::Accesslog)) = (&known.log, known.follow.map(|follow| follow.way)) else {
+            return Ok(());
+        };
+        let own = self.accesslog(&known.root, &of.base).await?;
+        let is_same = Dn::parse(&own).ok().zip(Dn::parse(log).ok()).is_some_and(|(own, log)| own.is_same(&log));
+        if is_same {
+            return Ok(());
+        }
+        let problem = format!(
+            "what changes below {:?} stands in the log {own:?}, and the connection's `base` {:?} is followed by {log:?}",
+            of.base, known.base
+        );
+        let fix = "make a connection to each of the databases, with a `base` in it, or let them have one log \
+                   (olcAccessLogDB)";
+        Err(wrong(&format!("types.{}.base", of.object_type.name), problem, fix))
+    }
+
+    /// The records since a time, or all of them. `bases`: about whom they are matters below these.
+    async fn scan(&self, connection: &Connection, log: &str, least: Option<&str>, bases: &[Dn]) -> Result<Scan, Error> {
         let classes = RECORDS.iter().map(|class| Filter::equals("objectClass", class.as_bytes())).collect();
         let mut all = vec![Filter::Or(classes), Filter::equals("reqResult", b"0")];
         all.extend(least.map(|least| Filter::AtLeast(START.to_owned(), least.as_bytes().to_vec())));
@@ -179,7 +192,7 @@ impl LdapConnector {
             limit: 0,
         };
         let mut scan = Scan::default();
-        self.records(connection, &search, |record| scan.add(&record, base)).await?;
+        self.records(connection, &search, |record| scan.add(&record, bases)).await?;
         Ok(scan)
     }
 
@@ -215,7 +228,7 @@ impl LdapConnector {
         for window in WINDOWS.map(Some).into_iter().chain([None]) {
             let least = window.and_then(|window| Utc::now().checked_sub_signed(TimeDelta::seconds(window)));
             let least = least.map(|least| least.format("%Y%m%d%H%M%SZ").to_string());
-            scan = self.scan(connection, log, least.as_deref(), None).await?;
+            scan = self.scan(connection, log, least.as_deref(), &[]).await?;
             if scan.newest.is_some() {
                 break;
             }
@@ -228,7 +241,7 @@ impl LdapConnector {
         let Some(least) = earlier(newest, follow) else {
             return Err(Error::Bug(format!("the log names a record {newest:?}, which is no time")));
         };
-        let last_while = self.scan(connection, log, Some(&least), None).await?;
+        let last_while = self.scan(connection, log, Some(&least), &[]).await?;
         // What was added between the two looks is read with everything else.
         let seen = Seen::of(&last_while.starts, &least);
         Ok(LogMark { server, csn: scan.csn.max(last_while.csn), newest: last_while.newest.or(scan.newest), seen })
@@ -247,8 +260,7 @@ impl LdapConnector {
             Some((newest, _)) => Some(earlier(newest, follow).ok_or_else(expired)?),
             None => None,
         };
-        let base = Dn::parse(&known.base).unwrap_or_default();
-        let scan = self.scan(&connection, log, least.as_deref(), Some(&base)).await?;
+        let scan = self.scan(&connection, log, least.as_deref(), &bases(known)).await?;
         // What is purged goes before what is newer, and names the last change that went.
         let purged = self.purged(&connection, log).await?;
         let is_continued = match &mark.newest {

@@ -4,7 +4,7 @@
 use muster_connector::{CheckReport, Error, Finding};
 use serde::{Deserialize, Serialize};
 
-use super::logged::{AllTouched, Round, Touched, entry_search, lost};
+use super::logged::{AllTouched, Round, Touched, bases, entry_search, lost, may_matter};
 use super::{Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
@@ -56,8 +56,8 @@ fn renamed(record: &Entry, dn: &str) -> Option<String> {
 }
 
 impl Record {
-    /// `id`: where it says which entry it is about. `base`: whatever is below it is of interest.
-    fn of(record: &Entry, id: &str, base: &Dn) -> Option<Self> {
+    /// `id`: where it says which entry it is about. `bases`: whatever is below one of them is of interest.
+    fn of(record: &Entry, id: &str, bases: &[Dn]) -> Option<Self> {
         let number = number_of(record)?;
         let dn = record.text("targetDn")?.to_owned();
         let kind = record.text("changeType").unwrap_or_default().to_ascii_lowercase();
@@ -68,7 +68,7 @@ impl Record {
             None if kind == "delete" => None,
             None => Some(Touched::Name(after.clone().unwrap_or_else(|| dn.clone()))),
         };
-        let is_ours = |name: &String| Dn::parse(name).is_ok_and(|dn| dn.is_within(base));
+        let is_ours = |name: &String| may_matter(bases, name);
         let touched = touched.filter(|_| is_ours(&dn) || after.as_ref().is_some_and(is_ours));
         Some(Self { number, touched })
     }
@@ -164,9 +164,9 @@ impl LdapConnector {
             filter: Filter::AtLeast(NUMBER.to_owned(), next.to_string().into_bytes()),
             ..entry_search(log, &[NUMBER, "targetDn", "changeType", "newRdn", "newSuperior", target])
         };
-        let base = Dn::parse(&known.base).unwrap_or_default();
+        let bases = bases(known);
         let mut records = Vec::new();
-        self.records(&connection, &search, |record| records.extend(Record::of(&record, target, &base))).await?;
+        self.records(&connection, &search, |record| records.extend(Record::of(&record, target, &bases))).await?;
         records.sort_by_key(|record| record.number);
         let mut touched = AllTouched::default();
         let mut number = mark.number;
@@ -212,8 +212,8 @@ mod tests {
 
     fn record(attributes: &[(&str, &str)]) -> Option<Record> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), vec![value.as_bytes().to_vec()]));
-        let base = Dn::parse("ou=p,dc=x").unwrap();
-        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId", &base)
+        let bases = [Dn::parse("ou=p,dc=x").unwrap()];
+        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId", &bases)
     }
 
     #[test]

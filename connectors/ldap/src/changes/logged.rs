@@ -70,6 +70,17 @@ pub(super) struct Round {
 #[derive(Debug, Default)]
 pub(crate) struct LogRounds(HashMap<Uuid, Round>);
 
+/// The names below which a change may matter: a type may begin elsewhere than the connection.
+pub(super) fn bases(known: &Known) -> Vec<Dn> {
+    let all = known.types.iter().map(|of| &of.base).chain([&known.base]);
+    all.filter_map(|base| Dn::parse(base).ok()).collect()
+}
+
+/// Whether an entry of that name may matter; what cannot be made out is looked up.
+pub(super) fn may_matter(bases: &[Dn], name: &str) -> bool {
+    Dn::parse(name).map_or(true, |dn| bases.iter().any(|base| dn.is_within(base)))
+}
+
 /// An answer that never came.
 pub(super) fn lost(lost: Lost) -> Error {
     Failure::from(lost).error()
@@ -121,8 +132,9 @@ impl LdapConnector {
     }
 
     /// A connection to read everything on, with the watermark of the log behind it.
-    pub(super) async fn log_before_all(&self, known: &Known, follow: &Follow) -> Result<Begun, Error> {
+    pub(super) async fn log_before_all(&self, known: &Known, of: &EntryType, follow: &Follow) -> Result<Begun, Error> {
         let log = log_of(known)?;
+        self.must_be_logged(known, of).await?;
         let connection = self.directory.dial().await.map_err(Failure::error)?;
         let mark = match follow.way {
             Way::Accesslog => Mark::Accesslog(self.accesslog_now(&connection, log, follow).await?),
@@ -209,15 +221,21 @@ impl LdapConnector {
             if anchor.wire.eq_ignore_ascii_case(identity) {
                 gone.extend(missing.iter().filter_map(|id| anchor.form.read(id.as_bytes()).map(Key::one)));
             } else if !missing.is_empty() {
-                let search = Search {
-                    base: known.base.clone(),
-                    depth: Depth::Subtree,
-                    filter: any(&missing),
-                    attributes: vec![anchor.wire.clone()],
-                    limit: 0,
-                };
-                let found = self.search_log_entries(known, of, connection, search).await?;
-                gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
+                let is_below = Dn::parse(&of.base)
+                    .ok()
+                    .zip(Dn::parse(&known.base).ok())
+                    .is_none_or(|(base, above)| base.is_within(&above));
+                for base in [&known.base, &of.base].into_iter().take(if is_below { 1 } else { 2 }) {
+                    let search = Search {
+                        base: base.clone(),
+                        depth: Depth::Subtree,
+                        filter: any(&missing),
+                        attributes: vec![anchor.wire.clone()],
+                        limit: 0,
+                    };
+                    let found = self.search_log_entries(known, of, connection, search).await?;
+                    gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
+                }
             }
         }
         for name in touched.iter().filter_map(|one| if let Touched::Name(name) = one { Some(name) } else { None }) {

@@ -63,6 +63,40 @@ async fn whoever_leaves_the_sight_of_a_type_is_told() {
     }
 }
 
+/// A type may be elsewhere than the connection's `base`.
+#[tokio::test]
+async fn a_type_that_is_not_below_the_base_is_told_of() {
+    for (world, by) in both() {
+        let directory = world.connect_with(&json!({ "changes": by, "base": world.groups() }));
+        let person = directory.created("user", &world.person("changes")).await;
+        let leaver = directory.created("user", &world.person("leaves")).await;
+        assert_eq!(findings(&directory).await, [], "{by}");
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        world.server.ldif(&format!(
+            "dn: uid=changes,{0}\nchangetype: modify\nreplace: sn\nsn: Lund\n\ndn: uid=leaves,{0}\nchangetype: delete\n",
+            world.people()
+        ));
+        let (told, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert_eq!(told.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&person, &leaver]), "{by}");
+    }
+}
+
+/// One log does not tell of another database's entries.
+#[tokio::test]
+async fn a_type_in_a_database_of_another_log_is_refused() {
+    let other = "\ndatabase mdb\nsuffix dc=other\nrootdn cn=muster,dc=example,dc=org\ndirectory {folder}";
+    let world = World::slapd_logging_with(other);
+    world.server.ldif("dn: dc=other\nobjectClass: dcObject\nobjectClass: organization\ndc: other\no: x\n");
+    let types = json!({ "user": { "base": "dc=other" } });
+    let directory = world.connect_with(&json!({ "changes": "accesslog", "types": types }));
+    let told = findings(&directory).await;
+    assert_eq!(told[0].severity, Severity::Error, "{told:?}");
+    assert!(told[0].problem.contains("dc=other"), "{told:?}");
+    let error = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
+    assert!(!read_all(&directory, "group", &GROUP).await.1.0.is_empty());
+}
+
 /// Somebody who leaves is a member no more, though no log tells of the group.
 #[tokio::test]
 async fn a_member_who_is_deleted_is_told() {
