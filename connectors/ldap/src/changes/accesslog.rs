@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use muster_connector::Error;
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +87,10 @@ impl Seen {
     }
 }
 
-fn earlier(start: &str, follow: &Follow) -> Option<String> {
-    let at = NaiveDateTime::parse_from_str(second(start), "%Y%m%d%H%M%S").ok()?;
+/// Where the last while begins. A record that a clock ahead of ours named would hide what comes after that clock is set
+/// right.
+fn earlier(start: &str, now: DateTime<Utc>, follow: &Follow) -> Option<String> {
+    let at = NaiveDateTime::parse_from_str(second(start), "%Y%m%d%H%M%S").ok()?.min(now.naive_utc());
     let overlap = TimeDelta::from_std(follow.overlap).ok()?;
     Some(at.checked_sub_signed(overlap)?.format("%Y%m%d%H%M%SZ").to_string())
 }
@@ -238,7 +240,7 @@ impl LdapConnector {
             let csn = self.purged(connection, log).await?;
             return Ok(LogMark { server, csn, ..LogMark::default() });
         };
-        let Some(least) = earlier(newest, follow) else {
+        let Some(least) = earlier(newest, Utc::now(), follow) else {
             return Err(Error::Bug(format!("the log names a record {newest:?}, which is no time")));
         };
         let last_while = self.scan(connection, log, Some(&least), &[]).await?;
@@ -256,8 +258,9 @@ impl LdapConnector {
         mark: LogMark,
     ) -> Result<Round, Error> {
         let server = connection.server().to_string();
+        let now = Utc::now();
         let least = match &mark.newest {
-            Some((newest, _)) => Some(earlier(newest, follow).ok_or_else(expired)?),
+            Some((newest, _)) => Some(earlier(newest, now, follow).ok_or_else(expired)?),
             None => None,
         };
         let scan = self.scan(&connection, log, least.as_deref(), &bases(known)).await?;
@@ -289,7 +292,7 @@ impl LdapConnector {
             }
         }
         let newest = scan.newest.or(mark.newest);
-        let least = newest.as_ref().and_then(|(newest, _)| earlier(newest, follow)).unwrap_or_default();
+        let least = newest.as_ref().and_then(|(newest, _)| earlier(newest, now, follow)).unwrap_or_default();
         let seen = Seen::of(&scan.starts, &least);
         let mark = LogMark { server, newest, csn: scan.csn.max(mark.csn), seen };
         Ok(Round { connection, touched, mark: Mark::Accesslog(mark) })

@@ -81,6 +81,36 @@ async fn a_type_that_is_not_below_the_base_is_told_of() {
     }
 }
 
+/// What a clock that was ahead has named does not hide what comes after it was set right.
+#[tokio::test]
+async fn a_clock_that_was_set_back_loses_nothing() {
+    let world = World::slapd_logging();
+    let directory = connect(&world, "accesslog");
+    let mut people = Vec::new();
+    for login in ["leaves", "leaves_too"] {
+        people.push(directory.created("user", &world.person(login)).await);
+    }
+    let ahead = |number: usize| {
+        format!(
+            "dn: reqStart=2099010100000{number}.000000Z,cn=accesslog\nobjectClass: auditModify\nreqType: modify\n\
+             reqStart: 2099010100000{number}.000000Z\nreqSession: 1\nreqResult: 0\nreqDN: uid=x,{}\n\
+             reqAuthzID: {}\nreqMod: sn:= x\n\n",
+            world.people(),
+            world.people()
+        )
+    };
+    world.server.ldif(&ahead(0));
+    let (_, watermark) = read_all(&directory, "user", &USER).await;
+    applied(&directory.delete("user", &people[0]).await);
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&people[0]]);
+    world.server.ldif(&ahead(1));
+    applied(&directory.delete("user", &people[1]).await);
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&people[1]]);
+    assert!(changes(&directory, "user", &USER, &watermark).await.0.is_empty());
+}
+
 /// One log does not tell of another database's entries.
 #[tokio::test]
 async fn a_type_in_a_database_of_another_log_is_refused() {
