@@ -40,6 +40,23 @@ pub(super) struct LogMark {
     /// The greatest change sequence number in the log, or that was purged from it where it holds nothing.
     csn: Option<String>,
     seen: Seen,
+    /// The greatest change sequence number that entries show, as far as it is not ahead of our clock.
+    #[serde(default)]
+    changed: Option<String>,
+}
+
+const CSN: &str = "entryCSN";
+
+/// The change sequence number of a time (draft-chu-ldap-csn).
+fn csn_of(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%d%H%M%S.%6fZ#000000#000#000000").to_string()
+}
+
+/// After which change sequence number entries are asked for, where a log says nothing.
+fn csn_before(follow: &Follow) -> String {
+    let now = Utc::now();
+    let overlap = TimeDelta::from_std(follow.overlap).unwrap_or_default();
+    csn_of(now.checked_sub_signed(overlap).unwrap_or(now))
 }
 
 /// Which records of the last while are known.
@@ -116,7 +133,7 @@ impl Scan {
         if newer {
             self.newest = Some((start.clone(), text("entryUUID").unwrap_or_default()));
         }
-        let csn = text("entryCSN");
+        let csn = text(CSN);
         self.first_csn = self.first_csn.take().into_iter().chain(csn.clone()).min();
         self.csn = self.csn.take().max(csn);
         self.starts.push(start);
@@ -185,7 +202,7 @@ impl LdapConnector {
         let classes = RECORDS.iter().map(|class| Filter::equals("objectClass", class.as_bytes())).collect();
         let mut all = vec![Filter::Or(classes), Filter::equals("reqResult", b"0")];
         all.extend(least.map(|least| Filter::AtLeast(START.to_owned(), least.as_bytes().to_vec())));
-        let attributes = [START, "reqDN", "reqNewDN", "reqEntryUUID", "entryUUID", "entryCSN"];
+        let attributes = [START, "reqDN", "reqNewDN", "reqEntryUUID", "entryUUID", CSN];
         let search = Search {
             base: log.to_owned(),
             depth: Depth::Subtree,
@@ -222,9 +239,19 @@ impl LdapConnector {
     pub(super) async fn accesslog_now(
         &self,
         connection: &Connection,
+        known: &Known,
+        of: &EntryType,
         log: &str,
         follow: &Follow,
     ) -> Result<LogMark, Error> {
+        let mark = self.log_now(connection, log, follow).await?;
+        let since = mark.csn.clone().unwrap_or_else(|| csn_before(follow));
+        let besides = self.changed_besides(connection, known, of, CSN, &since).await?;
+        let changed = besides.newest.min(csn_of(Utc::now()));
+        Ok(LogMark { changed: Some(changed), ..mark })
+    }
+
+    async fn log_now(&self, connection: &Connection, log: &str, follow: &Follow) -> Result<LogMark, Error> {
         let server = connection.server().to_string();
         let mut scan = Scan::default();
         for window in WINDOWS.map(Some).into_iter().chain([None]) {
@@ -246,16 +273,22 @@ impl LdapConnector {
         let last_while = self.scan(connection, log, Some(&least), &[]).await?;
         // What was added between the two looks is read with everything else.
         let seen = Seen::of(&last_while.starts, &least);
-        Ok(LogMark { server, csn: scan.csn.max(last_while.csn), newest: last_while.newest.or(scan.newest), seen })
+        Ok(LogMark {
+            server,
+            csn: scan.csn.max(last_while.csn),
+            newest: last_while.newest.or(scan.newest),
+            seen,
+            changed: None,
+        })
     }
 
     pub(super) async fn accesslog_since(
         &self,
         connection: Connection,
-        known: &Known,
+        (known, of): (&Known, &EntryType),
         log: &str,
         follow: &Follow,
-        mark: LogMark,
+        mut mark: LogMark,
     ) -> Result<Round, Error> {
         let server = connection.server().to_string();
         let now = Utc::now();
@@ -271,8 +304,8 @@ impl LdapConnector {
                 true => true,
                 // Nothing happened for so long that even the record of the last change is gone.
                 false if server == mark.server && scan.newest.is_none() && purged.is_some() && purged == mark.csn => {
-                    let mark = LogMark { newest: None, seen: Seen::default(), ..mark };
-                    return Ok(Round { connection, touched: AllTouched::default(), mark: Mark::Accesslog(mark) });
+                    mark = LogMark { newest: None, seen: Seen::default(), ..mark };
+                    true
                 }
                 false => false,
             },
@@ -291,10 +324,15 @@ impl LdapConnector {
                 touched.add(one);
             }
         }
+        let since = mark.changed.or_else(|| mark.csn.clone()).unwrap_or_else(|| csn_before(follow));
+        let besides = self.changed_besides(&connection, known, of, CSN, &since).await?;
+        besides.touched.into_iter().for_each(|one| touched.add(one));
+        let newest_csn = scan.csn.clone().into_iter().chain([besides.newest]).max().unwrap_or(since);
+        let changed = Some(newest_csn.min(csn_of(Utc::now())));
         let newest = scan.newest.or(mark.newest);
         let least = newest.as_ref().and_then(|(newest, _)| earlier(newest, now, follow)).unwrap_or_default();
         let seen = Seen::of(&scan.starts, &least);
-        let mark = LogMark { server, newest, csn: scan.csn.max(mark.csn), seen };
+        let mark = LogMark { server, newest, csn: scan.csn.max(mark.csn), seen, changed };
         Ok(Round { connection, touched, mark: Mark::Accesslog(mark) })
     }
 

@@ -1,14 +1,16 @@
 //! 389's log of changes (its plug-in Retro Changelog, after draft-good-ldap-changelog): numbered records, each of one
 //! change.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use muster_connector::{CheckReport, Error, Finding};
 use serde::{Deserialize, Serialize};
 
 use super::logged::{AllTouched, Round, Touched, bases, entry_search, lost, may_matter};
-use super::{Mark, Way, expired};
+use super::{Follow, MODIFIED, Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::{Root, Vendor};
+use crate::entries::EntryType;
 use crate::protocol::dn::{Dn, Rdn};
 use crate::protocol::filter::Filter;
 use crate::protocol::message::Entry;
@@ -31,6 +33,21 @@ pub(super) struct LogMark {
     number: u64,
     /// The identifier of the record of that number, where there was one.
     record: Option<String>,
+    /// The greatest `modifyTimestamp` that entries show, as far as it is not ahead of our clock.
+    #[serde(default)]
+    changed: Option<String>,
+}
+
+/// A time in whole seconds, as `modifyTimestamp` is written.
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%d%H%M%SZ").to_string()
+}
+
+/// After which time entries are asked for, where a log says nothing.
+fn time_before(follow: &Follow) -> String {
+    let now = Utc::now();
+    let overlap = TimeDelta::from_std(follow.overlap).unwrap_or_default();
+    timestamp(now.checked_sub_signed(overlap).unwrap_or(now))
 }
 
 #[derive(Debug)]
@@ -120,7 +137,7 @@ impl LdapConnector {
         let search = Search {
             depth: Depth::Subtree,
             filter: Filter::Or(any.into()),
-            ..entry_search(log, &[NUMBER, known.root.anchor(), target_id(&known.root)])
+            ..entry_search(log, &[NUMBER, "changeTime", known.root.anchor(), target_id(&known.root)])
         };
         let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
         Ok(found.entries)
@@ -130,30 +147,37 @@ impl LdapConnector {
         &self,
         connection: &Connection,
         known: &Known,
+        of: &EntryType,
         log: &str,
+        follow: &Follow,
     ) -> Result<LogMark, Error> {
         let (id, number) = self.log_end(connection, known, log).await?;
         let found = self.numbered(connection, known, log, [number, number]).await?;
         let record = found.first().and_then(|record| record.text(known.root.anchor())).map(str::to_owned);
-        Ok(LogMark { log: id, number, record })
+        let since = found.first().and_then(|record| record.text("changeTime")).map(str::to_owned);
+        let since = since.unwrap_or_else(|| time_before(follow));
+        let besides = self.changed_besides(connection, known, of, MODIFIED, &since).await?;
+        let changed = Some(besides.newest.min(timestamp(Utc::now())));
+        Ok(LogMark { log: id, number, record, changed })
     }
 
     pub(super) async fn changelog_since(
         &self,
         connection: Connection,
-        known: &Known,
+        (known, of): (&Known, &EntryType),
         log: &str,
+        follow: &Follow,
         mark: LogMark,
     ) -> Result<Round, Error> {
         let (id, last) = self.log_end(&connection, known, log).await?;
         let next = mark.number.saturating_add(1);
         let found = self.numbered(&connection, known, log, [mark.number, next]).await?;
-        let of = |number: u64| found.iter().find(|record| number_of(record) == Some(number));
-        let is_continued = match (of(mark.number).map(|record| record.text(known.root.anchor())), &mark.record) {
+        let numbered = |number: u64| found.iter().find(|record| number_of(record) == Some(number));
+        let is_continued = match (numbered(mark.number).map(|record| record.text(known.root.anchor())), &mark.record) {
             (Some(found), Some(before)) => found == Some(before.as_str()),
             // Numbers were given again.
             (Some(_), None) => false,
-            (None, _) => of(next).is_some() || last == mark.number,
+            (None, _) => numbered(next).is_some() || last == mark.number,
         };
         if id != mark.log || last < mark.number || !is_continued {
             return Err(expired());
@@ -183,7 +207,11 @@ impl LdapConnector {
                 found.first().and_then(|record| record.text(known.root.anchor())).map(str::to_owned)
             }
         };
-        Ok(Round { connection, touched, mark: Mark::Changelog(LogMark { log: id, number, record }) })
+        let since = mark.changed.unwrap_or_else(|| time_before(follow));
+        let besides = self.changed_besides(&connection, known, of, MODIFIED, &since).await?;
+        besides.touched.into_iter().for_each(|one| touched.add(one));
+        let changed = Some(besides.newest.min(timestamp(Utc::now())));
+        Ok(Round { connection, touched, mark: Mark::Changelog(LogMark { log: id, number, record, changed }) })
     }
 
     /// Says where the log does not tell who was deleted.

@@ -57,6 +57,14 @@ impl AllTouched {
     }
 }
 
+/// What changed by what entries themselves show.
+#[derive(Debug)]
+pub(super) struct Besides {
+    pub(super) touched: Vec<Touched>,
+    /// The greatest value that any shows.
+    pub(super) newest: String,
+}
+
 /// A round that is handed over page by page.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -111,6 +119,16 @@ impl LdapConnector {
         &self,
         connection: &Connection,
         search: &Search,
+        each: impl FnMut(Entry),
+    ) -> Result<(), Error> {
+        self.all_pages(connection, search, &format!("reading the log {}", search.base), each).await
+    }
+
+    async fn all_pages(
+        &self,
+        connection: &Connection,
+        search: &Search,
+        told: &str,
         mut each: impl FnMut(Entry),
     ) -> Result<(), Error> {
         let mut cookie = Vec::new();
@@ -120,7 +138,7 @@ impl LdapConnector {
                 connection.search(search.clone(), &controls, self.directory.access.timeout).await.map_err(lost)?;
             match found.result.code {
                 Code::SUCCESS => {}
-                _ => return Err(Failure::refused(format!("reading the log {}", search.base), found.result).error()),
+                _ => return Err(Failure::refused(told, found.result).error()),
             }
             let next = next_page(&found.result.controls).map_err(|malformed| Error::Bug(malformed.to_string()))?;
             found.entries.into_iter().for_each(&mut each);
@@ -131,14 +149,43 @@ impl LdapConnector {
         }
     }
 
+    /// The entries at a type's place in which an attribute is greater than it was anywhere: what was written while the
+    /// log was full or off, was imported, or was changed by the server itself has no record.
+    pub(super) async fn changed_besides(
+        &self,
+        connection: &Connection,
+        known: &Known,
+        of: &EntryType,
+        attribute: &str,
+        since: &str,
+    ) -> Result<Besides, Error> {
+        let identity = known.root.anchor();
+        // Whoever is no longer what the type's filter asks for is told as gone.
+        let filter = Filter::AtLeast(attribute.to_owned(), since.as_bytes().to_vec());
+        let search = Search { filter, ..of.search([identity, attribute].map(str::to_owned).into()) };
+        let mut besides = Besides { touched: Vec::new(), newest: since.to_owned() };
+        let told = format!("listing the entries below {}", of.base);
+        self.all_pages(connection, &search, &told, |entry| {
+            let (Some(id), Some(value)) = (entry.text(identity), entry.text(attribute)) else { return };
+            if value > since {
+                besides.touched.push(Touched::Id(id.to_owned()));
+            }
+            if value > besides.newest.as_str() {
+                value.clone_into(&mut besides.newest);
+            }
+        })
+        .await?;
+        Ok(besides)
+    }
+
     /// A connection to read everything on, with the watermark of the log behind it.
     pub(super) async fn log_before_all(&self, known: &Known, of: &EntryType, follow: &Follow) -> Result<Begun, Error> {
         let log = log_of(known)?;
         self.must_be_logged(known, of).await?;
         let connection = self.directory.dial().await.map_err(Failure::error)?;
         let mark = match follow.way {
-            Way::Accesslog => Mark::Accesslog(self.accesslog_now(&connection, log, follow).await?),
-            _ => Mark::Changelog(self.changelog_now(&connection, known, log).await?),
+            Way::Accesslog => Mark::Accesslog(self.accesslog_now(&connection, known, of, log, follow).await?),
+            _ => Mark::Changelog(self.changelog_now(&connection, known, of, log, follow).await?),
         };
         Ok(Begun { connection: Some(connection), watermark: Some(mark.watermark()), ..Begun::default() })
     }
@@ -163,10 +210,10 @@ impl LdapConnector {
                 let connection = self.directory.dial().await.map_err(Failure::error)?;
                 match (mark, follow.way) {
                     (Some(Mark::Accesslog(mark)), Way::Accesslog) => {
-                        self.accesslog_since(connection, known, log, follow, mark).await?
+                        self.accesslog_since(connection, (known, of), log, follow, mark).await?
                     }
                     (Some(Mark::Changelog(mark)), Way::Changelog) => {
-                        self.changelog_since(connection, known, log, mark).await?
+                        self.changelog_since(connection, (known, of), log, follow, mark).await?
                     }
                     _ => return Err(expired()),
                 }
@@ -249,6 +296,12 @@ impl LdapConnector {
                 let found = self.search_log_entries(known, of, connection, out_of_sight).await?;
                 gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
             }
+            // By its identifier it may have been read already.
+            let is_new = |entry: &Entry| {
+                let id = entry.text(identity);
+                id.is_none() || !entries.iter().any(|one: &Entry| one.text(identity) == id)
+            };
+            let found: Vec<Entry> = found.into_iter().filter(is_new).collect();
             entries.extend(found);
         }
         Ok((entries, gone))

@@ -111,6 +111,46 @@ async fn a_clock_that_was_set_back_loses_nothing() {
     assert!(changes(&directory, "user", &USER, &watermark).await.0.is_empty());
 }
 
+/// What is written while a log is full or off, or is imported, is in no record.
+#[tokio::test]
+async fn what_gets_no_record_is_told() {
+    for (world, by) in both() {
+        let directory = connect(&world, by);
+        let mut people = Vec::new();
+        for login in ["changes", "leaves", "stays"] {
+            people.push(directory.created("user", &world.person(login)).await);
+        }
+        let (log, number) = match world.kind {
+            Kindred::OpenLdap => ("cn=accesslog", "reqStart"),
+            _ => ("cn=changelog", "changeNumber"),
+        };
+        let records = || world.server.try_search(log, &format!("({number}=*)"), &["1.1"]).unwrap();
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        let before: BTreeSet<String> = records().into_iter().map(|record| record.dn).collect();
+        // Times of entries are whole seconds in 389.
+        let modified = |login: &str| {
+            let found = world.server.try_search(&world.people(), &format!("(uid={login})"), &["modifyTimestamp"]);
+            found.unwrap()[0].get("modifyTimestamp").to_owned()
+        };
+        let last = modified("stays");
+        loop {
+            applied(&directory.update("user", &people[0], &[("sn", Slot::text("Lund"))]).await);
+            applied(&directory.update("user", &people[0], &[("sn", Slot::text("Moor"))]).await);
+            if modified("changes") > last {
+                break;
+            }
+        }
+        let joiner = directory.created("user", &world.person("joins")).await;
+        let deletes = records().into_iter().filter(|record| !before.contains(&record.dn));
+        let deletes = deletes.map(|record| format!("dn: {}\nchangetype: delete\n\n", record.dn));
+        world.server.ldif(&deletes.collect::<String>());
+        let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+        assert_eq!(told.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&people[0], &joiner]), "{by}");
+        let (idle, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert!(idle.is_empty(), "{by}: {idle:?}");
+    }
+}
+
 /// One log does not tell of another database's entries.
 #[tokio::test]
 async fn a_type_in_a_database_of_another_log_is_refused() {
