@@ -165,6 +165,12 @@ impl LdapConnector {
         let search = Search { filter, ..of.search([identity, attribute].map(str::to_owned).into()) };
         let mut besides = Besides { touched: Vec::new(), newest: since.to_owned() };
         let told = format!("listing the entries below {}", of.base);
+        // 389 answers a search by pages with success where there is no entry to begin at.
+        let place = connection.search(entry_search(&of.base, &["1.1"]), &[], self.directory.access.timeout).await;
+        let place = place.map_err(lost)?;
+        if place.result.code == Code::NO_SUCH_OBJECT {
+            return Err(Failure::refused(told, place.result).error());
+        }
         self.all_pages(connection, &search, &told, |entry| {
             let (Some(id), Some(value)) = (entry.text(identity), entry.text(attribute)) else { return };
             if value > since {
@@ -314,10 +320,13 @@ impl LdapConnector {
         connection: &Connection,
         search: Search,
     ) -> Result<Vec<Entry>, Error> {
-        let told = format!("reading changed entries below {}", search.base);
+        let told = format!("listing the entries below {}", search.base);
+        // A name that is nobody's is no news. A place that cannot be seen says nothing of those who are there.
+        let is_one_name = search.depth == Depth::Base;
         let found: Found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
         match found.result.code {
-            Code::SUCCESS | Code::NO_SUCH_OBJECT => {}
+            Code::SUCCESS => {}
+            Code::NO_SUCH_OBJECT if is_one_name => {}
             _ => return Err(Failure::refused(told, found.result).error()),
         }
         self.must_be_whole(known, of, &found.elsewhere.concat())?;

@@ -151,6 +151,29 @@ async fn what_gets_no_record_is_told() {
     }
 }
 
+/// Where a type's place is renamed or hidden, nobody there counts as gone: changes fail as a full read does.
+#[tokio::test]
+async fn a_place_that_is_not_seen_any_more_takes_nobody_away() {
+    for (world, by) in both() {
+        let directory = world.connect_with(&json!({
+            "changes": by, "types": { "user": { "base": format!("ou=staff,{}", world.people()) } },
+        }));
+        let staff = |name: &str| format!("dn: ou={name},{}", world.people());
+        world.server.ldif(&format!("{}\nobjectClass: organizationalUnit\nou: staff\n", staff("staff")));
+        let person = directory.created("user", &world.person("somebody")).await;
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        applied(&directory.update("user", &person, &[("sn", Slot::text("Lund"))]).await);
+        world.server.ldif(&format!("{}\nchangetype: modrdn\nnewrdn: ou=former\ndeleteoldrdn: 1\n", staff("staff")));
+        let error = try_changes(&directory, "user", &USER, &watermark).await.unwrap_err();
+        assert!(matches!(error, Error::Configuration { .. }), "{by}: {error:?}");
+        let as_a_whole = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+        assert_eq!(format!("{error:?}"), format!("{as_a_whole:?}"), "{by}");
+        world.server.ldif(&format!("{}\nchangetype: modrdn\nnewrdn: ou=staff\ndeleteoldrdn: 1\n", staff("former")));
+        let (told, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert!(matches!(told[&person].change, Change::Whole(_)), "{by}: {told:?}");
+    }
+}
+
 /// One log does not tell of another database's entries.
 #[tokio::test]
 async fn a_type_in_a_database_of_another_log_is_refused() {
