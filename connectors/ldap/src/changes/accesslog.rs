@@ -74,7 +74,8 @@ fn second(start: &str) -> &str {
 
 impl Seen {
     fn of(starts: &[String], least: &str) -> Self {
-        let mut sorted: Vec<&String> = starts.iter().filter(|start| start.as_str() >= least).collect();
+        // As text, a second's fractions stand before the second without any.
+        let mut sorted: Vec<&String> = starts.iter().filter(|start| second(start) >= second(least)).collect();
         sorted.sort();
         let older = sorted.len().saturating_sub(ONE_BY_ONE);
         let mut seen = Self::default();
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_not_taken_for_known() {
         let all = starts(0..2_000);
-        let seen = Seen::of(&all, "2026112410000");
+        let seen = Seen::of(&all, "20261124100000Z");
         assert_eq!((seen.newest.len(), seen.older.len()), (500, 15));
         assert!(seen.knows(&all).into_iter().all(|known| known));
         let mut more = all;
@@ -371,6 +372,8 @@ mod tests {
         unknown.for_each(|second| *counts.entry(second).or_default() += 1);
         let expected = [("20261124100003", 101), ("20261124100018", 1), ("20261124100020", 1)];
         assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected);
+        let first = ["20261124100000.000001Z".to_owned(), "20261124095959.999999Z".to_owned()];
+        assert_eq!(Seen::of(&first, "20261124100000Z").knows(&first), [true, false]);
         assert_eq!(Seen::default().knows(&starts(0..1)), [false]);
     }
 }
