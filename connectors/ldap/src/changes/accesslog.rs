@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use muster_connector::Error;
 use serde::{Deserialize, Serialize};
 
-use super::logged::{AllTouched, Round, Touched, bases, entry_search, lost, may_matter};
+use super::logged::{AllTouched, Round, Touched, bases, entry_search, may_matter};
 use super::{Follow, Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
@@ -218,9 +218,7 @@ impl LdapConnector {
 
     /// The newest change that is no longer in the log.
     async fn purged(&self, connection: &Connection, log: &str) -> Result<Option<String>, Error> {
-        let search = entry_search(log, &["minCSN"]);
-        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        match found.entries.first() {
+        match self.look(connection, entry_search(log, &["minCSN"])).await?.first() {
             Some(entry) => Ok(entry.texts("minCSN").max().map(str::to_owned)),
             None => Err(unreadable(log)),
         }
@@ -228,13 +226,12 @@ impl LdapConnector {
 
     /// A log whose records nobody shows is not an empty one.
     async fn must_be_empty(&self, connection: &Connection, log: &str) -> Result<(), Error> {
-        let within = self.directory.access.timeout;
-        let root = connection.search(entry_search(log, &["hasSubordinates"]), &[], within).await.map_err(lost)?;
-        let has_records = root.entries.first().is_some_and(|entry| entry.text("hasSubordinates") == Some("TRUE"));
+        let root = self.look(connection, entry_search(log, &["hasSubordinates"])).await?;
+        let has_records = root.first().is_some_and(|entry| entry.text("hasSubordinates") == Some("TRUE"));
         let any = Filter::Present(START.to_owned());
         let search = Search { depth: Depth::Subtree, filter: any, limit: 1, ..entry_search(log, &["1.1"]) };
-        let shown = connection.search(search, &[], within).await.map_err(lost)?;
-        if has_records && shown.entries.is_empty() { Err(unreadable(log)) } else { Ok(()) }
+        let shown = self.look(connection, search).await?;
+        if has_records && shown.is_empty() { Err(unreadable(log)) } else { Ok(()) }
     }
 
     pub(super) async fn accesslog_now(
@@ -344,8 +341,8 @@ impl LdapConnector {
             filter: Filter::equals(START, start.as_bytes()),
             ..entry_search(log, &["entryUUID"])
         };
-        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        Ok(found.entries.iter().any(|entry| entry.text("entryUUID").unwrap_or_default() == id))
+        let found = self.look(connection, search).await?;
+        Ok(found.iter().any(|entry| entry.text("entryUUID").unwrap_or_default() == id))
     }
 }
 

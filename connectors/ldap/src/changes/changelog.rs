@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use muster_connector::{CheckReport, Error, Finding};
 use serde::{Deserialize, Serialize};
 
-use super::logged::{AllTouched, Round, Touched, bases, entry_search, lost, may_matter};
+use super::logged::{AllTouched, Round, Touched, bases, entry_search, may_matter};
 use super::{Follow, MODIFIED, Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
@@ -111,11 +111,10 @@ impl LdapConnector {
 
     /// The identifier of a log, and the number of its last record.
     async fn log_end(&self, connection: &Connection, known: &Known, log: &str) -> Result<(String, u64), Error> {
-        let within = self.directory.access.timeout;
-        let root = connection.search(entry_search("", &["lastChangeNumber"]), &[], within).await.map_err(lost)?;
-        let last = root.entries.first().and_then(|root| root.text("lastChangeNumber")?.parse().ok());
-        let found = connection.search(entry_search(log, &[known.root.anchor()]), &[], within).await.map_err(lost)?;
-        let id = found.entries.first().and_then(|entry| entry.text(known.root.anchor())).map(str::to_owned);
+        let root = self.look(connection, entry_search("", &["lastChangeNumber"])).await?;
+        let last = root.first().and_then(|root| root.text("lastChangeNumber")?.parse().ok());
+        let found = self.look(connection, entry_search(log, &[known.root.anchor()])).await?;
+        let id = found.first().and_then(|entry| entry.text(known.root.anchor())).map(str::to_owned);
         match (id, last) {
             (Some(id), Some(last)) => Ok((id, last)),
             _ => {
@@ -139,8 +138,7 @@ impl LdapConnector {
             filter: Filter::Or(any.into()),
             ..entry_search(log, &[NUMBER, "changeTime", known.root.anchor(), target_id(&known.root)])
         };
-        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        Ok(found.entries)
+        self.look(connection, search).await
     }
 
     pub(super) async fn changelog_now(

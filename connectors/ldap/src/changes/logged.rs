@@ -90,7 +90,7 @@ pub(super) fn may_matter(bases: &[Dn], name: &str) -> bool {
 }
 
 /// An answer that never came.
-pub(super) fn lost(lost: Lost) -> Error {
+fn lost(lost: Lost) -> Error {
     Failure::from(lost).error()
 }
 
@@ -104,7 +104,24 @@ pub(super) fn entry_search(dn: &str, attributes: &[&str]) -> Search {
     }
 }
 
+/// The entries that a look into a log shows. An answer that was refused says nothing of what is there.
+fn shown(told: String, limit: u32, found: Found) -> Result<Vec<Entry>, Error> {
+    match found.result.code {
+        Code::SUCCESS | Code::NO_SUCH_OBJECT => Ok(found.entries),
+        Code::SIZE_LIMIT if limit > 0 => Ok(found.entries),
+        _ => Err(Failure::refused(told, found.result).error()),
+    }
+}
+
 impl LdapConnector {
+    /// A look into a log, at few of its entries.
+    pub(super) async fn look(&self, connection: &Connection, search: Search) -> Result<Vec<Entry>, Error> {
+        let told = format!("reading the log, {:?} for {}", search.base, search.filter);
+        let limit = search.limit;
+        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
+        shown(told, limit, found)
+    }
+
     /// The log that changes are to be read from; what is missing otherwise.
     pub(crate) async fn log(&self, root: &Root, base: &str) -> Result<Option<String>, Error> {
         match self.settings.changes {
@@ -336,4 +353,31 @@ impl LdapConnector {
 
 fn log_of(known: &Known) -> Result<&str, Error> {
     known.log.as_deref().ok_or_else(|| Error::Bug("no log was looked for".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::LdapResult;
+
+    #[test]
+    fn a_refused_look_is_not_an_empty_log() {
+        let look = |code: Code, limit: u32| {
+            let result = LdapResult {
+                code,
+                matched: String::new(),
+                text: String::new(),
+                referrals: Vec::new(),
+                controls: Vec::new(),
+                by: None,
+            };
+            shown("x".to_owned(), limit, Found { entries: Vec::new(), elsewhere: Vec::new(), result })
+        };
+        assert_eq!(look(Code::SUCCESS, 0).unwrap(), []);
+        assert_eq!(look(Code::NO_SUCH_OBJECT, 0).unwrap(), []);
+        assert_eq!(look(Code::SIZE_LIMIT, 1).unwrap(), []);
+        assert!(matches!(look(Code::BUSY, 0), Err(Error::Throttled { .. })));
+        assert!(matches!(look(Code::ADMIN_LIMIT, 0), Err(Error::Configuration { .. })));
+        assert!(matches!(look(Code::SIZE_LIMIT, 0), Err(Error::Configuration { .. })));
+    }
 }
