@@ -40,7 +40,9 @@ impl LdapConnector {
         report.features.extend(known.follow.map(|follow| follow.way.told().to_owned()));
         report.features.extend(self.directory.following.as_ref().map(|_| "referrals are followed".to_owned()));
         self.examine_safety(&mut report);
-        self.examine_log(&known, &mut report).await?;
+        if let Err(error) = self.examine_log(&known, &mut report).await {
+            report.findings.push(told(error, "changes"));
+        }
         for wanted in used {
             let Ok(of) = known.entry_type(&wanted.object_type) else { continue };
             self.examine_type(&known, of, wanted, &mut report).await?;

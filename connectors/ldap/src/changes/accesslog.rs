@@ -225,13 +225,8 @@ impl LdapConnector {
     }
 
     /// A log whose records nobody shows is not an empty one.
-    async fn must_be_empty(&self, connection: &Connection, log: &str) -> Result<(), Error> {
-        let root = self.look(connection, entry_search(log, &["hasSubordinates"])).await?;
-        let has_records = root.first().is_some_and(|entry| entry.text("hasSubordinates") == Some("TRUE"));
-        let any = Filter::Present(START.to_owned());
-        let search = Search { depth: Depth::Subtree, filter: any, limit: 1, ..entry_search(log, &["1.1"]) };
-        let shown = self.look(connection, search).await?;
-        if has_records && shown.is_empty() { Err(unreadable(log)) } else { Ok(()) }
+    pub(super) async fn accesslog_shows(&self, connection: &Connection, log: &str) -> Result<(), Error> {
+        if self.hides_all(connection, log, START).await? { Err(unreadable(log)) } else { Ok(()) }
     }
 
     pub(super) async fn accesslog_now(
@@ -261,7 +256,7 @@ impl LdapConnector {
             }
         }
         let Some((newest, _)) = &scan.newest else {
-            self.must_be_empty(connection, log).await?;
+            self.accesslog_shows(connection, log).await?;
             let csn = self.purged(connection, log).await?;
             return Ok(LogMark { server, csn, ..LogMark::default() });
         };

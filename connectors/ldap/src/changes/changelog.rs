@@ -19,6 +19,8 @@ use crate::session::connection::Connection;
 use crate::session::failure::Failure;
 
 const NUMBER: &str = "changeNumber";
+/// The name of the entry that a record is about.
+const TARGET: &str = "targetDn";
 
 /// Where a record says which entry it is about, when the plug-in is told to say so.
 fn target_id(root: &Root) -> &'static str {
@@ -61,6 +63,20 @@ fn number_of(record: &Entry) -> Option<u64> {
     record.text(NUMBER)?.parse().ok()
 }
 
+/// What lets a user read the log.
+const READABLE: &str = "let the user read it, by an `aci` in its first entry: (targetattr=\"*\")(version 3.0; acl \
+                        \"muster\"; allow (read, search, compare) userdn=\"ldap:///…\";)";
+
+fn unreadable(log: &str) -> Error {
+    wrong("changes", format!("the log {log:?} is missing, or the connection's user may not read it"), READABLE)
+}
+
+/// Nobody knows whom a record is about that does not name the entry.
+fn nameless(log: &str, number: u64) -> Error {
+    let problem = format!("record {number} of the log {log:?} does not show its {TARGET} to the connection's user");
+    wrong("changes", problem, READABLE)
+}
+
 /// The name of an entry after it was renamed.
 fn renamed(record: &Entry, dn: &str) -> Option<String> {
     let rdn = Dn::parse(record.text("newRdn")?).ok()?;
@@ -74,9 +90,9 @@ fn renamed(record: &Entry, dn: &str) -> Option<String> {
 
 impl Record {
     /// `id`: where it says which entry it is about. `bases`: whatever is below one of them is of interest.
-    fn of(record: &Entry, id: &str, bases: &[Dn]) -> Option<Self> {
-        let number = number_of(record)?;
-        let dn = record.text("targetDn")?.to_owned();
+    fn of(log: &str, record: &Entry, id: &str, bases: &[Dn]) -> Result<Option<Self>, Error> {
+        let Some(number) = number_of(record) else { return Ok(None) };
+        let dn = record.text(TARGET).ok_or_else(|| nameless(log, number))?.to_owned();
         let kind = record.text("changeType").unwrap_or_default().to_ascii_lowercase();
         let after = if kind == "modrdn" { renamed(record, &dn) } else { None };
         let touched = match record.text(id) {
@@ -87,7 +103,7 @@ impl Record {
         };
         let is_ours = |name: &String| may_matter(bases, name);
         let touched = touched.filter(|_| is_ours(&dn) || after.as_ref().is_some_and(is_ours));
-        Some(Self { number, touched })
+        Ok(Some(Self { number, touched }))
     }
 }
 
@@ -104,9 +120,7 @@ impl LdapConnector {
         if self.directory.entry(&log, &["1.1"]).await.map_err(Failure::error)?.is_some() {
             return Ok(log);
         }
-        let fix = "let the user read it, by an `aci` in its first entry: (targetattr=\"*\")(version 3.0; acl \
-                   \"muster\"; allow (read, search, compare) userdn=\"ldap:///…\";)";
-        Err(wrong("changes", format!("the log {log:?} is missing, or the connection's user may not read it"), fix))
+        Err(unreadable(&log))
     }
 
     /// The identifier of a log, and the number of its last record.
@@ -136,9 +150,25 @@ impl LdapConnector {
         let search = Search {
             depth: Depth::Subtree,
             filter: Filter::Or(any.into()),
-            ..entry_search(log, &[NUMBER, "changeTime", known.root.anchor(), target_id(&known.root)])
+            ..entry_search(log, &[NUMBER, "changeTime", TARGET, known.root.anchor(), target_id(&known.root)])
         };
         self.look(connection, search).await
+    }
+
+    /// The record of the last number; a log whose records nobody shows is not an empty one.
+    async fn last_shown(
+        &self,
+        connection: &Connection,
+        known: &Known,
+        log: &str,
+        number: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        let found = self.numbered(connection, known, log, [number, number]).await?;
+        match found.first() {
+            Some(record) if record.text(TARGET).is_none() => Err(nameless(log, number)),
+            None if number > 0 && self.hides_all(connection, log, NUMBER).await? => Err(unreadable(log)),
+            _ => Ok(found),
+        }
     }
 
     pub(super) async fn changelog_now(
@@ -150,7 +180,7 @@ impl LdapConnector {
         follow: &Follow,
     ) -> Result<LogMark, Error> {
         let (id, number) = self.log_end(connection, known, log).await?;
-        let found = self.numbered(connection, known, log, [number, number]).await?;
+        let found = self.last_shown(connection, known, log, number).await?;
         let record = found.first().and_then(|record| record.text(known.root.anchor())).map(str::to_owned);
         let since = found.first().and_then(|record| record.text("changeTime")).map(str::to_owned);
         let since = since.unwrap_or_else(|| time_before(follow));
@@ -184,11 +214,18 @@ impl LdapConnector {
         let search = Search {
             depth: Depth::Subtree,
             filter: Filter::AtLeast(NUMBER.to_owned(), next.to_string().into_bytes()),
-            ..entry_search(log, &[NUMBER, "targetDn", "changeType", "newRdn", "newSuperior", target])
+            ..entry_search(log, &[NUMBER, TARGET, "changeType", "newRdn", "newSuperior", target])
         };
         let bases = bases(known);
-        let mut records = Vec::new();
-        self.records(&connection, &search, |record| records.extend(Record::of(&record, target, &bases))).await?;
+        let (mut records, mut failed) = (Vec::new(), None);
+        self.records(&connection, &search, |record| match Record::of(log, &record, target, &bases) {
+            Ok(record) => records.extend(record),
+            Err(error) => failed = Some(error),
+        })
+        .await?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         records.sort_by_key(|record| record.number);
         let mut touched = AllTouched::default();
         let mut number = mark.number;
@@ -212,14 +249,15 @@ impl LdapConnector {
         Ok(Round { connection, touched, mark: Mark::Changelog(LogMark { log: id, number, record, changed }) })
     }
 
-    /// Says where the log does not tell who was deleted.
+    /// Says where the log shows nothing, or does not tell who was deleted.
     pub(crate) async fn examine_log(&self, known: &Known, report: &mut CheckReport) -> Result<(), Error> {
-        let (Some(log), Some(Way::Changelog)) = (&known.log, known.follow.map(|follow| follow.way)) else {
-            return Ok(());
-        };
+        let Some(log) = &known.log else { return Ok(()) };
         let connection = self.directory.dial().await.map_err(Failure::error)?;
+        if known.follow.is_none_or(|follow| follow.way != Way::Changelog) {
+            return self.accesslog_shows(&connection, log).await;
+        }
         let (_, number) = self.log_end(&connection, known, log).await?;
-        let found = self.numbered(&connection, known, log, [number, number]).await?;
+        let found = self.last_shown(&connection, known, log, number).await?;
         if found.first().is_some_and(|record| record.text(target_id(&known.root)).is_none()) {
             let problem = format!(
                 "the log {log:?} names entries, and does not say who they are: whoever is deleted is found \
@@ -236,10 +274,15 @@ impl LdapConnector {
 mod tests {
     use super::*;
 
-    fn record(attributes: &[(&str, &str)]) -> Option<Record> {
+    fn read(attributes: &[(&str, &str)]) -> Result<Option<Record>, Error> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), vec![value.as_bytes().to_vec()]));
         let bases = [Dn::parse("ou=p,dc=x").unwrap()];
-        Record::of(&Entry { attributes: attributes.collect(), ..Entry::default() }, "targetUniqueId", &bases)
+        let entry = Entry { attributes: attributes.collect(), ..Entry::default() };
+        Record::of("cn=changelog", &entry, "targetUniqueId", &bases)
+    }
+
+    fn record(attributes: &[(&str, &str)]) -> Option<Record> {
+        read(attributes).unwrap()
     }
 
     #[test]
@@ -257,6 +300,8 @@ mod tests {
         let elsewhere = [("changeNumber", "7"), ("targetDn", "uid=a,dc=x"), ("changeType", "modify")];
         assert_eq!(record(&elsewhere).unwrap().touched, None);
         assert!(record(&[dn]).is_none() && record(&[("changeNumber", "x"), dn]).is_none());
+        let error = read(&[("changeNumber", "7"), ("changeType", "modify")]).unwrap_err();
+        assert!(error.to_string().contains("targetDn"), "{error}");
         let odd = record(&[("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "=")]).unwrap();
         assert_eq!(odd.touched, Some(Touched::Name("uid=a,ou=p,dc=x".to_owned())));
     }

@@ -122,6 +122,19 @@ impl LdapConnector {
         shown(told, limit, found)
     }
 
+    /// Whether a log is not said to be empty, and shows no record. `named_by`: what every record has.
+    pub(super) async fn hides_all(&self, connection: &Connection, log: &str, named_by: &str) -> Result<bool, Error> {
+        let any = Filter::Present(named_by.to_owned());
+        let search = Search { depth: Depth::Subtree, filter: any, limit: 1, ..entry_search(log, &["1.1"]) };
+        if !self.look(connection, search).await?.is_empty() {
+            return Ok(false);
+        }
+        let root = self.look(connection, entry_search(log, &["hasSubordinates"])).await?;
+        let is_empty =
+            |root: &Entry| root.text("hasSubordinates").is_some_and(|text| text.eq_ignore_ascii_case("false"));
+        Ok(!root.first().is_some_and(is_empty))
+    }
+
     /// The log that changes are to be read from; what is missing otherwise.
     pub(crate) async fn log(&self, root: &Root, base: &str) -> Result<Option<String>, Error> {
         match self.settings.changes {

@@ -423,8 +423,36 @@ async fn check_says_which_log_is_missing_or_closed() {
                  allow (read, search, compare) userdn=\"ldap:///{}\";)\n",
                 reader.0
             ));
+            let rights = |attributes: &str, filter: &str| {
+                let rights = "allow (read, search, compare)";
+                world.server.ldif(&format!(
+                    "dn: cn=changelog\nchangetype: modify\nreplace: aci\naci: (targetattr=\"{attributes}\"){filter}\
+                     (version 3.0; acl \"muster\"; {rights} userdn=\"ldap:///{}\";)\n",
+                    reader.0
+                ));
+            };
             let directory = connect();
             assert_eq!(findings(&directory).await, []);
+            let (_, watermark) = read_all(&directory, "user", &USER).await;
+            world.connect().created("user", &world.person("hidden")).await;
+            // Records that do not say whom they are about, and none at all.
+            for (attributes, filter, missing) in [
+                ("objectClass || changeNumber || nsUniqueId", "", "targetDn"),
+                ("*", "(targetfilter=\"(!(changeNumber=*))\")", "cn=changelog"),
+            ] {
+                rights(attributes, filter);
+                let told = findings(&directory).await;
+                assert_eq!(told[0].severity, Severity::Error, "{told:?}");
+                assert!(told[0].problem.contains(missing), "{told:?}");
+                let error = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Configuration { problem, .. } if problem.contains(missing)),
+                    "{error:?}"
+                );
+                let told = try_changes(&directory, "user", &USER, &watermark).await;
+                assert!(told.is_err(), "{told:?}");
+            }
+            rights("*", "");
             let (_, watermark) = read_all(&directory, "user", &USER).await;
             world.connect().created("user", &world.person("joiner")).await;
             assert_eq!(changes(&directory, "user", &USER, &watermark).await.0.len(), 1);
@@ -444,6 +472,8 @@ async fn records_that_nobody_shows_are_missed() {
     settings["user"] = json!("cn=outside,dc=example,dc=org");
     settings["changes"] = json!("accesslog");
     let outside = Connection(world.try_connect(settings, "secret-of-the-outsider").unwrap());
+    let told = findings(&outside).await;
+    assert!(told[0].severity == Severity::Error && told[0].problem.contains("cn=accesslog"), "{told:?}");
     let error = outside.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
     let Error::Configuration { setting, fix, .. } = &error else { panic!("{error:?}") };
     assert!(setting.as_deref() == Some("changes") && fix.contains("read"), "{error:?}");
