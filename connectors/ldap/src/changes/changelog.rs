@@ -1,6 +1,8 @@
 //! 389's log of changes (its plug-in Retro Changelog, after draft-good-ldap-changelog): numbered records, each of one
 //! change.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use muster_connector::{CheckReport, Error, Finding};
 use serde::{Deserialize, Serialize};
@@ -55,8 +57,41 @@ fn time_before(follow: &Follow) -> String {
 #[derive(Debug)]
 struct Record {
     number: u64,
-    /// Whom it is about, as far as that can be said and is of interest.
-    touched: Option<Touched>,
+    dn: String,
+    /// The name after it, where that is another.
+    after: Option<String>,
+    id: Option<String>,
+    is_delete: bool,
+}
+
+/// The names of entries that changed, as they are after all that a log tells.
+#[derive(Debug, Default)]
+struct Names(BTreeMap<Vec<String>, Dn>);
+
+/// A name from the root down, so that what is below an entry stands behind it.
+fn path(dn: &Dn) -> Vec<String> {
+    dn.0.iter().rev().map(|rdn| Dn(vec![rdn.clone()]).folded()).collect()
+}
+
+impl Names {
+    fn add(&mut self, dn: Dn) {
+        self.0.insert(path(&dn), dn);
+    }
+
+    fn remove(&mut self, dn: &Dn) {
+        self.0.remove(&path(dn));
+    }
+
+    /// Renames an entry and whatever is below it.
+    fn rename(&mut self, from: &Dn, to: &Dn) {
+        let first = path(from);
+        let below = self.0.range(first.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&first));
+        for one in below.cloned().collect::<Vec<_>>() {
+            let Some(dn) = self.0.remove(&one) else { continue };
+            let own = dn.0.len().saturating_sub(from.0.len());
+            self.add(Dn(dn.0.iter().take(own).chain(&to.0).cloned().collect()));
+        }
+    }
 }
 
 fn number_of(record: &Entry) -> Option<u64> {
@@ -89,22 +124,37 @@ fn renamed(record: &Entry, dn: &str) -> Option<String> {
 }
 
 impl Record {
-    /// `id`: where it says which entry it is about. `bases`: whatever is below one of them is of interest.
-    fn of(log: &str, record: &Entry, id: &str, bases: &[Dn]) -> Result<Option<Self>, Error> {
+    /// `id`: where it says which entry it is about.
+    fn of(log: &str, record: &Entry, id: &str) -> Result<Option<Self>, Error> {
         let Some(number) = number_of(record) else { return Ok(None) };
         let dn = record.text(TARGET).ok_or_else(|| nameless(log, number))?.to_owned();
         let kind = record.text("changeType").unwrap_or_default().to_ascii_lowercase();
         let after = if kind == "modrdn" { renamed(record, &dn) } else { None };
-        let touched = match record.text(id) {
-            Some(id) => Some(Touched::Id(id.to_owned())),
-            // Who it was that had this name is found with the keys.
-            None if kind == "delete" => None,
-            None => Some(Touched::Name(after.clone().unwrap_or_else(|| dn.clone()))),
-        };
-        let is_ours = |name: &String| may_matter(bases, name);
-        let touched = touched.filter(|_| is_ours(&dn) || after.as_ref().is_some_and(is_ours));
-        Ok(Some(Self { number, touched }))
+        let id = record.text(id).map(str::to_owned);
+        Ok(Some(Self { number, dn, after, id, is_delete: kind == "delete" }))
     }
+}
+
+/// Whom records are about, in the order of their numbers. `bases`: whatever is below one of them is of interest.
+fn touched(records: Vec<Record>, bases: &[Dn]) -> Result<AllTouched, Error> {
+    let (mut touched, mut names) = (AllTouched::default(), Names::default());
+    let parsed = |name: &str| Dn::parse(name).map_err(|_| expired());
+    for record in records {
+        let is_ours = |name: &String| may_matter(bases, name);
+        let is_ours = is_ours(&record.dn) || record.after.as_ref().is_some_and(is_ours);
+        if let Some(after) = &record.after {
+            names.rename(&parsed(&record.dn)?, &parsed(after)?);
+        }
+        match record.id {
+            Some(id) if is_ours => touched.add(Touched::Id(id)),
+            // Who it was that had this name is found with the keys.
+            None if is_ours && record.is_delete => names.remove(&parsed(&record.dn)?),
+            None if is_ours => names.add(parsed(record.after.as_ref().unwrap_or(&record.dn))?),
+            _ => {}
+        }
+    }
+    names.0.into_values().for_each(|dn| touched.add(Touched::Name(dn.to_string())));
+    Ok(touched)
 }
 
 impl LdapConnector {
@@ -216,9 +266,8 @@ impl LdapConnector {
             filter: Filter::AtLeast(NUMBER.to_owned(), next.to_string().into_bytes()),
             ..entry_search(log, &[NUMBER, TARGET, "changeType", "newRdn", "newSuperior", target])
         };
-        let bases = bases(known);
         let (mut records, mut failed) = (Vec::new(), None);
-        self.records(&connection, &search, |record| match Record::of(log, &record, target, &bases) {
+        self.records(&connection, &search, |record| match Record::of(log, &record, target) {
             Ok(record) => records.extend(record),
             Err(error) => failed = Some(error),
         })
@@ -227,14 +276,9 @@ impl LdapConnector {
             return Err(error);
         }
         records.sort_by_key(|record| record.number);
-        let mut touched = AllTouched::default();
-        let mut number = mark.number;
-        for record in records.into_iter().filter(|record| record.number > mark.number) {
-            number = record.number;
-            if let Some(one) = record.touched {
-                touched.add(one);
-            }
-        }
+        records.retain(|record| record.number > mark.number);
+        let number = records.last().map_or(mark.number, |record| record.number);
+        let mut touched = touched(records, &bases(known))?;
         let record = match number == mark.number {
             true => mark.record,
             false => {
@@ -276,33 +320,53 @@ mod tests {
 
     fn read(attributes: &[(&str, &str)]) -> Result<Option<Record>, Error> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), vec![value.as_bytes().to_vec()]));
-        let bases = [Dn::parse("ou=p,dc=x").unwrap()];
         let entry = Entry { attributes: attributes.collect(), ..Entry::default() };
-        Record::of("cn=changelog", &entry, "targetUniqueId", &bases)
+        Record::of("cn=changelog", &entry, "targetUniqueId")
     }
 
-    fn record(attributes: &[(&str, &str)]) -> Option<Record> {
-        read(attributes).unwrap()
+    /// Whom records are about, each without its number.
+    fn told(records: &[&[(&str, &str)]]) -> Vec<Touched> {
+        let numbered = records.iter().map(|record| [&[("changeNumber", "7")], *record].concat());
+        let records = numbered.map(|record| read(&record).unwrap().unwrap()).collect();
+        touched(records, &[Dn::parse("ou=p,dc=x").unwrap()]).unwrap().into_order()
     }
+
+    fn name(name: &str) -> Touched {
+        Touched::Name(name.to_owned())
+    }
+
+    const DN: (&str, &str) = ("targetDn", "uid=a,ou=p,dc=x");
+    const MODIFY: (&str, &str) = ("changeType", "modify");
+    const DELETE: (&str, &str) = ("changeType", "delete");
+    const RENAME: (&str, &str) = ("changeType", "modrdn");
 
     #[test]
     fn records_say_whom_they_are_about() {
-        let dn = ("targetDn", "uid=a,ou=p,dc=x");
-        let one = record(&[("changeNumber", "7"), dn, ("changeType", "delete"), ("targetUniqueId", "1-2")]).unwrap();
-        assert_eq!((one.number, one.touched), (7, Some(Touched::Id("1-2".to_owned()))));
-        let one = record(&[("changeNumber", "7"), dn, ("changeType", "delete")]).unwrap();
-        assert_eq!(one.touched, None);
-        let renamed = [("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "uid=b")];
-        let one = record(&renamed).unwrap();
-        assert_eq!(one.touched, Some(Touched::Name("uid=b,ou=p,dc=x".to_owned())));
-        let moved: Vec<_> = renamed.into_iter().chain([("newSuperior", "ou=q,dc=x")]).collect();
-        assert_eq!(record(&moved).unwrap().touched, Some(Touched::Name("uid=b,ou=q,dc=x".to_owned())));
-        let elsewhere = [("changeNumber", "7"), ("targetDn", "uid=a,dc=x"), ("changeType", "modify")];
-        assert_eq!(record(&elsewhere).unwrap().touched, None);
-        assert!(record(&[dn]).is_none() && record(&[("changeNumber", "x"), dn]).is_none());
-        let error = read(&[("changeNumber", "7"), ("changeType", "modify")]).unwrap_err();
+        assert_eq!(told(&[&[DN, DELETE, ("targetUniqueId", "1-2")]]), [Touched::Id("1-2".to_owned())]);
+        assert_eq!(told(&[&[DN, DELETE]]), []);
+        assert_eq!(told(&[&[DN, RENAME, ("newRdn", "uid=b")]]), [name("uid=b,ou=p,dc=x")]);
+        let moved = [DN, RENAME, ("newRdn", "uid=b"), ("newSuperior", "ou=q,dc=x")];
+        assert_eq!(told(&[&moved]), [name("uid=b,ou=q,dc=x")]);
+        assert_eq!(told(&[&[("targetDn", "uid=a,dc=x"), MODIFY]]), []);
+        assert_eq!(told(&[&[DN, RENAME, ("newRdn", "=")]]), [name("uid=a,ou=p,dc=x")]);
+        assert!(read(&[DN]).unwrap().is_none() && read(&[("changeNumber", "x"), DN]).unwrap().is_none());
+        let error = read(&[("changeNumber", "7"), MODIFY]).unwrap_err();
         assert!(error.to_string().contains("targetDn"), "{error}");
-        let odd = record(&[("changeNumber", "7"), dn, ("changeType", "modrdn"), ("newRdn", "=")]).unwrap();
-        assert_eq!(odd.touched, Some(Touched::Name("uid=a,ou=p,dc=x".to_owned())));
+    }
+
+    /// Whoever changed before his unit was renamed has another name by now.
+    #[test]
+    fn names_follow_what_is_renamed_and_deleted_afterwards() {
+        let place = ("targetDn", "OU=North,ou=p,dc=x");
+        let person = ("targetDn", "uid=a,ou=north,ou=p,dc=x");
+        let other = ("targetDn", "uid=b,ou=northern,ou=p,dc=x");
+        let moved = [place, RENAME, ("newRdn", "ou=south")];
+        let expected = [name("ou=south,ou=p,dc=x"), name("uid=a,ou=south,ou=p,dc=x")];
+        assert_eq!(told(&[&[person, MODIFY], &moved]), expected);
+        let by_id = [&moved[..], &[("targetUniqueId", "1-2")]].concat();
+        let expected = [Touched::Id("1-2".to_owned()), name("uid=b,ou=northern,ou=p,dc=x"), expected[1].clone()];
+        assert_eq!(told(&[&[person, MODIFY], &[other, MODIFY], &by_id]), expected);
+        assert_eq!(told(&[&[DN, MODIFY], &[("targetDn", "UID=a, ou=p, dc=x"), DELETE]]), []);
+        assert_eq!(told(&[&[DN, DELETE], &[DN, ("changeType", "add")]]), [name("uid=a,ou=p,dc=x")]);
     }
 }

@@ -57,6 +57,24 @@ impl AllTouched {
     }
 }
 
+#[cfg(test)]
+impl AllTouched {
+    pub(super) fn into_order(self) -> Vec<Touched> {
+        self.order
+    }
+}
+
+/// Entries that were read because a log speaks of them.
+#[derive(Debug, Default)]
+struct Reread {
+    /// Those of the type.
+    entries: Vec<Entry>,
+    /// The keys of those that are gone from it.
+    gone: Vec<Key>,
+    /// A name at the type's place is nobody's.
+    is_missing: bool,
+}
+
 /// What changed by what entries themselves show.
 #[derive(Debug)]
 pub(super) struct Besides {
@@ -256,14 +274,18 @@ impl LdapConnector {
             }
         };
         let some: Vec<Touched> = round.touched.order.drain(..round.touched.order.len().min(PAGE)).collect();
-        let (found, gone) = match self.read_touched(known, of, request, &round.connection, &some).await {
+        let reread = match self.read_touched(known, of, request, &round.connection, &some).await {
             Err(Error::Unreachable { .. }) if matches!(position, Position::Page(_)) => {
                 return Err(Error::Expired { expired: Expired::Cursor });
             }
             other => other?,
         };
-        let mut entries = self.whole_entries(known, of, request, found).await?;
-        entries.extend(gone.into_iter().map(removed));
+        // The log told of no deletion, so that whoever had that name has another one, which nobody told.
+        if reread.is_missing && follow.way == Way::Changelog {
+            return Err(expired());
+        }
+        let mut entries = self.whole_entries(known, of, request, reread.entries).await?;
+        entries.extend(reread.gone.into_iter().map(removed));
         if round.touched.order.is_empty() {
             return Ok(page(entries, Next::Done(round.mark.watermark())));
         }
@@ -276,7 +298,6 @@ impl LdapConnector {
         Ok(page(entries, Next::Page(Cursor(id.as_bytes().to_vec()))))
     }
 
-    /// The entries of the type among these, and the keys of those that are gone from it.
     async fn read_touched(
         &self,
         known: &Known,
@@ -284,12 +305,12 @@ impl LdapConnector {
         request: &ReadRequest,
         connection: &Connection,
         touched: &[Touched],
-    ) -> Result<(Vec<Entry>, Vec<Key>), Error> {
+    ) -> Result<Reread, Error> {
         let identity = known.root.anchor();
         let anchor = of.anchor_field()?;
         let mut attributes = wanted(of, &request.attributes)?;
         attributes.push(identity.to_owned());
-        let (mut entries, mut gone) = (Vec::new(), Vec::new());
+        let Reread { mut entries, mut gone, mut is_missing } = Reread::default();
         let ids: Vec<&String> =
             touched.iter().filter_map(|one| if let Touched::Id(id) = one { Some(id) } else { None }).collect();
         for ids in ids.chunks(TOGETHER) {
@@ -330,6 +351,7 @@ impl LdapConnector {
             if found.is_empty() {
                 let out_of_sight = entry_search(name, &[anchor.wire.as_str()]);
                 let found = self.search_log_entries(known, of, connection, out_of_sight).await?;
+                is_missing |= is_below && found.is_empty();
                 gone.extend(found.iter().filter_map(|entry| key_of(of, entry)));
             }
             // By its identifier it may have been read already.
@@ -340,7 +362,7 @@ impl LdapConnector {
             let found: Vec<Entry> = found.into_iter().filter(is_new).collect();
             entries.extend(found);
         }
-        Ok((entries, gone))
+        Ok(Reread { entries, gone, is_missing })
     }
 
     async fn search_log_entries(

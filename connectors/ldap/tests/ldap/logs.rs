@@ -509,4 +509,22 @@ async fn a_log_that_tells_names_only_leaves_the_deleted_to_the_keys() {
     assert!(matches!(told[&people[3]].change, Change::Removed(Removal::Hard)));
     let (all, _) = read_all(&directory, "user", &USER).await;
     assert!(!all.contains(&people[1]));
+    // Whoever changed is looked for under the name that his unit has by now.
+    let unit = format!("ou=north,{}", world.people());
+    world.server.ldif(&format!("dn: {unit}\nobjectClass: organizationalUnit\nou: north\n"));
+    applied(&directory.update("user", &people[0], &[("container", Slot::text(&unit))]).await);
+    let (_, watermark) = read_all(&directory, "user", &USER).await;
+    applied(&directory.update("user", &people[0], &[("sn", Slot::text("Lund"))]).await);
+    world.server.ldif(&format!("dn: {unit}\nchangetype: modrdn\nnewrdn: ou=south\ndeleteoldrdn: 1\n"));
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert!(matches!(told[&people[0]].change, Change::Whole(_)), "{told:?}");
+    let is_gone = |key: &Key| matches!(told.get(key).map(|entry| &entry.change), Some(Change::Removed(_)));
+    assert!(!people.iter().any(is_gone), "{told:?}");
+    // A name that nobody has, of whose end no record tells.
+    applied(&directory.update("user", &people[2], &[("sn", Slot::text("Lund"))]).await);
+    applied(&directory.delete("user", &people[2]).await);
+    let mut records = world.server.try_search("cn=changelog", "(changeType=delete)", &["changeNumber"]).unwrap();
+    records.sort_by_key(|record| record.get("changeNumber").parse::<u64>().unwrap());
+    world.server.ldif(&format!("dn: {}\nchangetype: delete\n", records.last().unwrap().dn));
+    expired(&try_changes(&directory, "user", &USER, &watermark).await);
 }
