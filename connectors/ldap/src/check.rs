@@ -40,7 +40,9 @@ impl LdapConnector {
         report.features.extend(known.follow.map(|follow| follow.way.told().to_owned()));
         report.features.extend(self.directory.following.as_ref().map(|_| "referrals are followed".to_owned()));
         self.examine_safety(&mut report);
-        self.examine_log(&known, &mut report).await?;
+        if let Err(error) = self.examine_log(&known, &mut report).await {
+            report.findings.push(told(error, "changes"));
+        }
         for wanted in used {
             let Ok(of) = known.entry_type(&wanted.object_type) else { continue };
             self.examine_type(&known, of, wanted, &mut report).await?;
@@ -94,6 +96,11 @@ impl LdapConnector {
                 .push(told(Failure::refused(format!("searching below {}", of.base), found.result).error(), "user")),
         }
         self.examine_other_servers(known, of, wanted, report).await?;
+        if wanted.as_source
+            && let Err(error) = self.must_be_logged(known, of).await
+        {
+            report.findings.push(told(error, &format!("types.{name}.base")));
+        }
         if found.entries.iter().any(|entry| crate::rows::key_of(of, entry).is_none()) {
             let setting = format!("types.{name}.anchor");
             let problem = format!("entries do not show {}, by which they are found again", of.anchor);

@@ -4,15 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use muster_connector::Error;
 use serde::{Deserialize, Serialize};
 
-use super::logged::{AllTouched, Round, Touched, entry_search, lost};
-use super::{Follow, Mark, expired};
+use super::logged::{AllTouched, Round, Touched, bases, entry_search, may_matter};
+use super::{Follow, Mark, Way, expired};
 use crate::config::wrong;
 use crate::connector::{Known, LdapConnector};
 use crate::directory::root::Root;
+use crate::entries::EntryType;
 use crate::protocol::dn::Dn;
 use crate::protocol::filter::Filter;
 use crate::protocol::message::Entry;
@@ -39,6 +40,23 @@ pub(super) struct LogMark {
     /// The greatest change sequence number in the log, or that was purged from it where it holds nothing.
     csn: Option<String>,
     seen: Seen,
+    /// The greatest change sequence number that entries show, as far as it is not ahead of our clock.
+    #[serde(default)]
+    changed: Option<String>,
+}
+
+const CSN: &str = "entryCSN";
+
+/// The change sequence number of a time (draft-chu-ldap-csn).
+fn csn_of(time: DateTime<Utc>) -> String {
+    time.format("%Y%m%d%H%M%S.%6fZ#000000#000#000000").to_string()
+}
+
+/// After which change sequence number entries are asked for, where a log says nothing.
+fn csn_before(follow: &Follow) -> String {
+    let now = Utc::now();
+    let overlap = TimeDelta::from_std(follow.overlap).unwrap_or_default();
+    csn_of(now.checked_sub_signed(overlap).unwrap_or(now))
 }
 
 /// Which records of the last while are known.
@@ -56,7 +74,8 @@ fn second(start: &str) -> &str {
 
 impl Seen {
     fn of(starts: &[String], least: &str) -> Self {
-        let mut sorted: Vec<&String> = starts.iter().filter(|start| start.as_str() >= least).collect();
+        // As text, a second's fractions stand before the second without any.
+        let mut sorted: Vec<&String> = starts.iter().filter(|start| second(start) >= second(least)).collect();
         sorted.sort();
         let older = sorted.len().saturating_sub(ONE_BY_ONE);
         let mut seen = Self::default();
@@ -86,8 +105,10 @@ impl Seen {
     }
 }
 
-fn earlier(start: &str, follow: &Follow) -> Option<String> {
-    let at = NaiveDateTime::parse_from_str(second(start), "%Y%m%d%H%M%S").ok()?;
+/// Where the last while begins. A record that a clock ahead of ours named would hide what comes after that clock is set
+/// right.
+fn earlier(start: &str, now: DateTime<Utc>, follow: &Follow) -> Option<String> {
+    let at = NaiveDateTime::parse_from_str(second(start), "%Y%m%d%H%M%S").ok()?.min(now.naive_utc());
     let overlap = TimeDelta::from_std(follow.overlap).ok()?;
     Some(at.checked_sub_signed(overlap)?.format("%Y%m%d%H%M%SZ").to_string())
 }
@@ -105,26 +126,25 @@ struct Scan {
 }
 
 impl Scan {
-    /// `base`: whatever is below it is of interest.
-    fn add(&mut self, record: &Entry, base: Option<&Dn>) {
+    /// `bases`: whatever is below one of them is of interest.
+    fn add(&mut self, record: &Entry, bases: &[Dn]) {
         let text = |name: &str| record.text(name).map(str::to_owned);
         let Some(start) = text(START) else { return };
         let newer = self.newest.as_ref().is_none_or(|(newest, _)| *newest < start);
         if newer {
             self.newest = Some((start.clone(), text("entryUUID").unwrap_or_default()));
         }
-        let csn = text("entryCSN");
+        let csn = text(CSN);
         self.first_csn = self.first_csn.take().into_iter().chain(csn.clone()).min();
         self.csn = self.csn.take().max(csn);
         self.starts.push(start);
-        let is_ours = |name: &&str| base.is_some_and(|base| Dn::parse(name).is_ok_and(|dn| dn.is_within(base)));
         // The name before, and the one after.
         let names = || ["reqDN", "reqNewDN"].into_iter().filter_map(|name| record.text(name));
         let touched = match record.text("reqEntryUUID") {
             Some(id) => Some(Touched::Id(id.to_owned())),
             None => names().next_back().map(|name| Touched::Name(name.to_owned())),
         };
-        self.about.push(touched.filter(|_| names().any(|name| is_ours(&name))));
+        self.about.push(touched.filter(|_| names().any(|name| may_matter(bases, name))));
     }
 }
 
@@ -159,18 +179,31 @@ impl LdapConnector {
         }
     }
 
-    /// The records since a time, or all of them. `base`: about whom they are matters below it.
-    async fn scan(
-        &self,
-        connection: &Connection,
-        log: &str,
-        least: Option<&str>,
-        base: Option<&Dn>,
-    ) -> Result<Scan, Error> {
+    /// Refuses to follow a type of whose changes another log tells, or none.
+    pub(crate) async fn must_be_logged(&self, known: &Known, of: &EntryType) -> Result<(), Error> {
+        let (Some(log), Some(Way::Accesslog)) = (&known.log, known.follow.map(|follow| follow.way)) else {
+            return Ok(());
+        };
+        let own = self.accesslog(&known.root, &of.base).await?;
+        let is_same = Dn::parse(&own).ok().zip(Dn::parse(log).ok()).is_some_and(|(own, log)| own.is_same(&log));
+        if is_same {
+            return Ok(());
+        }
+        let problem = format!(
+            "what changes below {:?} stands in the log {own:?}, and the connection's `base` {:?} is followed by {log:?}",
+            of.base, known.base
+        );
+        let fix = "make a connection to each of the databases, with a `base` in it, or let them have one log \
+                   (olcAccessLogDB)";
+        Err(wrong(&format!("types.{}.base", of.object_type.name), problem, fix))
+    }
+
+    /// The records since a time, or all of them. `bases`: about whom they are matters below these.
+    async fn scan(&self, connection: &Connection, log: &str, least: Option<&str>, bases: &[Dn]) -> Result<Scan, Error> {
         let classes = RECORDS.iter().map(|class| Filter::equals("objectClass", class.as_bytes())).collect();
         let mut all = vec![Filter::Or(classes), Filter::equals("reqResult", b"0")];
         all.extend(least.map(|least| Filter::AtLeast(START.to_owned(), least.as_bytes().to_vec())));
-        let attributes = [START, "reqDN", "reqNewDN", "reqEntryUUID", "entryUUID", "entryCSN"];
+        let attributes = [START, "reqDN", "reqNewDN", "reqEntryUUID", "entryUUID", CSN];
         let search = Search {
             base: log.to_owned(),
             depth: Depth::Subtree,
@@ -179,76 +212,84 @@ impl LdapConnector {
             limit: 0,
         };
         let mut scan = Scan::default();
-        self.records(connection, &search, |record| scan.add(&record, base)).await?;
+        self.records(connection, &search, |record| scan.add(&record, bases)).await?;
         Ok(scan)
     }
 
     /// The newest change that is no longer in the log.
     async fn purged(&self, connection: &Connection, log: &str) -> Result<Option<String>, Error> {
-        let search = entry_search(log, &["minCSN"]);
-        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        match found.entries.first() {
+        match self.look(connection, entry_search(log, &["minCSN"])).await?.first() {
             Some(entry) => Ok(entry.texts("minCSN").max().map(str::to_owned)),
             None => Err(unreadable(log)),
         }
     }
 
     /// A log whose records nobody shows is not an empty one.
-    async fn must_be_empty(&self, connection: &Connection, log: &str) -> Result<(), Error> {
-        let within = self.directory.access.timeout;
-        let root = connection.search(entry_search(log, &["hasSubordinates"]), &[], within).await.map_err(lost)?;
-        let has_records = root.entries.first().is_some_and(|entry| entry.text("hasSubordinates") == Some("TRUE"));
-        let any = Filter::Present(START.to_owned());
-        let search = Search { depth: Depth::Subtree, filter: any, limit: 1, ..entry_search(log, &["1.1"]) };
-        let shown = connection.search(search, &[], within).await.map_err(lost)?;
-        if has_records && shown.entries.is_empty() { Err(unreadable(log)) } else { Ok(()) }
+    pub(super) async fn accesslog_shows(&self, connection: &Connection, log: &str) -> Result<(), Error> {
+        if self.hides_all(connection, log, START).await? { Err(unreadable(log)) } else { Ok(()) }
     }
 
     pub(super) async fn accesslog_now(
         &self,
         connection: &Connection,
+        known: &Known,
+        of: &EntryType,
         log: &str,
         follow: &Follow,
     ) -> Result<LogMark, Error> {
+        let mark = self.log_now(connection, log, follow).await?;
+        let since = mark.csn.clone().unwrap_or_else(|| csn_before(follow));
+        let besides = self.changed_besides(connection, known, of, CSN, &since).await?;
+        let changed = besides.newest.min(csn_of(Utc::now()));
+        Ok(LogMark { changed: Some(changed), ..mark })
+    }
+
+    async fn log_now(&self, connection: &Connection, log: &str, follow: &Follow) -> Result<LogMark, Error> {
         let server = connection.server().to_string();
         let mut scan = Scan::default();
         for window in WINDOWS.map(Some).into_iter().chain([None]) {
             let least = window.and_then(|window| Utc::now().checked_sub_signed(TimeDelta::seconds(window)));
             let least = least.map(|least| least.format("%Y%m%d%H%M%SZ").to_string());
-            scan = self.scan(connection, log, least.as_deref(), None).await?;
+            scan = self.scan(connection, log, least.as_deref(), &[]).await?;
             if scan.newest.is_some() {
                 break;
             }
         }
         let Some((newest, _)) = &scan.newest else {
-            self.must_be_empty(connection, log).await?;
+            self.accesslog_shows(connection, log).await?;
             let csn = self.purged(connection, log).await?;
             return Ok(LogMark { server, csn, ..LogMark::default() });
         };
-        let Some(least) = earlier(newest, follow) else {
+        let Some(least) = earlier(newest, Utc::now(), follow) else {
             return Err(Error::Bug(format!("the log names a record {newest:?}, which is no time")));
         };
-        let last_while = self.scan(connection, log, Some(&least), None).await?;
+        let last_while = self.scan(connection, log, Some(&least), &[]).await?;
         // What was added between the two looks is read with everything else.
         let seen = Seen::of(&last_while.starts, &least);
-        Ok(LogMark { server, csn: scan.csn.max(last_while.csn), newest: last_while.newest.or(scan.newest), seen })
+        Ok(LogMark {
+            server,
+            csn: scan.csn.max(last_while.csn),
+            newest: last_while.newest.or(scan.newest),
+            seen,
+            changed: None,
+        })
     }
 
     pub(super) async fn accesslog_since(
         &self,
         connection: Connection,
-        known: &Known,
+        (known, of): (&Known, &EntryType),
         log: &str,
         follow: &Follow,
-        mark: LogMark,
+        mut mark: LogMark,
     ) -> Result<Round, Error> {
         let server = connection.server().to_string();
+        let now = Utc::now();
         let least = match &mark.newest {
-            Some((newest, _)) => Some(earlier(newest, follow).ok_or_else(expired)?),
+            Some((newest, _)) => Some(earlier(newest, now, follow).ok_or_else(expired)?),
             None => None,
         };
-        let base = Dn::parse(&known.base).unwrap_or_default();
-        let scan = self.scan(&connection, log, least.as_deref(), Some(&base)).await?;
+        let scan = self.scan(&connection, log, least.as_deref(), &bases(known)).await?;
         // What is purged goes before what is newer, and names the last change that went.
         let purged = self.purged(&connection, log).await?;
         let is_continued = match &mark.newest {
@@ -256,8 +297,8 @@ impl LdapConnector {
                 true => true,
                 // Nothing happened for so long that even the record of the last change is gone.
                 false if server == mark.server && scan.newest.is_none() && purged.is_some() && purged == mark.csn => {
-                    let mark = LogMark { newest: None, seen: Seen::default(), ..mark };
-                    return Ok(Round { connection, touched: AllTouched::default(), mark: Mark::Accesslog(mark) });
+                    mark = LogMark { newest: None, seen: Seen::default(), ..mark };
+                    true
                 }
                 false => false,
             },
@@ -276,10 +317,15 @@ impl LdapConnector {
                 touched.add(one);
             }
         }
+        let since = mark.changed.or_else(|| mark.csn.clone()).unwrap_or_else(|| csn_before(follow));
+        let besides = self.changed_besides(&connection, known, of, CSN, &since).await?;
+        besides.touched.into_iter().for_each(|one| touched.add(one));
+        let newest_csn = scan.csn.clone().into_iter().chain([besides.newest]).max().unwrap_or(since);
+        let changed = Some(newest_csn.min(csn_of(Utc::now())));
         let newest = scan.newest.or(mark.newest);
-        let least = newest.as_ref().and_then(|(newest, _)| earlier(newest, follow)).unwrap_or_default();
+        let least = newest.as_ref().and_then(|(newest, _)| earlier(newest, now, follow)).unwrap_or_default();
         let seen = Seen::of(&scan.starts, &least);
-        let mark = LogMark { server, newest, csn: scan.csn.max(mark.csn), seen };
+        let mark = LogMark { server, newest, csn: scan.csn.max(mark.csn), seen, changed };
         Ok(Round { connection, touched, mark: Mark::Accesslog(mark) })
     }
 
@@ -290,8 +336,8 @@ impl LdapConnector {
             filter: Filter::equals(START, start.as_bytes()),
             ..entry_search(log, &["entryUUID"])
         };
-        let found = connection.search(search, &[], self.directory.access.timeout).await.map_err(lost)?;
-        Ok(found.entries.iter().any(|entry| entry.text("entryUUID").unwrap_or_default() == id))
+        let found = self.look(connection, search).await?;
+        Ok(found.iter().any(|entry| entry.text("entryUUID").unwrap_or_default() == id))
     }
 }
 
@@ -306,7 +352,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_not_taken_for_known() {
         let all = starts(0..2_000);
-        let seen = Seen::of(&all, "2026112410000");
+        let seen = Seen::of(&all, "20261124100000Z");
         assert_eq!((seen.newest.len(), seen.older.len()), (500, 15));
         assert!(seen.knows(&all).into_iter().all(|known| known));
         let mut more = all;
@@ -318,6 +364,8 @@ mod tests {
         unknown.for_each(|second| *counts.entry(second).or_default() += 1);
         let expected = [("20261124100003", 101), ("20261124100018", 1), ("20261124100020", 1)];
         assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected);
+        let first = ["20261124100000.000001Z".to_owned(), "20261124095959.999999Z".to_owned()];
+        assert_eq!(Seen::of(&first, "20261124100000Z").knows(&first), [true, false]);
         assert_eq!(Seen::default().knows(&starts(0..1)), [false]);
     }
 }

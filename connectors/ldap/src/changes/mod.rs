@@ -211,7 +211,7 @@ impl LdapConnector {
             Way::Modified => return Ok(Begun { times: true, ..Begun::default() }),
             Way::Sync => self.cookie_of_now(of).await?,
             Way::Dirsync => self.dirsync_of_now(known, of).await?,
-            Way::Accesslog | Way::Changelog => return self.log_before_all(known, &follow).await,
+            Way::Accesslog | Way::Changelog => return self.log_before_all(known, of, &follow).await,
         };
         Ok(Begun { watermark: Some(watermark), ..Begun::default() })
     }

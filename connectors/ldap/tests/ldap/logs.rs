@@ -63,6 +63,133 @@ async fn whoever_leaves_the_sight_of_a_type_is_told() {
     }
 }
 
+/// A type may be elsewhere than the connection's `base`.
+#[tokio::test]
+async fn a_type_that_is_not_below_the_base_is_told_of() {
+    for (world, by) in both() {
+        let directory = world.connect_with(&json!({ "changes": by, "base": world.groups() }));
+        let person = directory.created("user", &world.person("changes")).await;
+        let leaver = directory.created("user", &world.person("leaves")).await;
+        assert_eq!(findings(&directory).await, [], "{by}");
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        world.server.ldif(&format!(
+            "dn: uid=changes,{0}\nchangetype: modify\nreplace: sn\nsn: Lund\n\ndn: uid=leaves,{0}\nchangetype: delete\n",
+            world.people()
+        ));
+        let (told, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert_eq!(told.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&person, &leaver]), "{by}");
+    }
+}
+
+/// What a clock that was ahead has named does not hide what comes after it was set right.
+#[tokio::test]
+async fn a_clock_that_was_set_back_loses_nothing() {
+    let world = World::slapd_logging();
+    let directory = connect(&world, "accesslog");
+    let mut people = Vec::new();
+    for login in ["leaves", "leaves_too"] {
+        people.push(directory.created("user", &world.person(login)).await);
+    }
+    let ahead = |number: usize| {
+        format!(
+            "dn: reqStart=2099010100000{number}.000000Z,cn=accesslog\nobjectClass: auditModify\nreqType: modify\n\
+             reqStart: 2099010100000{number}.000000Z\nreqSession: 1\nreqResult: 0\nreqDN: uid=x,{}\n\
+             reqAuthzID: {}\nreqMod: sn:= x\n\n",
+            world.people(),
+            world.people()
+        )
+    };
+    world.server.ldif(&ahead(0));
+    let (_, watermark) = read_all(&directory, "user", &USER).await;
+    applied(&directory.delete("user", &people[0]).await);
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&people[0]]);
+    world.server.ldif(&ahead(1));
+    applied(&directory.delete("user", &people[1]).await);
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&people[1]]);
+    assert!(changes(&directory, "user", &USER, &watermark).await.0.is_empty());
+}
+
+/// What is written while a log is full or off, or is imported, is in no record.
+#[tokio::test]
+async fn what_gets_no_record_is_told() {
+    for (world, by) in both() {
+        let directory = connect(&world, by);
+        let mut people = Vec::new();
+        for login in ["changes", "leaves", "stays"] {
+            people.push(directory.created("user", &world.person(login)).await);
+        }
+        let (log, number) = match world.kind {
+            Kindred::OpenLdap => ("cn=accesslog", "reqStart"),
+            _ => ("cn=changelog", "changeNumber"),
+        };
+        let records = || world.server.try_search(log, &format!("({number}=*)"), &["1.1"]).unwrap();
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        let before: BTreeSet<String> = records().into_iter().map(|record| record.dn).collect();
+        // Times of entries are whole seconds in 389.
+        let modified = |login: &str| {
+            let found = world.server.try_search(&world.people(), &format!("(uid={login})"), &["modifyTimestamp"]);
+            found.unwrap()[0].get("modifyTimestamp").to_owned()
+        };
+        let last = modified("stays");
+        loop {
+            applied(&directory.update("user", &people[0], &[("sn", Slot::text("Lund"))]).await);
+            applied(&directory.update("user", &people[0], &[("sn", Slot::text("Moor"))]).await);
+            if modified("changes") > last {
+                break;
+            }
+        }
+        let joiner = directory.created("user", &world.person("joins")).await;
+        let deletes = records().into_iter().filter(|record| !before.contains(&record.dn));
+        let deletes = deletes.map(|record| format!("dn: {}\nchangetype: delete\n\n", record.dn));
+        world.server.ldif(&deletes.collect::<String>());
+        let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+        assert_eq!(told.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&people[0], &joiner]), "{by}");
+        let (idle, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert!(idle.is_empty(), "{by}: {idle:?}");
+    }
+}
+
+/// Where a type's place is renamed or hidden, nobody there counts as gone: changes fail as a full read does.
+#[tokio::test]
+async fn a_place_that_is_not_seen_any_more_takes_nobody_away() {
+    for (world, by) in both() {
+        let directory = world.connect_with(&json!({
+            "changes": by, "types": { "user": { "base": format!("ou=staff,{}", world.people()) } },
+        }));
+        let staff = |name: &str| format!("dn: ou={name},{}", world.people());
+        world.server.ldif(&format!("{}\nobjectClass: organizationalUnit\nou: staff\n", staff("staff")));
+        let person = directory.created("user", &world.person("somebody")).await;
+        let (_, watermark) = read_all(&directory, "user", &USER).await;
+        applied(&directory.update("user", &person, &[("sn", Slot::text("Lund"))]).await);
+        world.server.ldif(&format!("{}\nchangetype: modrdn\nnewrdn: ou=former\ndeleteoldrdn: 1\n", staff("staff")));
+        let error = try_changes(&directory, "user", &USER, &watermark).await.unwrap_err();
+        assert!(matches!(error, Error::Configuration { .. }), "{by}: {error:?}");
+        let as_a_whole = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+        assert_eq!(format!("{error:?}"), format!("{as_a_whole:?}"), "{by}");
+        world.server.ldif(&format!("{}\nchangetype: modrdn\nnewrdn: ou=staff\ndeleteoldrdn: 1\n", staff("former")));
+        let (told, _) = changes(&directory, "user", &USER, &watermark).await;
+        assert!(matches!(told[&person].change, Change::Whole(_)), "{by}: {told:?}");
+    }
+}
+
+/// One log does not tell of another database's entries.
+#[tokio::test]
+async fn a_type_in_a_database_of_another_log_is_refused() {
+    let other = "\ndatabase mdb\nsuffix dc=other\nrootdn cn=muster,dc=example,dc=org\ndirectory {folder}";
+    let world = World::slapd_logging_with(other);
+    world.server.ldif("dn: dc=other\nobjectClass: dcObject\nobjectClass: organization\ndc: other\no: x\n");
+    let types = json!({ "user": { "base": "dc=other" } });
+    let directory = world.connect_with(&json!({ "changes": "accesslog", "types": types }));
+    let told = findings(&directory).await;
+    assert_eq!(told[0].severity, Severity::Error, "{told:?}");
+    assert!(told[0].problem.contains("dc=other"), "{told:?}");
+    let error = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
+    assert!(!read_all(&directory, "group", &GROUP).await.1.0.is_empty());
+}
+
 /// Somebody who leaves is a member no more, though no log tells of the group.
 #[tokio::test]
 async fn a_member_who_is_deleted_is_told() {
@@ -296,8 +423,36 @@ async fn check_says_which_log_is_missing_or_closed() {
                  allow (read, search, compare) userdn=\"ldap:///{}\";)\n",
                 reader.0
             ));
+            let rights = |attributes: &str, filter: &str| {
+                let rights = "allow (read, search, compare)";
+                world.server.ldif(&format!(
+                    "dn: cn=changelog\nchangetype: modify\nreplace: aci\naci: (targetattr=\"{attributes}\"){filter}\
+                     (version 3.0; acl \"muster\"; {rights} userdn=\"ldap:///{}\";)\n",
+                    reader.0
+                ));
+            };
             let directory = connect();
             assert_eq!(findings(&directory).await, []);
+            let (_, watermark) = read_all(&directory, "user", &USER).await;
+            world.connect().created("user", &world.person("hidden")).await;
+            // Records that do not say whom they are about, and none at all.
+            for (attributes, filter, missing) in [
+                ("objectClass || changeNumber || nsUniqueId", "", "targetDn"),
+                ("*", "(targetfilter=\"(!(changeNumber=*))\")", "cn=changelog"),
+            ] {
+                rights(attributes, filter);
+                let told = findings(&directory).await;
+                assert_eq!(told[0].severity, Severity::Error, "{told:?}");
+                assert!(told[0].problem.contains(missing), "{told:?}");
+                let error = directory.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Configuration { problem, .. } if problem.contains(missing)),
+                    "{error:?}"
+                );
+                let told = try_changes(&directory, "user", &USER, &watermark).await;
+                assert!(told.is_err(), "{told:?}");
+            }
+            rights("*", "");
             let (_, watermark) = read_all(&directory, "user", &USER).await;
             world.connect().created("user", &world.person("joiner")).await;
             assert_eq!(changes(&directory, "user", &USER, &watermark).await.0.len(), 1);
@@ -317,6 +472,8 @@ async fn records_that_nobody_shows_are_missed() {
     settings["user"] = json!("cn=outside,dc=example,dc=org");
     settings["changes"] = json!("accesslog");
     let outside = Connection(world.try_connect(settings, "secret-of-the-outsider").unwrap());
+    let told = findings(&outside).await;
+    assert!(told[0].severity == Severity::Error && told[0].problem.contains("cn=accesslog"), "{told:?}");
     let error = outside.0.source().unwrap().read(&request("user", &USER), None).await.unwrap_err();
     let Error::Configuration { setting, fix, .. } = &error else { panic!("{error:?}") };
     assert!(setting.as_deref() == Some("changes") && fix.contains("read"), "{error:?}");
@@ -352,4 +509,22 @@ async fn a_log_that_tells_names_only_leaves_the_deleted_to_the_keys() {
     assert!(matches!(told[&people[3]].change, Change::Removed(Removal::Hard)));
     let (all, _) = read_all(&directory, "user", &USER).await;
     assert!(!all.contains(&people[1]));
+    // Whoever changed is looked for under the name that his unit has by now.
+    let unit = format!("ou=north,{}", world.people());
+    world.server.ldif(&format!("dn: {unit}\nobjectClass: organizationalUnit\nou: north\n"));
+    applied(&directory.update("user", &people[0], &[("container", Slot::text(&unit))]).await);
+    let (_, watermark) = read_all(&directory, "user", &USER).await;
+    applied(&directory.update("user", &people[0], &[("sn", Slot::text("Lund"))]).await);
+    world.server.ldif(&format!("dn: {unit}\nchangetype: modrdn\nnewrdn: ou=south\ndeleteoldrdn: 1\n"));
+    let (told, watermark) = changes(&directory, "user", &USER, &watermark).await;
+    assert!(matches!(told[&people[0]].change, Change::Whole(_)), "{told:?}");
+    let is_gone = |key: &Key| matches!(told.get(key).map(|entry| &entry.change), Some(Change::Removed(_)));
+    assert!(!people.iter().any(is_gone), "{told:?}");
+    // A name that nobody has, of whose end no record tells.
+    applied(&directory.update("user", &people[2], &[("sn", Slot::text("Lund"))]).await);
+    applied(&directory.delete("user", &people[2]).await);
+    let mut records = world.server.try_search("cn=changelog", "(changeType=delete)", &["changeNumber"]).unwrap();
+    records.sort_by_key(|record| record.get("changeNumber").parse::<u64>().unwrap());
+    world.server.ldif(&format!("dn: {}\nchangetype: delete\n", records.last().unwrap().dn));
+    expired(&try_changes(&directory, "user", &USER, &watermark).await);
 }
