@@ -36,8 +36,8 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(10))
             // Staged values are people's; they do not belong into a file of the system's temporary folder.
             .pragma("temp_store", "memory")
-            // 4 MiB, so that a batch's pages stay in memory until it is committed.
-            .pragma("cache_size", "-4096")
+            // 8 MiB, so that a batch's pages stay in memory until it is committed.
+            .pragma("cache_size", "-8192")
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
         Ok(Self { pool, path: path.to_owned() })
