@@ -216,7 +216,7 @@ impl Entra {
             responses.into_iter().map(|response| (response.id.clone(), response)).collect();
         self.close_gate(responses.values());
         let mut not_found = Vec::new();
-        let mut forbidden = Vec::new();
+        let (mut denied, mut forbidden) = (Vec::new(), Vec::new());
         let mut unauthorised = None;
         for (position, (number, request)) in requests.iter().enumerate() {
             let Some(job) = jobs.get_mut(*number) else { continue };
@@ -248,7 +248,10 @@ impl Entra {
                     let written = written(batch, job.operation);
                     job.failure = Some(refused(&batch.object_type, &written, &refusal));
                 }
-                Verdict::Forbidden(refusal) => forbidden.push((*number, refusal)),
+                Verdict::Forbidden(refusal) => {
+                    denied.push((*number, request.clone()));
+                    forbidden.push((*number, refusal));
+                }
                 Verdict::Unauthorised(refusal) => {
                     job.open.push(request.clone());
                     unauthorised = Some(refusal);
@@ -260,8 +263,12 @@ impl Entra {
                 }
             }
         }
-        if !forbidden.is_empty() {
-            self.forbid(batch, jobs, forbidden).await?;
+        if !forbidden.is_empty()
+            && let Err(stop) = self.forbid(batch, jobs, forbidden).await
+        {
+            // Of these nothing was done, and nothing more is looked up.
+            put_back(jobs, denied.iter().chain(&not_found));
+            return Err(stop);
         }
         // Both ask Graph, which waits until it may be asked.
         if self.in_time(give_up).is_ok() {

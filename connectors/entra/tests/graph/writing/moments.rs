@@ -41,6 +41,20 @@ async fn what_nobody_knows_stays_unknown_whatever_ends_the_batch() {
 }
 
 #[tokio::test]
+async fn what_was_refused_when_a_batch_ends_early_is_not_taken_for_done() {
+    let (_, peer, connector) = start().await;
+    peer.answer_tokens([token(&["User.Read.All"])]);
+    let denied = refusal("Authorization_RequestDenied", "x");
+    peer.answer([answers(&[(503, refusal("X", "x")), (403, denied), (404, refusal("Request_ResourceNotFound", "x"))])]);
+    let operations = [ZITA, YANN, CREW].map(|id| update(id, vec![text("A")]));
+    let outcomes = apply(&connector, &batch("user", &["department"], operations.into())).await.unwrap();
+    assert_eq!(outcomes[0], Outcome::Unknown);
+    for outcome in &outcomes[1..] {
+        assert!(matches!(outcome, Outcome::Retry { scope: RetryScope::Target, .. }), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_done_before_a_batch_ends_early_is_told() {
     let (_, peer, connector) = start().await;
     let new = |name: &str| operation(Kind::Create, None, vec![text(name)]);
