@@ -2,8 +2,7 @@
 //! read from its log, and Entra ID fills an application's database.
 
 use std::collections::HashMap;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_sandbox::{InboundOptions, Sandbox, SandboxOptions};
 use muster_testkit::Postgres;
@@ -264,20 +263,11 @@ async fn killed_while_people_are_sent_the_tenant_equals_the_file() {
             *department = format!("Team {round}");
         }
         circle.export();
-        let mut child =
-            circle.program.command(&["sync", "feed"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pause = longest.mul_f64(((chance >> 33) % 1_000) as f64 / 1_000.0);
-        let begun = Instant::now();
-        while begun.elapsed() < pause && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_micros(500));
+        match circle.program.kill_within(pause, &["sync", "feed"]) {
+            Some(whole) => longest = whole,
+            None => killed += 1,
         }
-        if child.try_wait().unwrap().is_some() {
-            longest = begun.elapsed();
-        } else {
-            killed += 1;
-        }
-        drop(child.kill());
-        child.wait().unwrap();
     }
     assert!(killed > 0, "no kill came before the program's own end");
     // An upload whose answer was lost is not believed by a single entry for an hour.

@@ -2,8 +2,7 @@
 //! members, whatever happens to the requests and to the program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_sandbox::{Sandbox, SandboxOptions};
 use muster_testkit::{Action, HttpProxy, Rule};
@@ -279,20 +278,11 @@ async fn killed_while_it_writes_the_tenant_equals_the_database() {
             .await;
         company.hr(&format!("INSERT INTO in_team VALUES ('t{}', '{}')", round % 4, 1_000 + round)).await;
         for sync in ["people", "teams"] {
-            let mut child =
-                company.program.command(&["sync", sync]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let pause = longest.mul_f64(((chance >> 33) % 1_000) as f64 / 1_000.0);
-            let begun = Instant::now();
-            while begun.elapsed() < pause && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_micros(500));
+            match company.program.kill_within(pause, &["sync", sync]) {
+                Some(whole) => longest = whole,
+                None => killed += 1,
             }
-            if child.try_wait().unwrap().is_some() {
-                longest = begun.elapsed();
-            } else {
-                killed += 1;
-            }
-            drop(child.kill());
-            child.wait().unwrap();
         }
     }
     assert!(killed > 0, "no kill came before the program's own end");

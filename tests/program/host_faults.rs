@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use muster_testkit::Postgres;
 
@@ -34,19 +34,11 @@ async fn chaos(mut world: World<'_>, kills: u64, chance: &mut Chance, name: &str
         let context = format!("{name}, kill {number}");
         let full =
             if number > 0 && chance.below(3) == 0 { &["sync", "staff", "--full"][..] } else { &["sync", "staff"] };
-        let mut child = world.program.command(full).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pause = Duration::from_micros(chance.below(u64::try_from(longest.as_micros()).unwrap()));
-        let begun = Instant::now();
-        while begun.elapsed() < pause && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_micros(500));
+        match world.program.kill_within(pause, full) {
+            Some(whole) => longest = whole,
+            None => ended += 1,
         }
-        if child.try_wait().unwrap().is_some() {
-            longest = begun.elapsed();
-        } else {
-            ended += 1;
-        }
-        drop(child.kill());
-        child.wait().unwrap();
         if chance.below(2) == 0 {
             world.until_quiet(&context);
             world.assert_right(&context).await;

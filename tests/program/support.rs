@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use muster_sandbox::{Facts, Oddities, Sandbox, SandboxOptions};
 use serde_json::Value;
@@ -66,6 +67,19 @@ impl Program {
         }
         command.envs(&self.environment);
         command
+    }
+
+    /// Starts a command and kills it after a pause; how long it took, where it ended by itself before.
+    pub(crate) fn kill_within(&self, pause: Duration, arguments: &[&str]) -> Option<Duration> {
+        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < pause && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let ended = child.try_wait().unwrap().map(|_| begun.elapsed());
+        drop(child.kill());
+        child.wait().unwrap();
+        ended
     }
 
     pub(crate) fn ran(output: Output) -> Ran {

@@ -67,9 +67,11 @@ impl Entra {
                 pause = pause.max(Some(attempt));
                 continue;
             }
-            let is_there = match &job.id {
-                Some(id) if self.in_time(give_up).is_ok() => self.is_there(&batch.object_type, id).await,
-                _ => Ok(is_new),
+            // Without a look nobody knows which of the two is missing.
+            let is_there = match (&job.id, self.in_time(give_up)) {
+                (Some(id), Ok(())) => self.is_there(&batch.object_type, id).await,
+                (_, Err(stop)) => Err(stop.error),
+                (None, Ok(())) => Ok(false),
             };
             job.failure = match (is_there, attribute) {
                 (Ok(true), Some(attribute)) => Some(Outcome::WaitsFor { attribute: attribute.to_owned() }),

@@ -55,6 +55,19 @@ async fn what_was_refused_when_a_batch_ends_early_is_not_taken_for_done() {
 }
 
 #[tokio::test]
+async fn nobody_is_gone_only_because_there_was_no_time_to_look() {
+    let (_, peer, connector) = start().await;
+    let gone = refusal("Request_ResourceNotFound", "x");
+    peer.answer([answers_after(&[(404, 0, gone), (429, 200, limited()), (204, 0, Json::Null)])]);
+    let managed = |id: &str| update(id, vec![Slot::One(reference(CREW))]);
+    let operations = vec![managed(ZITA), managed(YANN), managed(CREW)];
+    let outcomes = apply(&connector, &batch("user", &["manager"], operations)).await.unwrap();
+    assert!(matches!(outcomes[0], Outcome::Retry { .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Outcome::Applied(_)), "{outcomes:?}");
+    assert_eq!(peer.graph_calls().len(), 1);
+}
+
+#[tokio::test]
 async fn what_was_done_before_a_batch_ends_early_is_told() {
     let (_, peer, connector) = start().await;
     let new = |name: &str| operation(Kind::Create, None, vec![text(name)]);
