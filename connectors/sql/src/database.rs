@@ -181,6 +181,12 @@ pub(crate) trait Database: Send + Sync {
         sql!("UPDATE {table} AS t SET {changes} WHERE {condition}")
     }
 
+    /// What an `INSERT` or `UPDATE` says first, with a blank, where a refusal undoes the whole transaction, so that the
+    /// statement need not be undone alone.
+    fn where_all_is_undone(&self) -> &'static str {
+        ""
+    }
+
     /// Deletes the rows of `table` whose columns equal the staged ones of a group, of those that belong to the type.
     fn delete_by_stage(
         &self,

@@ -128,7 +128,8 @@ impl<'a> Writing<'a> {
         let Inserted { table, names, columns, others } = inserted;
         let names = joined(names.iter().chain(others.iter().map(|(name, _)| name)), ", ");
         let others = others.iter().map(|(_, term)| format!(", {term}")).collect::<String>();
-        let statement = |rows| sql!("INSERT INTO {table} ({names}) VALUES {}", marks(rows, columns.len(), &others));
+        let or = self.connector.database.where_all_is_undone();
+        let statement = |rows| sql!("INSERT {or}INTO {table} ({names}) VALUES {}", marks(rows, columns.len(), &others));
         let changed = self.send(session, group, columns, statement, false).await?;
         Ok(changed == self.rows_of(group).count() as u64)
     }
@@ -162,10 +163,10 @@ impl<'a> Writing<'a> {
         let changes = joined(changes.iter().map(|(column, term)| format!("{column} = {term}")), ", ");
         let same = same.iter().enumerate().map(|(at, name)| format!("t.{name} = {}", values_column(at + 1)));
         let same = joined(same, " AND ");
-        let width = columns.len();
+        let (width, or) = (columns.len(), self.connector.database.where_all_is_undone());
         let statement = |rows| {
             let marks = marks(rows, width, "");
-            sql!("UPDATE {table} AS t SET {changes} FROM (VALUES {marks}) AS s WHERE {same}{and}")
+            sql!("UPDATE {or}{table} AS t SET {changes} FROM (VALUES {marks}) AS s WHERE {same}{and}")
         };
         self.send(session, group, &columns, statement, false).await.map(|changed| changed == group.members.len() as u64)
     }

@@ -231,6 +231,11 @@ impl Database for Sqlite {
         format!("({columns}) IN (VALUES {rows})")
     }
 
+    // Otherwise it copies every page that the statement changes (SQLite, "Temporary Files Used By SQLite", §2.4).
+    fn where_all_is_undone(&self) -> &'static str {
+        "OR FAIL "
+    }
+
     fn times_are_texts(&self) -> bool {
         true
     }

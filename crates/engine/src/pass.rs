@@ -27,7 +27,7 @@ use crate::rules::GuardKind;
 use crate::values::{Step, ValueProgress};
 
 /// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
-pub(crate) const SLICE: u32 = 1_750;
+pub(crate) const SLICE: u32 = 1_000;
 
 /// Which links a pass visits, and what it may send.
 #[derive(Clone, Copy)]

@@ -112,7 +112,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn dirty(&self, sync: SyncId) -> Vec<LinkView> {
+    pub(crate) async fn dirty(&self, sync: SyncId) -> Vec<LinkView> {
         self.store.dirty_links(sync, LinkId(0), NOW, 100).await.unwrap()
     }
 }
@@ -335,7 +335,25 @@ pub(crate) async fn a_complete_generation_sweeps_what_it_did_not_see(store: &dyn
     assert_eq!((hard.removed, hard.removed_since), (Removed::Hard, Some(NOW + 9)));
 }
 
-fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {
+/// What was looked up before may be stored by the time it is written.
+pub(crate) async fn an_object_that_is_there_by_now_undoes_its_page(store: &dyn Store) {
+    let world = World::new(store).await;
+    world.joiners(&["b"]).await;
+    let page = PageCommit {
+        source_type: world.source,
+        objects: vec![world.object("a", "mail"), world.object("b", "another")],
+        edges: Vec::new(),
+        complete: Vec::new(),
+        unread: Vec::new(),
+        round: world.round(Round::Full, 7),
+    };
+    assert!(store.commit_page(&page).await.unwrap().collided);
+    assert_eq!(store.live_objects(world.source).await.unwrap().0, 1);
+    let entra = store.connection("entra").await.unwrap().id;
+    assert_eq!(store.source_type(entra, "user").await.unwrap().generation, 1);
+}
+
+pub(crate) fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {
     BatchRecord {
         id: BatchId(0),
         sync,
@@ -500,6 +518,7 @@ macro_rules! contract_tests {
         contract_tests! { $open;
             names_are_made_once
             a_page_commits_objects_links_and_round_together
+            an_object_that_is_there_by_now_undoes_its_page
             only_what_changed_becomes_dirty_and_nothing_is_lost
             other_rules_mark_every_link
             a_sync_keeps_its_types

@@ -130,6 +130,30 @@ async fn one_that_a_trigger_leaves_out_is_told(world: World, trigger: &str) {
     assert_eq!(world.rows("SELECT count(*) FROM kept").await, [[(PEOPLE - 1).to_string()]]);
 }
 
+/// SQLite makes a statement's way with conflicts that of its triggers (SQLite, "CREATE TRIGGER", §2).
+#[tokio::test]
+async fn a_trigger_of_sqlite_keeps_its_own_way_with_conflicts() {
+    let world = World::sqlite().await;
+    world
+        .run(
+            "CREATE TABLE person_seen (name text PRIMARY KEY, last text); \
+             CREATE TABLE watched (no varchar(12) PRIMARY KEY, name varchar(9)); \
+             CREATE TRIGGER seen AFTER INSERT ON watched \
+             BEGIN INSERT OR REPLACE INTO person_seen VALUES (NEW.name, NEW.no); END; \
+             CREATE TRIGGER seen_again AFTER UPDATE ON watched \
+             BEGIN INSERT OR IGNORE INTO person_seen VALUES (NEW.name, 'changed'); END",
+        )
+        .await;
+    let connection = world.connect();
+    let some = (0..PEOPLE).map(|one| create(vec![text(&no(one)), text("n")])).collect();
+    assert!(connection.send("watched", &["no", "name"], some).await.iter().all(is_applied));
+    assert_eq!(world.rows("SELECT * FROM person_seen").await, [["n", &no(PEOPLE - 1)]]);
+    let changed = |one: usize| update(Key::text(&no(one)), vec![Slot::Unknown, text("m")]);
+    let outcomes = connection.send("watched", &["no", "name"], (0..PEOPLE).map(changed).collect()).await;
+    assert!(outcomes.iter().all(is_applied));
+    assert_eq!(world.rows("SELECT * FROM person_seen WHERE name = 'm'").await, [["m", "changed"]]);
+}
+
 #[tokio::test]
 async fn one_that_a_trigger_of_sqlite_leaves_out_is_told() {
     let trigger = "CREATE TRIGGER leave_out_{table} BEFORE INSERT ON {table} WHEN NEW.name = 'left out' \

@@ -320,8 +320,11 @@ impl History {
         if self.dice.one_in(3) {
             let point = *self.dice.pick(&CommitPoint::ALL).unwrap();
             let passing = usize::try_from(1 + self.dice.below(3)).unwrap();
-            self.tell(format!("a kill at passing {passing} of {point}"));
+            let with_power = self.dice.one_in(3);
+            let told = if with_power { ", and the power fails" } else { "" };
+            self.tell(format!("a kill at passing {passing} of {point}{told}"));
             *self.world.killer.0.lock().unwrap() = Some((point, passing));
+            self.world.killer.1.lock().unwrap().fails = with_power;
         }
     }
 

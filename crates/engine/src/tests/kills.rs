@@ -24,10 +24,12 @@ fn second_day(world: &World) {
     world.source.state.lock().unwrap().hidden = vec!["p05".to_owned()];
 }
 
-/// Runs both days with one kill, and returns what the target holds and whether the kill struck.
-async fn story(kill: Option<(CommitPoint, usize)>) -> (Vec<(String, String, bool)>, bool) {
+/// Runs both days with one kill, which may take the power with it, and returns what the target holds and whether the
+/// kill struck.
+async fn story(kill: Option<(CommitPoint, usize)>, power_fails: bool) -> (Vec<(String, String, bool)>, bool) {
     let world = World::new();
     *world.killer.0.lock().unwrap() = kill;
+    world.killer.1.lock().unwrap().fails = power_fails;
     let mut struck = false;
     for day in [first_day, second_day] {
         day(&world);
@@ -50,14 +52,14 @@ async fn story(kill: Option<(CommitPoint, usize)>) -> (Vec<(String, String, bool
     (world.target.people(), struck)
 }
 
-#[tokio::test]
-async fn any_kill_leads_to_the_same_end() {
-    let (expected, _) = story(None).await;
+/// A kill at every passing of every commit point.
+async fn everywhere(power_fails: bool) {
+    let (expected, _) = story(None, false).await;
     assert_eq!(expected.len(), 12);
     for point in CommitPoint::ALL {
         let mut passings = 0;
         loop {
-            let (people, struck) = story(Some((point, passings + 1))).await;
+            let (people, struck) = story(Some((point, passings + 1)), power_fails).await;
             assert_eq!(people, expected, "after a kill at passing {} of {point}", passings + 1);
             if !struck {
                 break;
@@ -70,8 +72,19 @@ async fn any_kill_leads_to_the_same_end() {
 }
 
 #[tokio::test]
+async fn any_kill_leads_to_the_same_end() {
+    everywhere(false).await;
+}
+
+/// What was not waited for is gone with the power, and nothing depends on it.
+#[tokio::test]
+async fn any_power_failure_leads_to_the_same_end() {
+    everywhere(true).await;
+}
+
+#[tokio::test]
 async fn a_second_kill_while_the_first_is_being_resolved_changes_nothing() {
-    let (expected, _) = story(None).await;
+    let (expected, _) = story(None, false).await;
     for first in [CommitPoint::BatchOpened, CommitPoint::BatchAnswered] {
         let world = World::new();
         first_day(&world);

@@ -1,6 +1,7 @@
 //! A source and a target in memory, and an oracle that compares them without the engine's help.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -264,12 +265,62 @@ impl Clock for TestClock {
 
 /// Ends the cycle as a kill would, at the n-th passing of a commit point.
 #[derive(Default)]
-pub(super) struct Killer(pub(super) Mutex<Option<(CommitPoint, usize)>>);
+pub(super) struct Killer(pub(super) Mutex<Option<(CommitPoint, usize)>>, pub(super) Mutex<Power>);
+
+/// The power that may go with a kill, and with it all that was written since the disk was last waited for.
+#[derive(Default)]
+pub(super) struct Power {
+    /// Whether it goes with the next kill.
+    pub(super) fails: bool,
+    failed: bool,
+    failures: u32,
+    state: PathBuf,
+    /// The state's files as they were when all of it was on disk.
+    on_disk: [Vec<u8>; 2],
+}
+
+impl Power {
+    /// The moments just before which the state was on disk as a whole.
+    const SYNCED: [CommitPoint; 5] = [
+        CommitPoint::BatchOpened,
+        CommitPoint::CandidatesFilled,
+        CommitPoint::Swept,
+        CommitPoint::HoldsRecorded,
+        CommitPoint::RunFinished,
+    ];
+
+    fn files(&self) -> [PathBuf; 2] {
+        ["", "-wal"].map(|suffix| PathBuf::from(format!("{}{suffix}", self.state.display())))
+    }
+
+    fn keep(&mut self) {
+        self.on_disk = self.files().map(|file| std::fs::read(file).unwrap_or_default());
+    }
+
+    /// Where the state is; after a failure it is as the disk had it.
+    fn state(&mut self, folder: &Path) -> PathBuf {
+        if std::mem::take(&mut self.failed) {
+            self.failures += 1;
+            // Under another name, since the process that was killed may still be closing its files.
+            self.state = folder.join(format!("state-{}.db", self.failures));
+            for (file, bytes) in self.files().iter().zip(&self.on_disk) {
+                std::fs::write(file, bytes).unwrap();
+            }
+        } else if self.failures == 0 {
+            self.state = folder.join("state.db");
+        }
+        self.state.clone()
+    }
+}
 
 pub(super) const KILLED: &str = "killed at a commit point";
 
 impl Observer for Killer {
     fn passed(&self, point: CommitPoint) {
+        let mut power = self.1.lock().unwrap();
+        if power.fails && Power::SYNCED.contains(&point) {
+            power.keep();
+        }
         let mut plan = self.0.lock().unwrap();
         if let Some((wanted, left)) = plan.as_mut()
             && *wanted == point
@@ -278,6 +329,8 @@ impl Observer for Killer {
             if *left == 0 {
                 *plan = None;
                 drop(plan);
+                power.failed = power.fails;
+                drop(power);
                 std::panic::resume_unwind(Box::new(KILLED));
             }
         }
@@ -344,7 +397,10 @@ impl World {
     }
 
     pub(super) async fn store(&self) -> Arc<SqliteStore> {
-        Arc::new(SqliteStore::open(&self.folder.path().join("state.db"), self.clock.now()).await.unwrap())
+        let path = self.killer.1.lock().unwrap().state(self.folder.path());
+        let store = SqliteStore::open(&path, self.clock.now()).await.unwrap();
+        self.killer.1.lock().unwrap().keep();
+        Arc::new(store)
     }
 
     pub(super) async fn engine(&self) -> Engine {

@@ -134,7 +134,7 @@ async fn prepare(path: &Path, from: &Path, fresh: &Path, now: i64) -> Result<(),
     store.renew_incarnation(Uuid::now_v7(), now.max(least)).await?;
     if let Some(former) = former {
         store.raise_clock_mark(former.clock_high_water).await?;
-        super::links::reached(&mut *store.writer().await, former.clock_reached).await?;
+        super::links::reached(&mut *store.writer.synced().await?, former.clock_reached).await?;
     }
     store.require_reconciliation(None).await?;
     store.close().await

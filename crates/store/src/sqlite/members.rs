@@ -87,7 +87,7 @@ impl MemberStore for SqliteStore {
         members: &[(SourceTypeId, AttributeId)],
         groups: &[ScopeGroup],
     ) -> Result<u64, StoreError> {
-        let mut writer = self.writer().await;
+        let mut writer = self.writer.synced().await?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
         let row = sqlx::query(
             "SELECT members_as_of IS (SELECT edge_revision FROM store), (SELECT edge_revision FROM store) \

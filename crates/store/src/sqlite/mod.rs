@@ -1,4 +1,4 @@
-//! The state in one SQLite file: a writer's connection and a few readers, in WAL mode with full sync.
+//! The state in one SQLite file: a writer's connection and a few readers, in WAL mode.
 
 mod backup;
 mod edges;
@@ -17,6 +17,7 @@ mod runs;
 mod service;
 mod types;
 mod values;
+mod writer;
 
 #[cfg(test)]
 mod service_tests;
@@ -28,8 +29,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use muster_model::AttributeId;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use uuid::Uuid;
 
 pub use backup::Restored;
@@ -42,12 +42,13 @@ use crate::records::{
     SourceTypeId, StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
+use writer::Writer;
 
 /// The state in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
-    writer: Mutex<SqliteConnection>,
+    writer: Writer,
     readers: SqlitePool,
 }
 
@@ -70,7 +71,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
         let writer = open::open(path, now).await?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers })
+        Ok(Self { path: path.to_owned(), writer: Writer::new(writer), readers })
     }
 
     /// Where the file is.
@@ -86,13 +87,9 @@ impl SqliteStore {
     pub async fn close(self) -> Result<(), StoreError> {
         const ACTION: &str = "closed";
         self.readers.close().await;
-        let mut writer = self.writer.into_inner();
+        let mut writer = self.writer.into_connection();
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await.doing(ACTION)?;
         sqlx::Connection::close(writer).await.doing(ACTION)
-    }
-
-    async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
     }
 }
 
@@ -103,11 +100,11 @@ impl Store for SqliteStore {
     }
 
     async fn connection(&self, name: &str) -> Result<Connection, StoreError> {
-        types::connection(&mut *self.writer().await, name).await
+        types::connection(&mut *self.writer.synced().await?, name).await
     }
 
     async fn set_identity(&self, connection: ConnectionId, identity: &str) -> Result<(), StoreError> {
-        types::set_identity(&mut *self.writer().await, connection, identity).await
+        types::set_identity(&mut *self.writer.synced().await?, connection, identity).await
     }
 
     async fn attribute_ids(
@@ -116,7 +113,7 @@ impl Store for SqliteStore {
         object_type: &str,
         attributes: &[AttributeSpec],
     ) -> Result<Vec<AttributeId>, StoreError> {
-        types::attribute_ids(&mut *self.writer().await, connection, object_type, attributes).await
+        types::attribute_ids(&mut *self.writer.synced().await?, connection, object_type, attributes).await
     }
 
     async fn attribute_specs(&self, ids: &[AttributeId]) -> Result<HashMap<AttributeId, AttributeSpec>, StoreError> {
@@ -124,23 +121,23 @@ impl Store for SqliteStore {
     }
 
     async fn source_type(&self, connection: ConnectionId, name: &str) -> Result<SourceType, StoreError> {
-        types::source_type(&mut *self.writer().await, connection, name).await
+        types::source_type(&mut *self.writer.synced().await?, connection, name).await
     }
 
     async fn target_type(&self, connection: ConnectionId, name: &str) -> Result<TargetType, StoreError> {
-        types::target_type(&mut *self.writer().await, connection, name).await
+        types::target_type(&mut *self.writer.synced().await?, connection, name).await
     }
 
     async fn next_epoch(&self, target_type: TargetTypeId) -> Result<i64, StoreError> {
-        types::next_epoch(&mut *self.writer().await, target_type).await
+        types::next_epoch(&mut *self.writer.synced().await?, target_type).await
     }
 
     async fn sync(&self, definition: &SyncDefinition) -> Result<Sync, StoreError> {
-        types::sync(&mut *self.writer().await, definition).await
+        types::sync(&mut *self.writer.synced().await?, definition).await
     }
 
     async fn fill_candidates(&self, sync: SyncId, limit: u32) -> Result<bool, StoreError> {
-        links::fill_candidates(&mut *self.writer().await, sync, limit).await
+        links::fill_candidates(&mut *self.writer.synced().await?, sync, limit).await
     }
 
     async fn has_objects(&self, source_type: SourceTypeId) -> Result<bool, StoreError> {
@@ -152,7 +149,7 @@ impl Store for SqliteStore {
     }
 
     async fn commit_page(&self, page: &PageCommit) -> Result<PageSummary, StoreError> {
-        objects::commit_page(&mut *self.writer().await, page).await
+        objects::commit_page(&mut *self.writer.unsynced().await?, page).await
     }
 
     async fn live_objects(&self, source_type: SourceTypeId) -> Result<(u64, u64), StoreError> {
@@ -169,19 +166,19 @@ impl Store for SqliteStore {
     }
 
     async fn sweep(&self, source_type: SourceTypeId, now: i64, limit: u32) -> Result<u64, StoreError> {
-        objects::sweep(&mut *self.writer().await, source_type, now, limit).await
+        objects::sweep(&mut *self.writer.synced().await?, source_type, now, limit).await
     }
 
     async fn harden_removals(&self, source_type: SourceTypeId, before: i64, now: i64) -> Result<u64, StoreError> {
-        objects::harden_removals(&mut *self.writer().await, source_type, before, now).await
+        objects::harden_removals(&mut *self.writer.synced().await?, source_type, before, now).await
     }
 
     async fn mark_due(&self, sync: SyncId, now: i64) -> Result<u64, StoreError> {
-        links::mark_due(&mut *self.writer().await, sync, now).await
+        links::mark_due(&mut *self.writer.synced().await?, sync, now).await
     }
 
     async fn retry_parked(&self, sync: SyncId) -> Result<u64, StoreError> {
-        links::retry_parked(&mut *self.writer().await, sync).await
+        links::retry_parked(&mut *self.writer.synced().await?, sync).await
     }
 
     async fn dirty_links(
@@ -207,11 +204,11 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError> {
-        operations::settle(&mut *self.writer().await, sync, updates, now).await
+        operations::settle(&mut *self.writer.unsynced().await?, sync, updates, now).await
     }
 
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
-        operations::open_batch(&mut *self.writer().await, batch).await
+        operations::open_batch(&mut *self.writer.synced().await?, batch).await
     }
 
     async fn close_batch(
@@ -223,7 +220,9 @@ impl Store for SqliteStore {
         open: &[BatchMember],
         now: i64,
     ) -> Result<(), StoreError> {
-        operations::close_batch(&mut *self.writer().await, batch, sync, updates, returned, open, now).await
+        // What is still open carries tickets, which nothing else knows.
+        let mut writer = if open.is_empty() { self.writer.unsynced().await? } else { self.writer.synced().await? };
+        operations::close_batch(&mut writer, batch, sync, updates, returned, open, now).await
     }
 
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {
@@ -241,7 +240,7 @@ impl Store for SqliteStore {
         holds: &[HoldRecord],
         now: i64,
     ) -> Result<Vec<HoldRecord>, StoreError> {
-        holds::set_holds(&mut *self.writer().await, sync, kinds, holds, now).await
+        holds::set_holds(&mut *self.writer.synced().await?, sync, kinds, holds, now).await
     }
 
     async fn holds(&self, sync: SyncId) -> Result<Vec<HoldRecord>, StoreError> {
@@ -257,20 +256,20 @@ impl Store for SqliteStore {
     }
 
     async fn begin_run(&self, sync: SyncId, now: i64) -> Result<i64, StoreError> {
-        reports::begin_run(&mut *self.writer().await, sync, now).await
+        reports::begin_run(&mut *self.writer.synced().await?, sync, now).await
     }
 
     async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError> {
-        reports::finish_run(&mut *self.writer().await, run, now, outcome, report).await
+        reports::finish_run(&mut *self.writer.synced().await?, run, now, outcome, report).await
     }
 
     async fn prune_runs(&self, now: i64) -> Result<u64, StoreError> {
-        runs::prune(&mut *self.writer().await, now).await
+        runs::prune(&mut *self.writer.synced().await?, now).await
     }
 
     async fn merge_log(&self) -> Result<(), StoreError> {
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-        checkpoint.execute(&mut *self.writer().await).await.doing("merged with its log")?;
+        checkpoint.execute(&mut *self.writer.synced().await?).await.doing("merged with its log")?;
         Ok(())
     }
 
@@ -291,7 +290,7 @@ impl Store for SqliteStore {
     }
 
     async fn renew_incarnation(&self, incarnation: Uuid, now: i64) -> Result<(), StoreError> {
-        types::renew_incarnation(&mut *self.writer().await, incarnation, now).await
+        types::renew_incarnation(&mut *self.writer.synced().await?, incarnation, now).await
     }
 
     async fn standings(&self) -> Result<Vec<SyncStanding>, StoreError> {
@@ -303,26 +302,26 @@ impl Store for SqliteStore {
     }
 
     async fn request_cycle(&self, sync: SyncId, now: i64) -> Result<(), StoreError> {
-        service::request_cycle(&mut *self.writer().await, sync, now).await
+        service::request_cycle(&mut *self.writer.synced().await?, sync, now).await
     }
 
     async fn clear_request(&self, sync: SyncId, seen: i64) -> Result<(), StoreError> {
-        service::clear_request(&mut *self.writer().await, sync, seen).await
+        service::clear_request(&mut *self.writer.synced().await?, sync, seen).await
     }
 
     async fn set_paused(&self, sync: SyncId, reason: Option<&str>) -> Result<(), StoreError> {
-        service::set_paused(&mut *self.writer().await, sync, reason).await
+        service::set_paused(&mut *self.writer.synced().await?, sync, reason).await
     }
 
     async fn require_reconciliation(&self, sync: Option<SyncId>) -> Result<(), StoreError> {
-        service::set_reconcile(&mut *self.writer().await, sync, true).await
+        service::set_reconcile(&mut *self.writer.synced().await?, sync, true).await
     }
 
     async fn reconciled(&self, sync: SyncId) -> Result<(), StoreError> {
-        service::set_reconcile(&mut *self.writer().await, Some(sync), false).await
+        service::set_reconcile(&mut *self.writer.synced().await?, Some(sync), false).await
     }
 
     async fn raise_clock_mark(&self, mark: i64) -> Result<(), StoreError> {
-        service::raise_clock_mark(&mut *self.writer().await, mark).await
+        service::raise_clock_mark(&mut *self.writer.synced().await?, mark).await
     }
 }

@@ -73,6 +73,9 @@ pub(super) async fn objects(
 
 pub(super) const COMMIT: &str = "given a page";
 
+// What fails here undoes the whole transaction. `OR FAIL` tells SQLite that no statement need be undone alone, so that it
+// keeps no copy of every page that a statement changes.
+
 pub(super) async fn commit_page(writer: &mut SqliteConnection, page: &PageCommit) -> Result<PageSummary, StoreError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(COMMIT)?;
     let newest = newest_object(&mut transaction).await?;
@@ -143,7 +146,7 @@ async fn update_objects(
     }
     let (blob, json) = rows.finish();
     sqlx::query(
-        "UPDATE source_object SET generation = max(generation, ?3), removed = new.value ->> 1, \
+        "UPDATE OR FAIL source_object SET generation = max(generation, ?3), removed = new.value ->> 1, \
              removed_since = new.value ->> 2, \
              state = CASE WHEN new.value ->> 3 IS NULL THEN state \
                      ELSE substr(?1, new.value ->> 3, new.value ->> 4) END \
@@ -179,7 +182,7 @@ async fn insert_objects(
     }
     let (blob, json) = rows.finish();
     let inserted = sqlx::query(
-        "INSERT INTO source_object (id, source_type, anchor, generation, removed, removed_since, state) \
+        "INSERT OR FAIL INTO source_object (id, source_type, anchor, generation, removed, removed_since, state) \
          SELECT ?5 + key, ?3, substr(?1, value ->> 0, value ->> 1), ?4, value ->> 2, value ->> 3, \
                 CASE WHEN value ->> 4 IS NULL THEN NULL ELSE substr(?1, value ->> 4, value ->> 5) END \
          FROM jsonb_each(?2)",
@@ -238,7 +241,7 @@ async fn link_new(
         sqlx::query(
             "WITH RECURSIVE fresh (position) AS \
              (SELECT 0 UNION ALL SELECT position + 1 FROM fresh WHERE position + 1 < ?2) \
-             INSERT INTO link (id, sync, object, target_type) \
+             INSERT OR FAIL INTO link (id, sync, object, target_type) \
              SELECT ?4 + position, sync.id, ?1 + 1 + position, sync.target_type FROM sync CROSS JOIN fresh WHERE sync.id = ?3",
         )
         .bind(newest)
@@ -272,7 +275,7 @@ async fn mark_dirty(
     }
     let json = pack::numbers(objects.iter().copied());
     sqlx::query(
-        "UPDATE link SET dirty = dirty + 1, not_before = NULL WHERE object IN (SELECT value FROM jsonb_each(?))",
+        "UPDATE OR FAIL link SET dirty = dirty + 1, not_before = NULL WHERE object IN (SELECT value FROM jsonb_each(?))",
     )
     .bind(&json)
     .execute(&mut **transaction)
@@ -317,9 +320,11 @@ async fn write_round(
 }
 
 pub(super) async fn live_objects(readers: &SqlitePool, source_type: SourceTypeId) -> Result<(u64, u64), StoreError> {
+    // All of a type are read in the order of the table, here and where it is swept: the plus keeps the index over anchors
+    // out of it, in whose order every object is on another page.
     let row = sqlx::query(
         "SELECT count(*), count(*) FILTER (WHERE generation = (SELECT generation FROM source_type WHERE id = ?1)) \
-         FROM source_object WHERE source_type = ?1 AND removed = 0 AND state IS NOT NULL",
+         FROM source_object WHERE +source_type = ?1 AND removed = 0 AND state IS NOT NULL",
     )
     .bind(source_type.0)
     .fetch_one(readers)
@@ -335,7 +340,6 @@ pub(super) async fn live_anchors(
     after: ObjectId,
     limit: u32,
 ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
-    // In the order of the table itself; the plus keeps the index over anchors out of it.
     let rows = sqlx::query(
         "SELECT id, anchor FROM source_object WHERE +source_type = ? AND removed = 0 AND state IS NOT NULL AND id > ? \
          ORDER BY id LIMIT ?",
@@ -361,7 +365,7 @@ pub(super) async fn sweep(
     // objects in the recycle bin are not listed, and come back with them.
     let moved = sqlx::query(
         "DELETE FROM edge WHERE generation < (SELECT generation FROM source_type WHERE id = ?1) AND object IN \
-         (SELECT id FROM source_object WHERE source_type = ?1 \
+         (SELECT id FROM source_object WHERE +source_type = ?1 \
           AND generation = (SELECT generation FROM source_type WHERE id = ?1)) \
          AND NOT EXISTS (SELECT 1 FROM source_object AS other WHERE other.id = edge.referenced AND other.removed = 1) \
          RETURNING object",
@@ -372,7 +376,7 @@ pub(super) async fn sweep(
     .doing(ACTION)?;
     let removed = sqlx::query(
         "UPDATE source_object SET removed = 1, removed_since = ?2 WHERE id IN \
-         (SELECT id FROM source_object WHERE source_type = ?1 AND removed = 0 AND state IS NOT NULL \
+         (SELECT id FROM source_object WHERE +source_type = ?1 AND removed = 0 AND state IS NOT NULL \
           AND generation < (SELECT generation FROM source_type WHERE id = ?1) LIMIT ?3) RETURNING id",
     )
     .bind(source_type.0)

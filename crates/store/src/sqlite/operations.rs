@@ -350,7 +350,7 @@ async fn write_alike(
     }
     let (blob, json) = rows.finish();
     sqlx::query(
-        "UPDATE link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
+        "UPDATE OR FAIL link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
              not_before = ?8, due_at = new.value ->> 5, \
              target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
          FROM jsonb_each(?2) AS new WHERE link.id = new.value ->> 0",

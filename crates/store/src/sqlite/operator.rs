@@ -34,14 +34,14 @@ impl OperatorStore for SqliteStore {
         now: i64,
         expires_at: i64,
     ) -> Result<Approval, StoreError> {
-        holds::approve(&mut *self.writer().await, sync, digest, now, expires_at).await
+        holds::approve(&mut *self.writer.synced().await?, sync, digest, now, expires_at).await
     }
 
     async fn forget_grants(&self, sync: SyncId, kind: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM granted WHERE sync = ? AND kind = ?")
             .bind(sync.0)
             .bind(kind)
-            .execute(&mut *self.writer().await)
+            .execute(&mut *self.writer.synced().await?)
             .await
             .doing("told what was used")?;
         Ok(())
@@ -79,7 +79,7 @@ impl OperatorStore for SqliteStore {
     ) -> Result<Vec<(ObjectId, LinkId)>, StoreError> {
         let rows = sqlx::query(
             "SELECT source_object.id, link.id FROM source_object JOIN link ON link.object = source_object.id AND link.sync = ?2 \
-             WHERE source_object.source_type = ?1 AND source_object.removed = 0 AND source_object.state IS NOT NULL \
+             WHERE +source_object.source_type = ?1 AND source_object.removed = 0 AND source_object.state IS NOT NULL \
              AND source_object.generation < (SELECT generation FROM source_type WHERE id = ?1) ORDER BY link.id",
         )
         .bind(source_type.0)
@@ -97,11 +97,11 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn set_quarantine(&self, record: &QuarantineRecord) -> Result<(), StoreError> {
-        quarantine::set_quarantine(&mut *self.writer().await, record).await
+        quarantine::set_quarantine(&mut *self.writer.synced().await?, record).await
     }
 
     async fn end_quarantine(&self, sync: SyncId) -> Result<bool, StoreError> {
-        quarantine::end_quarantine(&mut *self.writer().await, sync).await
+        quarantine::end_quarantine(&mut *self.writer.synced().await?, sync).await
     }
 
     async fn outcome_window(&self, sync: SyncId) -> Result<Vec<u8>, StoreError> {
@@ -109,7 +109,7 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn set_outcome_window(&self, sync: SyncId, outcomes: &[u8]) -> Result<(), StoreError> {
-        quarantine::set_outcome_window(&mut *self.writer().await, sync, outcomes).await
+        quarantine::set_outcome_window(&mut *self.writer.synced().await?, sync, outcomes).await
     }
 
     async fn retry(&self, sync: SyncId, which: &Retry) -> Result<u64, StoreError> {
@@ -129,7 +129,7 @@ impl OperatorStore for SqliteStore {
         .bind(rule)
         .bind(attribute)
         .bind(links)
-        .execute(&mut *self.writer().await)
+        .execute(&mut *self.writer.synced().await?)
         .await
         .doing(ACTION)?;
         Ok(result.rows_affected())
@@ -157,7 +157,7 @@ impl OperatorStore for SqliteStore {
 
     async fn decide(&self, sync: SyncId, link: LinkId, decision: &Decision) -> Result<Decided, StoreError> {
         const ACTION: &str = "told what a person decided";
-        let mut writer = self.writer().await;
+        let mut writer = self.writer.synced().await?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
         if is_on_its_way(&mut transaction, sync, link).await? {
             return Ok(Decided::OnItsWay);
@@ -249,7 +249,7 @@ impl OperatorStore for SqliteStore {
     async fn add_events(&self, events: &[EventRecord]) -> Result<(), StoreError> {
         const ACTION: &str = "told what happened";
         let Some(newest) = events.iter().map(|event| event.at).max() else { return Ok(()) };
-        let mut writer = self.writer().await;
+        let mut writer = self.writer.synced().await?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
         for event in events {
             sqlx::query("INSERT INTO event (at, sync, link, code, detail) VALUES (?, ?, ?, ?, ?)")

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
-use crate::contract::{NOW, World, contract_tests};
+use crate::contract::{NOW, World, batch, contract_tests, linked};
 use crate::{OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
 
 async fn fresh() -> (SqliteStore, TempDir) {
@@ -103,6 +103,31 @@ async fn a_torn_state_is_refused_and_never_read_as_empty() {
     let path = folder.path().join("scribbled.db");
     std::fs::write(&path, scribbled).unwrap();
     assert!(refusal(&path).await.contains("is damaged"));
+}
+
+#[tokio::test]
+async fn what_leaves_is_on_disk_and_what_is_found_out_again_need_not_be() {
+    const UNSYNCED: i64 = 1;
+    const SYNCED: i64 = 2;
+    let (store, _folder) = fresh().await;
+    let world = World::new(&store).await;
+    let sync = world.sync("staff", 1).await.id;
+    assert_eq!(store.writer.last().await, SYNCED);
+    world.joiners(&["a"]).await;
+    assert_eq!(store.writer.last().await, UNSYNCED, "a page is read again");
+    store.fill_candidates(sync, 10).await.unwrap();
+    let view = world.dirty(sync).await.remove(0);
+    let sent = batch(sync, world.target, &view);
+    for (open, end) in [(sent.members.as_slice(), SYNCED), (&[], UNSYNCED)] {
+        let opened = store.open_batch(&sent).await.unwrap();
+        assert_eq!(store.writer.last().await, SYNCED, "what leaves must be known to have left");
+        store.close_batch(opened.batch, sync, &[linked(&view, "k")], &[], open, NOW).await.unwrap();
+        assert_eq!(store.writer.last().await, end, "only tickets cannot be asked for");
+    }
+    store.set_paused(sync, Some("a person said so")).await.unwrap();
+    assert_eq!(store.writer.last().await, SYNCED, "what people decide is kept");
+    store.settle(sync, &[linked(&view, "k")], NOW).await.unwrap();
+    assert_eq!(store.writer.last().await, UNSYNCED);
 }
 
 /// Version 1, the first: what it wrote must be readable by every later version.

@@ -1,0 +1,78 @@
+//! The one connection that writes, and which of its transactions are on disk when they end.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::Doing as _;
+use crate::error::StoreError;
+
+/// A transaction that is not synced is there for everybody at once, survives the end of the process, and reaches the
+/// disk with the next one that is synced; a power failure before then takes the state back to an earlier transaction's
+/// end. That does no harm where what was recorded is found out again from there: pages are read again, evaluations
+/// made again, and outcomes asked for, since the batch that they belong to was synced before it left.
+#[derive(Debug)]
+pub(super) struct Writer(Mutex<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    connection: SqliteConnection,
+    syncs: bool,
+}
+
+impl Writer {
+    /// A connection that syncs.
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self(Mutex::new(Connection { connection, syncs: true }))
+    }
+
+    pub(super) fn into_connection(self) -> SqliteConnection {
+        self.0.into_inner().connection
+    }
+
+    /// For what must be on disk, with everything before it, when the transaction has ended.
+    pub(super) async fn synced(&self) -> Result<Borrowed<'_>, StoreError> {
+        self.borrow(true, "PRAGMA synchronous = FULL").await
+    }
+
+    /// For what is found out again after a power failure.
+    pub(super) async fn unsynced(&self) -> Result<Borrowed<'_>, StoreError> {
+        self.borrow(false, "PRAGMA synchronous = NORMAL").await
+    }
+
+    /// How the last transaction ended: 1 unsynced, 2 synced (SQLite documentation, PRAGMA synchronous).
+    #[cfg(test)]
+    pub(super) async fn last(&self) -> i64 {
+        let mut guard = self.0.lock().await;
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut guard.connection).await.unwrap()
+    }
+
+    async fn borrow(&self, syncs: bool, statement: &'static str) -> Result<Borrowed<'_>, StoreError> {
+        let mut guard = self.0.lock().await;
+        if guard.syncs != syncs {
+            // Also where this is given up halfway.
+            guard.syncs = false;
+            sqlx::query(statement).execute(&mut guard.connection).await.doing("told when to sync")?;
+            guard.syncs = syncs;
+        }
+        Ok(Borrowed(guard))
+    }
+}
+
+/// The connection, for as long as nobody else may write.
+pub(super) struct Borrowed<'a>(MutexGuard<'a, Connection>);
+
+impl Deref for Borrowed<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Borrowed<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.0.connection
+    }
+}
