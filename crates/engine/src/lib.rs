@@ -5,6 +5,7 @@
 //! It branches on capabilities, never on a connector's kind.
 
 pub mod clock;
+mod closing;
 pub mod commit;
 pub mod compile;
 pub mod convert;

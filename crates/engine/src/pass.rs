@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_store::{
-    EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, ReferredEnd, StoreError,
+    EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, ReferredEnd,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::apply::{Landed, Sent, Shipment};
+use crate::closing::Closing;
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
@@ -21,7 +22,7 @@ use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
 use crate::quarantine::{Reason, Window};
 use crate::recognition::MatchValues;
-use crate::record::{closed, look_again};
+use crate::record::look_again;
 use crate::report::Report;
 use crate::rules::GuardKind;
 use crate::values::{Step, ValueProgress};
@@ -103,7 +104,7 @@ pub(crate) struct Progress {
 #[derive(Default)]
 struct Fleet {
     flying: JoinSet<Landed>,
-    closing: JoinSet<Result<(), StoreError>>,
+    closing: Closing,
 }
 
 impl Progress {
@@ -326,7 +327,7 @@ impl Engine {
                 result = landed;
             }
         }
-        let recorded = closed(&mut fleet.closing, 0).await;
+        let recorded = self.close_all(prepared, &mut fleet.closing, progress).await;
         result.and(recorded)
     }
 

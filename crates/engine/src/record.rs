@@ -1,23 +1,19 @@
 //! Recording: what each outcome means for its link. What a link last wrote changes only on a confirmed outcome.
 
-use std::sync::Arc;
-
 use muster_connector::{Effect, OperationId, Outcome, RetryScope};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Slot, Value};
-use muster_store::{BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason, StoreError};
-use tokio::task::JoinSet;
+use muster_store::{BatchEnd, BatchMember, LinkState, LinkUpdate, OperationKind, Origin, ParkReason};
 
 use crate::accepted::taken;
 use crate::apply::{Landed, Sent, charges};
-use crate::commit::CommitPoint;
+use crate::closing::{Closing, Ended};
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::identity::{Doubtful, lost};
-use crate::pass::{Progress, joined, linked_state, unchanged};
+use crate::pass::{Progress, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
-use crate::send::acknowledge;
 
 /// The rule that connectors name when a unique value is taken.
 const UNIQUE: &str = "unique";
@@ -31,7 +27,7 @@ impl Engine {
         &self,
         prepared: &Prepared,
         landed: Landed,
-        closing: &mut JoinSet<Result<(), StoreError>>,
+        closing: &mut Closing,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
@@ -45,8 +41,10 @@ impl Engine {
         let mut landed_sent = landed.sent;
         let outcome = |sent: &Sent| landed.outcomes.get(&sent.operation.id).cloned();
         self.hand_over(prepared, &mut landed_sent, outcome, report).await?;
+        let mut settled = Vec::new();
         for sent in landed_sent {
-            progress.release(&prepared.compiled, &sent.matches);
+            let others_settled = settled.len();
+            settled.extend(sent.matches.iter().cloned());
             let Some(outcome) = landed.outcomes.get(&sent.operation.id) else {
                 // Never sent, so nothing happened and the link is as dirty as before.
                 without_effect.push(sent);
@@ -113,7 +111,7 @@ impl Engine {
                 }
                 None => {
                     progress.open.insert(sent.link.id);
-                    progress.reserve(&prepared.compiled, &sent.matches);
+                    settled.truncate(others_settled);
                     let accepted = match outcome {
                         Outcome::Accepted { ticket, look_again_after } => {
                             let pause = i64::try_from(look_again_after.as_millis()).unwrap_or(i64::MAX / 2);
@@ -154,20 +152,10 @@ impl Engine {
         }
         without_effect.append(&mut others);
         let returned = charges(prepared, &without_effect);
-        // One at a time, so that no more than two batches of outcomes are in memory.
-        closed(closing, 0).await?;
-        let (store, observer, sync, batch) =
-            (Arc::clone(&self.store), Arc::clone(&self.observer), prepared.sync, landed.batch);
-        let (connector, capabilities) =
-            (Arc::clone(&prepared.target.connector), prepared.compiled.capabilities.clone());
         let answered = landed.outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Unknown));
         let answered: Vec<OperationId> = answered.map(|(id, _)| *id).collect();
-        closing.spawn(async move {
-            store.close_batch(batch, sync, &updates, &returned, &open, now).await?;
-            observer.passed(CommitPoint::BatchClosed);
-            acknowledge(connector.as_ref(), &capabilities, &answered).await;
-            Ok(())
-        });
+        let end = BatchEnd { batch: landed.batch, updates, returned, open };
+        self.close(prepared, Ended { end, answered, matches: settled }, closing, progress).await?;
         if refused {
             self.perhaps_quarantine(prepared, landed.blamed, progress, report).await?;
         }
@@ -306,16 +294,6 @@ impl Engine {
         };
         Ok(Some(update))
     }
-}
-
-/// Waits until at most so many batches are being recorded.
-pub(crate) async fn closed(closing: &mut JoinSet<Result<(), StoreError>>, at_most: usize) -> Result<(), EngineError> {
-    while closing.len() > at_most {
-        if let Some(closed) = closing.join_next().await {
-            joined(closed)??;
-        }
-    }
-    Ok(())
 }
 
 /// Whether a create was refused because of what is there already.

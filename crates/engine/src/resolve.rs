@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use muster_connector::{Effect, Error as ConnectorError, FoundObject, OperationId, Outcome, Resolution, Target};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
-use muster_store::{BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin};
+use muster_store::{
+    BatchEnd, BatchMember, BatchRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin,
+};
 
 use crate::accepted::{Confirmed, Verdict};
 use crate::apply::content_hash;
@@ -136,11 +138,12 @@ impl Engine {
             *returned.entry(name).or_default() += 1;
         }
         let returned: Vec<(String, u64)> = returned.into_iter().collect();
-        self.store.close_batch(batch.id, prepared.sync, &updates, &returned, &open, self.clock.now()).await?;
-        let is_open = |id: &OperationId| open.iter().any(|member| member.operation == id.0);
+        let end = BatchEnd { batch: batch.id, updates, returned, open };
+        self.store.close_batches(prepared.sync, std::slice::from_ref(&end), self.clock.now()).await?;
+        let is_open = |id: &OperationId| end.open.iter().any(|member| member.operation == id.0);
         let closed: Vec<OperationId> = ids.into_iter().filter(|id| !is_open(id)).collect();
         acknowledge(side.connector.as_ref(), &prepared.compiled.capabilities, &closed).await;
-        Ok(open)
+        Ok(end.open)
     }
 
     fn probe(&self, prepared: &Prepared, member: &BatchMember, view: &LinkView) -> Result<Sought, EngineError> {

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 pub(crate) use crate::contract_service::*;
 use crate::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, EdgeWrite, LinkId, LinkState, LinkUpdate, LinkView, ObjectWrite,
-    OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store, Sync,
-    SyncDefinition, SyncId, TargetTypeId,
+    AttributeSpec, BatchEnd, BatchId, BatchMember, BatchRecord, EdgeWrite, LinkId, LinkState, LinkUpdate, LinkView,
+    ObjectWrite, OperationKind, Origin, Owner, PageCommit, ParkReason, Removed, Round, RoundWrite, SourceTypeId, Store,
+    Sync, SyncDefinition, SyncId, TargetTypeId,
 };
 
 pub(crate) use members::*;
@@ -353,6 +353,15 @@ pub(crate) async fn an_object_that_is_there_by_now_undoes_its_page(store: &dyn S
     assert_eq!(store.source_type(entra, "user").await.unwrap().generation, 1);
 }
 
+pub(crate) fn end(
+    batch: BatchId,
+    updates: &[LinkUpdate],
+    returned: &[(String, u64)],
+    open: &[BatchMember],
+) -> BatchEnd {
+    BatchEnd { batch, updates: updates.to_vec(), returned: returned.to_vec(), open: open.to_vec() }
+}
+
 pub(crate) fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {
     BatchRecord {
         id: BatchId(0),
@@ -387,9 +396,9 @@ pub(crate) async fn a_batch_is_open_until_its_outcomes_are_recorded(store: &dyn 
     assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 2);
     assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent.clone() }]);
     let returned = [("disable".to_owned(), 1), ("delete".to_owned(), 0)];
-    store.close_batch(id, sync, &[], &[], &sent.members, NOW).await.unwrap();
+    store.close_batches(sync, &[end(id, &[], &[], &sent.members)], NOW).await.unwrap();
     assert_eq!(store.open_batches(sync).await.unwrap(), [BatchRecord { id, ..sent }]);
-    store.close_batch(id, sync, &[linked(&view, "k")], &returned, &[], NOW + 60_000).await.unwrap();
+    store.close_batches(sync, &[end(id, &[linked(&view, "k")], &returned, &[])], NOW + 60_000).await.unwrap();
     assert_eq!(store.open_batches(sync).await.unwrap(), []);
     assert_eq!(store.sent_since(sync, "disable", NOW - 86_400_000).await.unwrap(), 1);
     assert_eq!(store.sent_since(sync, "disable", NOW + 60_000).await.unwrap(), 0);

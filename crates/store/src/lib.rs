@@ -22,9 +22,9 @@ pub use operator::{
     Approval, Decided, Decision, EventRecord, Grant, LinkFacts, OperatorStore, QuarantineRecord, Retry,
 };
 pub use records::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HeldChange, HoldRecord,
-    LinkId, LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Opened, OperationKind, Origin,
-    Owner, PageCommit, PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType,
+    AttributeSpec, BatchEnd, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, EdgeWrite, HeldChange,
+    HoldRecord, LinkId, LinkState, LinkUpdate, LinkView, ObjectId, ObjectWrite, ObjectsByAnchor, Opened, OperationKind,
+    Origin, Owner, PageCommit, PageSummary, ParkReason, ParkedView, Removed, Round, RoundWrite, RunRecord, SourceType,
     SourceTypeId, StoreFacts, StoredObject, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType,
     TargetTypeId,
 };

@@ -520,6 +520,19 @@ pub struct Opened {
     pub withdrawn: Vec<LinkId>,
 }
 
+/// What became of a batch.
+#[derive(Debug, Clone)]
+pub struct BatchEnd {
+    /// Which one.
+    pub batch: BatchId,
+    /// What its outcomes make of its links.
+    pub updates: Vec<LinkUpdate>,
+    /// Counts of guarded changes by kind that certainly had no effect.
+    pub returned: Vec<(String, u64)>,
+    /// Members whose outcome is still to come; without any the batch is forgotten.
+    pub open: Vec<BatchMember>,
+}
+
 /// One pass of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRecord {

@@ -10,9 +10,9 @@ use crate::error::StoreError;
 use crate::members::MemberStore;
 use crate::operator::OperatorStore;
 use crate::records::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectId, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType,
-    SourceTypeId, StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
+    AttributeSpec, BatchEnd, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView, ObjectId,
+    ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::values::ValueStore;
 
@@ -110,17 +110,8 @@ pub trait Store: OperatorStore + ValueStore + MemberStore + Send + std::marker::
     /// sends what is not counted. The record's own id is ignored; the new one is returned.
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError>;
 
-    /// Writes a batch's outcomes. `returned` are counts of guarded changes by kind that certainly had no effect;
-    /// `open` are the members whose outcome is still to come, and without any the batch is forgotten.
-    async fn close_batch(
-        &self,
-        batch: BatchId,
-        sync: SyncId,
-        updates: &[LinkUpdate],
-        returned: &[(String, u64)],
-        open: &[BatchMember],
-        now: i64,
-    ) -> Result<(), StoreError>;
+    /// Writes the outcomes of batches, one after the other.
+    async fn close_batches(&self, sync: SyncId, ends: &[BatchEnd], now: i64) -> Result<(), StoreError>;
 
     /// Batches whose outcomes were never recorded.
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError>;

@@ -45,13 +45,13 @@ pub(crate) fn run(users: &[usize], output: &mut dyn Write) -> anyhow::Result<()>
 }
 
 fn build() -> anyhow::Result<PathBuf> {
-    let status = Command::new(env!("CARGO")).args(["build", "--release", "--package", "muster"]).status()?;
+    let status = Command::new(env!("CARGO")).args(["build", "--profile", "dist", "--package", "muster"]).status()?;
     if !status.success() {
-        bail!("the release build failed");
+        bail!("the build failed");
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release").join("muster"))
+    Ok(target.join("dist").join("muster"))
 }
 
 async fn one(program: &Path, users: usize, target: Target, output: &mut dyn Write) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use muster_model::pack::pack_row;
 use muster_model::{Key, Row, Slot};
 
-use super::{NOW, World, batch, keys, linked};
+use super::{NOW, World, batch, end, keys, linked};
 use crate::{
     Approval, Decided, Decision, EventRecord, HeldChange, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
     ObjectWrite, OperationKind, Origin, ParkReason, QuarantineRecord, Retry, Round, RoundWrite, Store, SyncId,
@@ -100,7 +100,7 @@ pub(crate) async fn a_decision_stands_against_what_was_computed_before_it(store:
     assert_eq!(opened.withdrawn, [view(0)]);
     assert_eq!(store.open_batches(sync).await.unwrap()[0].members, []);
     assert_eq!(store.sent_since(sync, "disable", 0).await.unwrap(), 0);
-    store.close_batch(opened.batch, sync, &[linked(&links[0], "k1")], &[], &[], NOW).await.unwrap();
+    store.close_batches(sync, &[end(opened.batch, &[linked(&links[0], "k1")], &[], &[])], NOW).await.unwrap();
     assert_eq!(store.links(&[view(0)]).await.unwrap()[0].state, LinkState::Released);
     // What is evaluated after it counts.
     assert!(keys(&world.dirty(sync).await).contains(&"a".to_owned()));
@@ -111,7 +111,7 @@ pub(crate) async fn a_decision_stands_against_what_was_computed_before_it(store:
     let sent = store.open_batch(&batch(sync, world.target, &links[1])).await.unwrap();
     assert!(store.link_facts(sync, view(1)).await.unwrap().unwrap().on_its_way);
     assert_eq!(store.decide(sync, view(1), &Decision::Ignore).await.unwrap(), Decided::OnItsWay);
-    store.close_batch(sent.batch, sync, &[], &[], &[], NOW).await.unwrap();
+    store.close_batches(sync, &[end(sent.batch, &[], &[], &[])], NOW).await.unwrap();
     assert_eq!(store.decide(sync, view(1), &Decision::Ignore).await.unwrap(), Decided::Done);
     assert_eq!(store.links(&[view(1)]).await.unwrap()[0].state, LinkState::Ignored);
     assert_eq!(store.decide(sync, view(1), &Decision::Return).await.unwrap(), Decided::Done);

@@ -37,9 +37,9 @@ pub use lock::StateLock;
 
 use crate::error::StoreError;
 use crate::records::{
-    AttributeSpec, BatchId, BatchMember, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate,
-    LinkView, ObjectId, ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType,
-    SourceTypeId, StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
+    AttributeSpec, BatchEnd, BatchRecord, Connection, ConnectionId, HoldRecord, LinkId, LinkUpdate, LinkView, ObjectId,
+    ObjectsByAnchor, Opened, Owner, PageCommit, PageSummary, ParkedView, RunRecord, SourceType, SourceTypeId,
+    StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
 use writer::Writer;
@@ -211,18 +211,11 @@ impl Store for SqliteStore {
         operations::open_batch(&mut *self.writer.synced().await?, batch).await
     }
 
-    async fn close_batch(
-        &self,
-        batch: BatchId,
-        sync: SyncId,
-        updates: &[LinkUpdate],
-        returned: &[(String, u64)],
-        open: &[BatchMember],
-        now: i64,
-    ) -> Result<(), StoreError> {
+    async fn close_batches(&self, sync: SyncId, ends: &[BatchEnd], now: i64) -> Result<(), StoreError> {
         // What is still open carries tickets, which nothing else knows.
-        let mut writer = if open.is_empty() { self.writer.unsynced().await? } else { self.writer.synced().await? };
-        operations::close_batch(&mut writer, batch, sync, updates, returned, open, now).await
+        let has_tickets = ends.iter().any(|end| !end.open.is_empty());
+        let mut writer = if has_tickets { self.writer.synced().await? } else { self.writer.unsynced().await? };
+        operations::close_batches(&mut writer, sync, ends, now).await
     }
 
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {

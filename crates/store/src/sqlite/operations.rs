@@ -10,7 +10,7 @@ use super::links::{origin_number, state_number};
 use super::{Doing as _, holds, pack, values};
 use crate::error::StoreError;
 use crate::records::{
-    BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, Opened, OperationKind, SyncId, TargetTypeId,
+    BatchEnd, BatchId, BatchMember, BatchRecord, LinkId, LinkUpdate, Opened, OperationKind, SyncId, TargetTypeId,
 };
 
 pub(super) fn kind_number(kind: OperationKind) -> i64 {
@@ -201,41 +201,40 @@ pub(super) async fn settle(
     transaction.commit().await.doing(ACTION)
 }
 
-pub(super) async fn close_batch(
+pub(super) async fn close_batches(
     writer: &mut SqliteConnection,
-    batch: BatchId,
     sync: SyncId,
-    updates: &[LinkUpdate],
-    returned: &[(String, u64)],
-    open: &[BatchMember],
+    ends: &[BatchEnd],
     now: i64,
 ) -> Result<(), StoreError> {
     const ACTION: &str = "given outcomes";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
-    write_updates(&mut transaction, sync, updates, now).await?;
-    for (kind, amount) in returned.iter().filter(|(_, amount)| *amount > 0) {
-        // In the minute they were counted in, so that no later window misses them.
-        sqlx::query(
-            "UPDATE counter SET amount = max(0, amount - ?4) WHERE sync = ?1 AND kind = ?2 \
-             AND minute = (SELECT sent_at / 60000 FROM batch WHERE id = ?3)",
-        )
-        .bind(sync.0)
-        .bind(kind)
-        .bind(batch.0)
-        .bind(*amount as i64)
-        .execute(&mut *transaction)
-        .await
-        .doing(ACTION)?;
-    }
-    let statement = if open.is_empty() {
-        sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0)
-    } else {
-        sqlx::query("UPDATE batch SET members = ?, sought = ? WHERE id = ?")
-            .bind(write_members(open))
-            .bind(write_sought(open))
+    for BatchEnd { batch, updates, returned, open } in ends {
+        write_updates(&mut transaction, sync, updates, now).await?;
+        for (kind, amount) in returned.iter().filter(|(_, amount)| *amount > 0) {
+            // In the minute they were counted in, so that no later window misses them.
+            sqlx::query(
+                "UPDATE counter SET amount = max(0, amount - ?4) WHERE sync = ?1 AND kind = ?2 \
+                 AND minute = (SELECT sent_at / 60000 FROM batch WHERE id = ?3)",
+            )
+            .bind(sync.0)
+            .bind(kind)
             .bind(batch.0)
-    };
-    statement.execute(&mut *transaction).await.doing(ACTION)?;
+            .bind(*amount as i64)
+            .execute(&mut *transaction)
+            .await
+            .doing(ACTION)?;
+        }
+        let statement = if open.is_empty() {
+            sqlx::query("DELETE FROM batch WHERE id = ?").bind(batch.0)
+        } else {
+            sqlx::query("UPDATE batch SET members = ?, sought = ? WHERE id = ?")
+                .bind(write_members(open))
+                .bind(write_sought(open))
+                .bind(batch.0)
+        };
+        statement.execute(&mut *transaction).await.doing(ACTION)?;
+    }
     transaction.commit().await.doing(ACTION)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
-use crate::contract::{NOW, World, batch, contract_tests, linked};
+use crate::contract::{NOW, World, batch, contract_tests, end, linked};
 use crate::{OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
 
 async fn fresh() -> (SqliteStore, TempDir) {
@@ -118,11 +118,11 @@ async fn what_leaves_is_on_disk_and_what_is_found_out_again_need_not_be() {
     store.fill_candidates(sync, 10).await.unwrap();
     let view = world.dirty(sync).await.remove(0);
     let sent = batch(sync, world.target, &view);
-    for (open, end) in [(sent.members.as_slice(), SYNCED), (&[], UNSYNCED)] {
+    for (open, synced) in [(sent.members.as_slice(), SYNCED), (&[], UNSYNCED)] {
         let opened = store.open_batch(&sent).await.unwrap();
         assert_eq!(store.writer.last().await, SYNCED, "what leaves must be known to have left");
-        store.close_batch(opened.batch, sync, &[linked(&view, "k")], &[], open, NOW).await.unwrap();
-        assert_eq!(store.writer.last().await, end, "only tickets cannot be asked for");
+        store.close_batches(sync, &[end(opened.batch, &[linked(&view, "k")], &[], open)], NOW).await.unwrap();
+        assert_eq!(store.writer.last().await, synced, "only tickets cannot be asked for");
     }
     store.set_paused(sync, Some("a person said so")).await.unwrap();
     assert_eq!(store.writer.last().await, SYNCED, "what people decide is kept");
