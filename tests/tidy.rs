@@ -172,7 +172,7 @@ mod tests {
                 let belongs = match used {
                     "rustls" | "rustls-native-certs" => package.name == "muster-tls",
                     // A measurement loads rows as raw as can be.
-                    "sqlx" if package.name == "xtask" => true,
+                    "sqlx" | "tiberius" if package.name == "xtask" => true,
                     "tiberius" => package.name == "muster-connector-sql",
                     "sqlx" | "sqlx-core" => matches!(package.name.as_str(), "muster-store" | "muster-connector-sql"),
                     _ => true,

@@ -26,7 +26,7 @@ cargo xtask bench groups [MEMBERS ...]
 
 cargo run --release --package xtask -- bench apply [ROWS ...]
     measures writing alone: rows in memory through the SQL connector beside the raw best of each engine through the
-    same driver; without a number for 100000
+    same driver, SQL Server where MUSTER_TEST_SQLSERVER_URL names one; without a number for 100000
 
 cargo run --release --package xtask -- bench ldap [PEOPLE ...]
     measures writing into directories alone, beside ldapmodify on as many connections; without a number for 10000

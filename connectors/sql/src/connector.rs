@@ -246,6 +246,12 @@ fn missing_right(database: &dyn Database, found: &TableType, obstacle: Obstacle)
     let table = &found.table.name;
     let Some(right) = obstacle.right else {
         let Failure { message, .. } = &obstacle.failure;
+        if obstacle.failure.blames_a_row() {
+            // There was none: the refusal is meant for the user, or for everybody.
+            let problem = format!("{table} refuses to be changed, even where no row changes: {message}");
+            let fix = "see whether the user has the rights, and what the table's triggers refuse";
+            return Finding::warning(Some(&setting), problem, fix);
+        }
         let problem = format!("{table} cannot be written: {message}");
         let fix = match obstacle.failure.error(true) {
             Error::Credentials { fix, .. } | Error::Configuration { fix, .. } => fix,

@@ -1,5 +1,6 @@
 //! SQL Server and Azure SQL: where a database is, the session's settings, and what is said in their own way.
 
+mod answered;
 mod catalog;
 mod codes;
 mod driver;
@@ -161,9 +162,9 @@ impl Database for SqlServer {
 
     async fn query_columns(&self, query: &str) -> Result<Vec<Column>, Failure> {
         let mut session = self.begin(false).await?;
-        let rows = session.query(catalog::described(query)).await?;
+        let rows = session.query(answered::described(query)).await?;
         session.rollback().await;
-        rows.iter().filter_map(|row| catalog::described_column(row).transpose()).collect()
+        Ok(rows.iter().filter_map(|row| answered::described_column(row)).collect())
     }
 
     async fn begin(&self, _writes: bool) -> Result<Box<dyn Session>, Failure> {

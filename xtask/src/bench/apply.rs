@@ -18,7 +18,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
-use super::sending::{batches, operation, send};
+use super::sending::{Sender, batches, operation};
+use super::sqlserver;
 
 /// Columns beside the login.
 const COLUMNS: usize = 9;
@@ -34,6 +35,7 @@ enum Engine {
     Postgres,
     MariaDb,
     Sqlite,
+    SqlServer,
 }
 
 /// A server or file that is there as long as this.
@@ -41,6 +43,7 @@ enum Place {
     Postgres(Box<Postgres>),
     MariaDb(Box<MariaDb>),
     Sqlite(tempfile::TempDir),
+    SqlServer(Box<sqlserver::Server>),
 }
 
 /// One connection of the raw side.
@@ -48,6 +51,7 @@ enum Raw {
     Postgres(PgConnection),
     MariaDb(MySqlConnection),
     Sqlite(SqliteConnection),
+    SqlServer(Box<sqlserver::Raw>),
 }
 
 pub(crate) fn run(rows: &[usize], output: &mut dyn Write) -> anyhow::Result<()> {
@@ -58,7 +62,8 @@ pub(crate) fn run(rows: &[usize], output: &mut dyn Write) -> anyhow::Result<()> 
     writeln!(
         output,
         "rows in memory → table with {} columns and a table of values, no ledger\n\
-         raw: COPY and upsert (PostgreSQL), upserts of {TOGETHER} rows (MariaDB, SQLite), one transaction\n\n\
+         raw: COPY and upsert (PostgreSQL), upserts of {TOGETHER} rows (MariaDB, SQLite), bulk into #temp, update and\n\
+         insert (SQL Server), one transaction\n\n\
          {:>9}  {:<10} {:>11} {:>10} {:>6} {:>11} {:>10} {:>6}",
         COLUMNS + 1,
         "rows",
@@ -71,7 +76,7 @@ pub(crate) fn run(rows: &[usize], output: &mut dyn Write) -> anyhow::Result<()> 
         "rate"
     )?;
     for rows in rows {
-        for engine in [Engine::Postgres, Engine::MariaDb, Engine::Sqlite] {
+        for engine in [Engine::Postgres, Engine::MariaDb, Engine::Sqlite, Engine::SqlServer] {
             runtime.block_on(one(engine, *rows, output))?;
         }
     }
@@ -80,43 +85,53 @@ pub(crate) fn run(rows: &[usize], output: &mut dyn Write) -> anyhow::Result<()> 
 
 async fn one(engine: Engine, rows: usize, output: &mut dyn Write) -> anyhow::Result<()> {
     let place = match engine {
+        Engine::SqlServer => match sqlserver::Server::named().await? {
+            Some(server) => Place::SqlServer(Box::new(server)),
+            None => return Ok(writeln!(output, "{rows:>9}  {}", sqlserver::left_out())?),
+        },
         Engine::Postgres => Place::Postgres(Box::new(Postgres::durable())),
         Engine::MariaDb => Place::MariaDb(Box::new(MariaDb::start())),
         Engine::Sqlite => Place::Sqlite(tempfile::tempdir()?),
     };
+    let measured = measure(engine, &place, rows, output).await;
+    if let Place::SqlServer(server) = &place {
+        server.remove().await?;
+    }
+    measured
+}
+
+async fn measure(engine: Engine, place: &Place, rows: usize, output: &mut dyn Write) -> anyhow::Result<()> {
     let mut raw = place.raw().await?;
+    let text = if engine == Engine::SqlServer { "nvarchar" } else { "varchar" };
     for prefix in ["raw", "app"] {
-        let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number} varchar(60)")).collect();
-        raw.run(&format!("CREATE TABLE {prefix}_user (login varchar(40) PRIMARY KEY, {})", columns.join(", "))).await?;
+        let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number} {text}(60)")).collect();
+        raw.run(&format!("CREATE TABLE {prefix}_user (login {text}(40) PRIMARY KEY, {})", columns.join(", "))).await?;
         raw.run(&format!(
-            "CREATE TABLE {prefix}_phone (login varchar(40) NOT NULL, phone varchar(40) NOT NULL, PRIMARY KEY (login, phone))"
+            "CREATE TABLE {prefix}_phone (login {text}(40) NOT NULL, phone {text}(40) NOT NULL, PRIMARY KEY (login, phone))"
         ))
         .await?;
     }
-    let connector = connect(&place.url())?;
-    connector.schema().await?;
-    let attributes: Vec<String> = ["login".to_owned(), "phones".to_owned()]
-        .into_iter()
-        .chain((0..COLUMNS).map(|number| format!("c{number}")))
-        .collect();
+    let connector = Sender::new(connect(place)?).await?;
+    let attributes: Vec<String> = ["login".to_owned(), "phones".to_owned()].into_iter().chain(columns()).collect();
 
     let raw_new = raw.load(rows, 0).await?;
     let people = all(&attributes, rows, create);
     let values = all(&attributes, rows, |number| phones(number, None, 0));
     let started = Instant::now();
-    send(&connector, people).await?;
-    send(&connector, values).await?;
+    connector.send(people).await?;
+    connector.send(values).await?;
     let new = started.elapsed().as_secs_f64();
     let raw_changed = raw.load(rows, 1).await?;
     let changes = all(&attributes, rows, change);
     let started = Instant::now();
-    send(&connector, changes).await?;
+    connector.send(changes).await?;
     let changed = started.elapsed().as_secs_f64();
     raw.compare().await?;
     let name = match engine {
         Engine::Postgres => "PostgreSQL",
         Engine::MariaDb => "MariaDB",
         Engine::Sqlite => "SQLite",
+        Engine::SqlServer => "SQL Server",
     };
     writeln!(
         output,
@@ -124,8 +139,16 @@ async fn one(engine: Engine, rows: usize, output: &mut dyn Write) -> anyhow::Res
         raw_new / new,
         raw_changed / changed
     )?;
+    if let Place::SqlServer(server) = place {
+        writeln!(output, "{:>9}  on {}", "", server.version().await?)?;
+    }
     output.flush()?;
     Ok(())
+}
+
+/// The names of the columns beside the login.
+fn columns() -> Vec<String> {
+    (0..COLUMNS).map(|number| format!("c{number}")).collect()
 }
 
 fn login(number: usize) -> String {
@@ -160,12 +183,18 @@ fn change(number: usize) -> Operation {
     Operation { row: Row(row), ..phones(number, Some(0), 1) }
 }
 
-fn connect(url: &str) -> anyhow::Result<Arc<dyn Connector>> {
+fn connect(place: &Place) -> anyhow::Result<Arc<dyn Connector>> {
     let many = json!({ "phones": { "table": "app_phone", "key": "login", "value": "phone" } });
+    let mut values = json!({ "url": place.url()?, "types": { "user": { "table": "app_user", "multi": many } } });
+    let mut secrets = BTreeMap::new();
+    if let Place::SqlServer(server) = place {
+        values["password"] = json!({ "env": sqlserver::VARIABLE });
+        secrets.insert("password".to_owned(), server.password().into());
+    }
     Ok(SqlKind.connect(ConnectorSettings {
         connection: "app".to_owned(),
-        values: json!({ "url": url, "types": { "user": { "table": "app_user", "multi": many } } }),
-        secrets: BTreeMap::new(),
+        values,
+        secrets,
         base_folder: std::env::temp_dir(),
     })?)
 }
@@ -180,12 +209,13 @@ fn by_login(number: usize, row: Vec<Slot>) -> Operation {
 }
 
 impl Place {
-    fn url(&self) -> String {
-        match self {
+    fn url(&self) -> anyhow::Result<String> {
+        Ok(match self {
             Self::Postgres(server) => server.url(),
             Self::MariaDb(server) => server.url(),
             Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("app.db").display()),
-        }
+            Self::SqlServer(server) => server.url()?,
+        })
     }
 
     async fn raw(&self) -> anyhow::Result<Raw> {
@@ -198,14 +228,19 @@ impl Place {
                 let options = options.journal_mode(SqliteJournalMode::Wal).disable_statement_logging();
                 Raw::Sqlite(options.connect().await?)
             }
+            Self::SqlServer(server) => Raw::SqlServer(Box::new(server.raw().await?)),
         })
     }
 }
 
 impl Raw {
     async fn run(&mut self, sql: &str) -> anyhow::Result<()> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        let sql = match self {
+            Self::SqlServer(connection) => return connection.run(sql).await,
+            _ => sqlx::raw_sql(AssertSqlSafe(sql)),
+        };
         match self {
+            Self::SqlServer(_) => {}
             Self::Postgres(connection) => connection.execute(sql).await.map(drop)?,
             Self::MariaDb(connection) => connection.execute(sql).await.map(drop)?,
             Self::Sqlite(connection) => connection.execute(sql).await.map(drop)?,
@@ -224,13 +259,14 @@ impl Raw {
         let started = Instant::now();
         match self {
             Self::Postgres(connection) => raw_postgres(connection, &people, &values).await?,
+            Self::SqlServer(connection) => connection.load(&columns(), &people, &values).await?,
             _ => self.raw_statements(&people, &values).await?,
         }
         Ok(started.elapsed().as_secs_f64())
     }
 
     async fn raw_statements(&mut self, people: &[Vec<String>], values: &[[String; 2]]) -> anyhow::Result<()> {
-        let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number}")).collect();
+        let columns = columns();
         let (keyword, conflict, new): (_, _, fn(&str) -> String) = match self {
             Self::MariaDb(_) => ("START TRANSACTION", "ON DUPLICATE KEY UPDATE", |name| format!("VALUES({name})")),
             _ => ("BEGIN IMMEDIATE", "ON CONFLICT (login) DO UPDATE SET", |name| format!("excluded.{name}")),
@@ -258,7 +294,7 @@ impl Raw {
 
     async fn bound<'a>(&mut self, sql: &str, values: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(_) => bail!("PostgreSQL is loaded by COPY"),
+            Self::Postgres(_) | Self::SqlServer(_) => bail!("these are loaded in bulk"),
             Self::MariaDb(connection) => {
                 let query = values.fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.clone()));
                 connection.execute(query).await?;
@@ -278,11 +314,12 @@ impl Raw {
                 "SELECT (SELECT count(*) FROM app_{table}) + (SELECT count(*) FROM raw_{table}) - 2 * \
                  (SELECT count(*) FROM (SELECT * FROM app_{table} INTERSECT SELECT * FROM raw_{table}) AS same)"
             );
-            let query = AssertSqlSafe(query);
+            let safe = || AssertSqlSafe(query.as_str());
             let different: i64 = match self {
-                Self::Postgres(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
-                Self::MariaDb(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
-                Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_one(connection).await?,
+                Self::Postgres(connection) => sqlx::query_scalar(safe()).fetch_one(connection).await?,
+                Self::MariaDb(connection) => sqlx::query_scalar(safe()).fetch_one(connection).await?,
+                Self::Sqlite(connection) => sqlx::query_scalar(safe()).fetch_one(connection).await?,
+                Self::SqlServer(connection) => connection.number(&query.replace("count(", "count_big(")).await?,
             };
             if different != 0 {
                 bail!("{different} rows of {table} differ");
@@ -297,7 +334,7 @@ async fn raw_postgres(
     people: &[Vec<String>],
     values: &[[String; 2]],
 ) -> anyhow::Result<()> {
-    let columns: Vec<String> = (0..COLUMNS).map(|number| format!("c{number}")).collect();
+    let columns = columns();
     let updates: Vec<String> = columns.iter().map(|name| format!("{name} = excluded.{name}")).collect();
     let columns = columns.join(", ");
     let mut transaction = connection.begin().await?;

@@ -14,7 +14,7 @@ use muster_model::{Key, Slot};
 use muster_testkit::Directory;
 use serde_json::json;
 
-use super::sending::{batches, operation, send};
+use super::sending::{Sender, batches, operation};
 
 /// Connections of the raw side.
 const CONNECTIONS: usize = 8;
@@ -75,8 +75,7 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
         Server::Samba => Directory::samba(),
     });
     let place = format!("{},{}", if server == Server::Samba { "OU=Muster" } else { "ou=people" }, directory.base());
-    let connector = connect(server, &directory, &place)?;
-    connector.schema().await?;
+    let connector = Sender::new(connect(server, &directory, &place)?).await?;
 
     let raw_adds = |side: &str| {
         raw(&directory, people, |number| {
@@ -108,7 +107,7 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
     let order: Vec<OperationId> = creates.iter().map(|one| one.id).collect();
     let creates = batches(&attributes, BATCH, creates);
     let started = Instant::now();
-    let created = send(&connector, creates).await?;
+    let created = connector.send(creates).await?;
     let add = started.elapsed().as_secs_f64();
     let keys: BTreeMap<OperationId, Key> =
         created.into_iter().filter_map(|(id, effect)| Some((id, effect.key?))).collect();
@@ -121,7 +120,7 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
     };
     let changes = batches(&attributes, BATCH, order.iter().enumerate().map(change).collect());
     let started = Instant::now();
-    send(&connector, changes).await?;
+    connector.send(changes).await?;
     let change = started.elapsed().as_secs_f64();
     raw_change = f64::midpoint(raw_change, raw_changes("rau")?);
     let changed = directory.search("(title=Title 1)", &["1.1"]).len();

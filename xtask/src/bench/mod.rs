@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod ldap;
 mod measure;
 mod sending;
+mod sqlserver;
 mod target;
 
 use std::fmt::Write as _;

@@ -45,28 +45,38 @@ pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operat
     }
 }
 
-/// Sends batches, as many at once as the connector takes, and returns what each operation brought.
-pub(super) async fn send(
-    connector: &Arc<dyn Connector>,
-    batches: Vec<Batch>,
-) -> anyhow::Result<Vec<(OperationId, Effect)>> {
-    let schema = connector.schema().await?;
-    let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
-    let mut flying: JoinSet<anyhow::Result<Vec<(OperationId, Outcome)>>> = JoinSet::new();
-    let mut effects = Vec::new();
-    let mut waiting = batches.into_iter();
-    loop {
-        while flying.len() < capabilities.max_in_flight as usize
-            && let Some(batch) = waiting.next()
-        {
-            let connector = Arc::clone(connector);
-            flying.spawn(async move { Ok(connector.target().context("no target")?.apply(&batch).await?) });
-        }
-        let Some(landed) = flying.join_next().await else { return Ok(effects) };
-        for (id, outcome) in landed?? {
-            match outcome {
-                Outcome::Applied(effect) => effects.push((id, effect)),
-                other => bail!("an operation did not take effect: {other:?}"),
+/// A connector that batches are sent to. How many it takes at once is asked here, since a cycle asks once as well,
+/// whatever it sends: a catalogue can be slow.
+pub(super) struct Sender {
+    connector: Arc<dyn Connector>,
+    most: usize,
+}
+
+impl Sender {
+    pub(super) async fn new(connector: Arc<dyn Connector>) -> anyhow::Result<Self> {
+        let schema = connector.schema().await?;
+        let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
+        Ok(Self { connector, most: capabilities.max_in_flight as usize })
+    }
+
+    /// Sends batches, as many at once as the connector takes, and returns what each operation brought.
+    pub(super) async fn send(&self, batches: Vec<Batch>) -> anyhow::Result<Vec<(OperationId, Effect)>> {
+        let mut flying: JoinSet<anyhow::Result<Vec<(OperationId, Outcome)>>> = JoinSet::new();
+        let mut effects = Vec::new();
+        let mut waiting = batches.into_iter();
+        loop {
+            while flying.len() < self.most
+                && let Some(batch) = waiting.next()
+            {
+                let connector = Arc::clone(&self.connector);
+                flying.spawn(async move { Ok(connector.target().context("no target")?.apply(&batch).await?) });
+            }
+            let Some(landed) = flying.join_next().await else { return Ok(effects) };
+            for (id, outcome) in landed?? {
+                match outcome {
+                    Outcome::Applied(effect) => effects.push((id, effect)),
+                    other => bail!("an operation did not take effect: {other:?}"),
+                }
             }
         }
     }

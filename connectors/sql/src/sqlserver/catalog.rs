@@ -8,8 +8,8 @@ use super::SqlServer;
 use super::types::{stage_type, value_type, word};
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::database::Text;
-use crate::error::{Class, Failure};
-use crate::statement::{Name, Quote, Sql, TableName, sql};
+use crate::error::Failure;
+use crate::statement::{Name, Quote, TableName};
 
 const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, CASE WHEN TABLE_SCHEMA = SCHEMA_NAME() THEN '1' ELSE '0' END \
     FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'VIEW') ORDER BY TABLE_SCHEMA, TABLE_NAME";
@@ -44,7 +44,8 @@ const FOREIGN_KEYS: &str = "SELECT s.name, o.name, c.name, q.name, p.name, d.nam
     WHERE (SELECT count(*) FROM sys.foreign_key_columns AS a WHERE a.constraint_object_id = f.object_id) = 1 \
     ORDER BY s.name, o.name, f.name";
 
-fn native(
+/// A type as it is declared, from the parts that the catalogue tells.
+pub(super) fn native(
     kind: &str,
     length: Option<&str>,
     precision: Option<&str>,
@@ -200,33 +201,6 @@ fn build(tables: &[Vec<Text>], columns: &[Vec<Text>], keyed: &[Vec<Text>], forei
         table.foreign_keys.push(ForeignKey { column, table: name, referenced });
     }
     Catalog { tables: found.tables, ..Catalog::default() }
-}
-
-/// The columns that a query answers. Source: Microsoft Learn, "sys.dm_exec_describe_first_result_set (Transact-SQL)".
-pub(super) fn described(query: &str) -> Sql {
-    let query = query.replace('\'', "''");
-    sql!(
-        "SELECT NULL, NULL, name, system_type_name, CASE WHEN is_nullable = 1 THEN 'YES' ELSE 'NO' END, \
-         collation_name, error_message FROM sys.dm_exec_describe_first_result_set(N'{query}', NULL, 0) ORDER BY column_ordinal"
-    )
-}
-
-/// A row of what [`described`] answers.
-pub(super) fn described_column(row: &[Text]) -> Result<Option<Column>, Failure> {
-    let text = |position: usize| row.get(position).and_then(Option::as_deref);
-    if let Some(error) = text(6) {
-        return Err(Failure::new(Class::NotThere, error.to_owned()));
-    }
-    let (Some(name), Some(native)) = (text(2), text(3)) else { return Ok(None) };
-    let (native, collation) = (native.to_ascii_lowercase(), text(5).unwrap_or_default());
-    let value_type = value_type(&native);
-    Ok(Some(Column {
-        stage_type: stage_type(&native, collation),
-        case_insensitive: value_type == Some(ValueType::Text) && collation.to_ascii_lowercase().contains("_ci"),
-        nullable: text(4) == Some("YES"),
-        value_type,
-        ..Column::answered(name, native)
-    }))
 }
 
 pub(super) async fn read(database: &SqlServer) -> Result<Catalog, Failure> {

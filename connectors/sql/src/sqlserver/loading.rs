@@ -77,6 +77,12 @@ pub(super) fn create_loaded(stage: &Stage) -> Sql {
     sql!("CREATE TABLE {LOADED} ({})", joined(columns, ", "))
 }
 
+/// Whether the stage itself can be loaded: the server takes such values as they are, and all that do not fit have been
+/// found. A code page may lack letters, of which nothing would be said.
+pub(super) fn needs_no_conversion(stage: &Stage) -> bool {
+    stage.types.iter().all(|kind| matches!(word(kind), "nvarchar" | "varbinary"))
+}
+
 /// Fills the stage, once the texts are loaded. A text that is too long is not converted but assigned, which refuses
 /// to cut.
 pub(super) fn fill(stage: &Stage) -> Sql {
@@ -311,6 +317,15 @@ mod tests {
         let failure = loaded(&stage(&["int", "int"]), std::slice::from_ref(&row)).unwrap_err();
         let expected = Class::Row { rule: "refused", column: None, constraint: None, staged: Some(1) };
         assert_eq!(failure.class, expected);
+    }
+
+    #[test]
+    fn only_what_every_column_takes_as_it_is_goes_straight_into_the_stage() {
+        let ci = "nvarchar(9) COLLATE Latin1_General_CI_AS";
+        assert!(needs_no_conversion(&stage(&[ci, "nvarchar(max)", "varbinary(8)"])));
+        for other in ["varchar(9) COLLATE Latin1_General_CI_AS", "int", "decimal(38,2)", "date", "bit"] {
+            assert!(!needs_no_conversion(&stage(&[ci, other])), "{other}");
+        }
     }
 
     #[test]

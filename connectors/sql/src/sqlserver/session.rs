@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::loading::{
-    LOADED, Loaded, bindable, conversion, create_loaded, fill, loaded, lost_letter, lost_letters, refused,
-    variable_type,
+    LOADED, Loaded, bindable, conversion, create_loaded, fill, loaded, lost_letter, lost_letters, needs_no_conversion,
+    refused, variable_type,
 };
 use super::pool::{Answers, Lease};
 use crate::database::{Insert, Session, StageRow, Text};
@@ -89,6 +89,9 @@ impl Session for SqlServerSession {
         self.staged = true;
         if rows.is_empty() {
             return Ok(());
+        }
+        if needs_no_conversion(stage) {
+            return self.lease.connection.load(&stage.to_string(), &rows).await;
         }
         self.say(create_loaded(stage).text()).await?;
         self.lease.connection.load(LOADED, &rows).await?;

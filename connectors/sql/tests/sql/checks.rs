@@ -45,6 +45,22 @@ async fn an_anchor_that_nothing_keeps_unique(world: World) {
 on_each!(nothing_is_wrong, an_anchor_that_nothing_keeps_unique);
 
 #[tokio::test]
+async fn a_table_that_refuses_every_change_is_told_of() {
+    let world = World::postgres().await;
+    world
+        .run(
+            "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'the books are closed' USING ERRCODE = '23514'; END $$; \
+             CREATE TRIGGER closed BEFORE UPDATE ON app_user FOR EACH STATEMENT EXECUTE FUNCTION closed()",
+        )
+        .await;
+    let found = findings(&world.connect(), &uses("app_user", &["employee_no", "full_name"])).await;
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.severity, one.setting.as_deref()), (Severity::Warning, Some("types.app_user.table")));
+    assert!(one.problem.contains("the books are closed") && one.fix.contains("triggers"), "{one:?}");
+}
+
+#[tokio::test]
 async fn a_user_without_rights_is_told_which_to_grant() {
     let world = World::postgres().await;
     world.run("CREATE ROLE hr LOGIN PASSWORD 'right'; REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC").await;

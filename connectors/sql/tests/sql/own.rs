@@ -216,9 +216,11 @@ async fn slips_are_told(world: World) {
     let at = "types.account.statements.update";
     let finding = findings.iter().find(|finding| finding.setting.as_deref() == Some(at));
     let wrong = connection.try_apply(&batch("account", &ATTRIBUTES, vec![update(id(1), vec![text("x")])])).await;
-    let Err(Error::Configuration { setting, .. }) = &wrong else { panic!("{wrong:?}") };
-    assert_eq!(setting.as_deref(), Some(at));
-    assert!(finding.is_some_and(|finding| finding.problem.contains("acount")), "{findings:?}");
+    if world.numbers_errors("a statement that names no table is told from one that is refused").await {
+        let Err(Error::Configuration { setting, .. }) = &wrong else { panic!("{wrong:?}") };
+        assert_eq!(setting.as_deref(), Some(at));
+        assert!(finding.is_some_and(|finding| finding.problem.contains("acount")), "{findings:?}");
+    }
 }
 
 on_each!(take_the_place_of_musters, what_does_nothing_is_an_error, secrets_go_to_their_own, slips_are_told);

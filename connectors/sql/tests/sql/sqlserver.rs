@@ -241,19 +241,24 @@ async fn who_may_not_is_told_what_to_grant() {
     };
     world.run(&format!("GRANT SELECT ON app_user TO {login}")).await;
     let connection = with_password(&url, "Right-Secret1", json!({}));
-    let found = findings(&connection, std::slice::from_ref(&used)).await;
-    let fixes: Vec<&str> = found.iter().map(|finding| finding.fix.as_str()).collect();
-    assert!(fixes.len() > 2, "{found:?}");
-    for right in ["INSERT ON [dbo].[app_user]", "UPDATE ON", "DELETE ON"] {
-        assert!(fixes.iter().any(|fix| fix.contains(right)), "{right}: {fixes:#?}");
-    }
     let row = || vec![create(vec![text("1"), text("n")])];
     let refused = connection.try_apply(&batch("app_user", &["employee_no", "full_name"], row())).await;
-    assert!(matches!(&refused, Err(Error::Credentials { fix, .. }) if fix.contains("INSERT")), "{refused:?}");
+    assert!(!matches!(&refused, Ok(outcomes) if outcomes.iter().any(is_applied)), "{refused:?}");
+    let found = findings(&connection, std::slice::from_ref(&used)).await;
+    assert!(found.len() > 2, "{found:?}");
+    if world.numbers_errors("a right that is missing is told from a row that is refused").await {
+        assert!(matches!(&refused, Err(Error::Credentials { fix, .. }) if fix.contains("INSERT")), "{refused:?}");
+        let fixes: Vec<&str> = found.iter().map(|finding| finding.fix.as_str()).collect();
+        for right in ["INSERT ON [dbo].[app_user]", "UPDATE ON", "DELETE ON"] {
+            assert!(fixes.iter().any(|fix| fix.contains(right)), "{right}: {fixes:#?}");
+        }
+    }
     world.run(&format!("GRANT INSERT, UPDATE, DELETE ON app_user TO {login}")).await;
     assert_eq!(findings(&connection, &[used]).await, []);
     assert!(connection.send("app_user", &["employee_no", "full_name"], row()).await.iter().all(is_applied));
     drop(connection);
+    // A server may keep who still has rights.
+    world.run(&format!("REVOKE SELECT, INSERT, UPDATE, DELETE ON app_user FROM {login}")).await;
     world.run(&format!("DROP USER {login}")).await;
     world.run(&format!("DROP LOGIN {login}")).await;
 }

@@ -93,6 +93,15 @@ impl World {
         matches!(self.server, Server::Microsoft(_))
     }
 
+    /// Whether the database says of an error which one it is, as only a server that speaks SQL Server's protocol without
+    /// being one may fail to do.
+    pub(crate) async fn numbers_errors(&self, not_covered: &str) -> bool {
+        match &self.server {
+            Server::Microsoft(server) => server.numbers_errors(not_covered).await,
+            _ => true,
+        }
+    }
+
     pub(crate) fn is_mariadb(&self) -> bool {
         matches!(self.server, Server::MariaDb(_))
     }
