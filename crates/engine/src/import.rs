@@ -34,7 +34,7 @@ const MAX_RESTARTS: u32 = 5;
 pub(crate) const MAX_EMPTY_PAGES: u32 = 1_000;
 
 /// Entries merged in one transaction, when they come fast: a few pages at a time were measured best.
-pub(crate) const MERGED_TOGETHER: usize = 2_700;
+pub(crate) const MERGED_TOGETHER: usize = 1_350;
 
 /// Pages that are here before they are needed.
 const PAGES_AHEAD: usize = 1;

@@ -37,8 +37,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Whatever refers to a row got its number from here. Checked for each row, and with a journal for each statement,
-        // it would cost a tenth of writing.
+        // Whatever refers to a row got its number from here, so that looking for each row's anew finds nothing out.
         .foreign_keys(false)
         .busy_timeout(std::time::Duration::from_secs(10))
         .pragma("cache_size", "-5000")

@@ -367,7 +367,7 @@ async fn write_alike(
     .doing(ACTION)?;
     if ending.has_values {
         sqlx::query(
-            "INSERT INTO link_values (link, written) \
+            "INSERT OR FAIL INTO link_values (link, written) \
              SELECT value ->> 0, substr(?1, value ->> 3, value ->> 4) FROM jsonb_each(?2) WHERE true \
              ON CONFLICT (link) DO UPDATE SET written = excluded.written",
         )
