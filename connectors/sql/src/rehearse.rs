@@ -114,7 +114,7 @@ fn obstacle(right: &'static str, optional: bool, failure: Failure) -> Result<Obs
     match failure.class {
         Class::Forbidden => Ok(Obstacle { right: Some(right), optional, setting: None, failure }),
         // A row is refused where there is none: the statement itself must be wrong.
-        Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug | Class::Row { .. } => {
+        Class::ReadOnly | Class::NotThere | Class::NoFile | Class::Bug | Class::Row { .. } | Class::Unique { .. } => {
             Ok(Obstacle { right: None, optional: false, setting: None, failure })
         }
         _ => Err(failure),

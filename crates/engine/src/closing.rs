@@ -2,10 +2,12 @@
 //! pages of the state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_connector::OperationId;
 use muster_store::{BatchEnd, StoreError};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
@@ -17,6 +19,9 @@ use crate::send::acknowledge;
 
 /// From so many outcomes on they are recorded. More would gain little, and are asked for again after a crash.
 const TOGETHER: usize = 2_000;
+
+/// How long known outcomes wait for others.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A batch whose outcomes are known.
 pub(crate) struct Ended {
@@ -31,7 +36,19 @@ pub(crate) struct Ended {
 #[derive(Default)]
 pub(crate) struct Closing {
     ended: Vec<Ended>,
+    /// When the first of these ended.
+    since: Option<Instant>,
     recording: JoinSet<Result<Vec<MatchValues>, StoreError>>,
+}
+
+impl Closing {
+    /// Ends when known outcomes have waited long enough.
+    pub(crate) async fn patience(&self) {
+        match self.since {
+            Some(since) => tokio::time::sleep_until(since + PATIENCE).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Engine {
@@ -44,10 +61,14 @@ impl Engine {
         progress: &mut Progress,
     ) -> Result<(), EngineError> {
         closing.ended.push(ended);
-        if closing.ended.iter().map(|ended| ended.end.updates.len()).sum::<usize>() < TOGETHER {
-            return Ok(());
+        let since = *closing.since.get_or_insert_with(Instant::now);
+        // Tickets are known here alone.
+        let must_be_kept = closing.ended.iter().any(|ended| !ended.end.open.is_empty());
+        let outcomes = closing.ended.iter().map(|ended| ended.end.updates.len()).sum::<usize>();
+        if must_be_kept || outcomes >= TOGETHER || since.elapsed() >= PATIENCE {
+            self.record(prepared, closing, progress).await?;
         }
-        self.record(prepared, closing, progress).await
+        Ok(())
     }
 
     /// Records everything that waits for it.
@@ -57,11 +78,15 @@ impl Engine {
         closing: &mut Closing,
         progress: &mut Progress,
     ) -> Result<(), EngineError> {
+        // What failed to be recorded keeps nothing else from it.
+        let before = recorded(prepared, closing, progress).await;
         let begun = self.record(prepared, closing, progress).await;
-        begun.and(recorded(prepared, closing, progress).await)
+        let done = recorded(prepared, closing, progress).await;
+        before.and(begun).and(done)
     }
 
-    async fn record(
+    /// Begins to record what waits for it.
+    pub(crate) async fn record(
         &self,
         prepared: &Prepared,
         closing: &mut Closing,
@@ -70,6 +95,7 @@ impl Engine {
         // One at a time, which bounds how many outcomes are in memory.
         recorded(prepared, closing, progress).await?;
         let ended = std::mem::take(&mut closing.ended);
+        closing.since = None;
         if ended.is_empty() {
             return Ok(());
         }

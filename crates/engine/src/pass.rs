@@ -204,12 +204,17 @@ impl Engine {
             if progress.quarantined {
                 return self.land_all(prepared, &mut fleet, progress, report).await;
             }
-            let links = match pass {
-                Pass::Free { .. } => self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await?,
-                Pass::These(_) | Pass::Approved { .. } => match given.next() {
-                    Some(ids) => self.store.links(ids).await?,
-                    None => Vec::new(),
-                },
+            let links = match (pass, given.next()) {
+                (Pass::Free { .. }, _) => self.store.dirty_links(prepared.sync, after, self.clock.now(), SLICE).await,
+                (_, Some(ids)) => self.store.links(ids).await,
+                (_, None) => Ok(Vec::new()),
+            };
+            let links = match links {
+                Ok(links) => links,
+                Err(error) => {
+                    self.land_all(prepared, &mut fleet, progress, report).await.ok();
+                    return Err(error.into());
+                }
             };
             if links.is_empty() {
                 // All that is at the target must be recorded before the same links may be looked at again.
@@ -261,6 +266,13 @@ impl Engine {
                 }
                 () = self.stop.asked() => None,
                 links = handed.recv() => links,
+                () = fleet.closing.patience() => {
+                    if let Err(error) = self.record(prepared, &mut fleet.closing, progress).await {
+                        self.land_all(prepared, &mut fleet, progress, report).await.ok();
+                        return Err(error);
+                    }
+                    continue;
+                }
             };
             let Some(mut links) = links.filter(|_| !progress.quarantined) else {
                 let landed = self.land_all(prepared, &mut fleet, progress, report).await;
@@ -294,22 +306,46 @@ impl Engine {
             }
         };
         for shipment in shipments {
-            while fleet.flying.len() >= most {
-                if let Some(sent) = fleet.flying.join_next().await
-                    && let Err(error) = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await
-                {
-                    // What is on its way still lands, so that no more than necessary is unknown.
-                    self.land_all(prepared, fleet, progress, report).await.ok();
-                    return Err(error);
+            let shipped = async {
+                while fleet.flying.len() >= most {
+                    self.land_next(prepared, fleet, progress, report).await?;
                 }
+                // What is not sent stays dirty.
+                if !progress.quarantined {
+                    self.ship(prepared, shipment, &mut fleet.flying).await?;
+                }
+                Ok(())
+            };
+            if let Err(error) = shipped.await {
+                // What is on its way still lands, so that no more than necessary is unknown.
+                self.land_all(prepared, fleet, progress, report).await.ok();
+                return Err(error);
             }
             if progress.quarantined {
-                // What is not sent stays dirty.
                 return Ok(());
             }
-            self.ship(prepared, shipment, &mut fleet.flying).await?;
         }
         Ok(())
+    }
+
+    /// Waits for the next batch to land; known outcomes do not wait with it.
+    async fn land_next(
+        &self,
+        prepared: &Prepared,
+        fleet: &mut Fleet,
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<(), EngineError> {
+        loop {
+            tokio::select! {
+                biased;
+                sent = fleet.flying.join_next() => {
+                    let Some(sent) = sent else { return Ok(()) };
+                    return self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await;
+                }
+                () = fleet.closing.patience() => self.record(prepared, &mut fleet.closing, progress).await?,
+            }
+        }
     }
 
     /// Records everything that is on its way, and then the first error.
@@ -320,9 +356,10 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let mut result = Ok(());
-        while let Some(sent) = fleet.flying.join_next().await {
-            let landed = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await;
+        // A target may keep the last batch for long, or be given up.
+        let mut result = self.record(prepared, &mut fleet.closing, progress).await;
+        while !fleet.flying.is_empty() {
+            let landed = self.land_next(prepared, fleet, progress, report).await;
             if result.is_ok() {
                 result = landed;
             }

@@ -14,6 +14,7 @@ use crate::identity::{Doubtful, lost};
 use crate::pass::{Progress, linked_state, unchanged};
 use crate::prepare::Prepared;
 use crate::report::Report;
+use crate::send::forgets;
 
 /// The rule that connectors name when a unique value is taken.
 const UNIQUE: &str = "unique";
@@ -154,7 +155,8 @@ impl Engine {
         let returned = charges(prepared, &without_effect);
         let answered = landed.outcomes.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Unknown));
         let answered: Vec<OperationId> = answered.map(|(id, _)| *id).collect();
-        let end = BatchEnd { batch: landed.batch, updates, returned, open };
+        let forgotten = forgets(&prepared.compiled.capabilities);
+        let end = BatchEnd { batch: landed.batch, updates, returned, open, forgotten };
         self.close(prepared, Ended { end, answered, matches: settled }, closing, progress).await?;
         if refused {
             self.perhaps_quarantine(prepared, landed.blamed, progress, report).await?;

@@ -22,7 +22,7 @@ use crate::prepare::Prepared;
 use crate::renamed::{BothKeys, wanted};
 use crate::report::Report;
 use crate::rules::GuardKind;
-use crate::send::acknowledge;
+use crate::send::{acknowledge, forgets};
 use crate::sought::{Sought, look, sought};
 
 impl Engine {
@@ -138,7 +138,8 @@ impl Engine {
             *returned.entry(name).or_default() += 1;
         }
         let returned: Vec<(String, u64)> = returned.into_iter().collect();
-        let end = BatchEnd { batch: batch.id, updates, returned, open };
+        let forgotten = forgets(&prepared.compiled.capabilities);
+        let end = BatchEnd { batch: batch.id, updates, returned, open, forgotten };
         self.store.close_batches(prepared.sync, std::slice::from_ref(&end), self.clock.now()).await?;
         let is_open = |id: &OperationId| end.open.iter().any(|member| member.operation == id.0);
         let closed: Vec<OperationId> = ids.into_iter().filter(|id| !is_open(id)).collect();

@@ -110,10 +110,15 @@ impl Carrier {
     }
 }
 
+/// Whether the target remembers outcomes until it is told that they are recorded here.
+pub(crate) fn forgets(capabilities: &TargetCapabilities) -> bool {
+    capabilities.once == Once::Ledger
+}
+
 /// Tells a target that keeps a ledger that these outcomes are recorded here. Whether it hears of it makes no difference
 /// to anybody's safety.
 pub(crate) async fn acknowledge(connector: &dyn Connector, capabilities: &TargetCapabilities, ids: &[OperationId]) {
-    let Some(target) = connector.target().filter(|_| capabilities.once == Once::Ledger && !ids.is_empty()) else {
+    let Some(target) = connector.target().filter(|_| forgets(capabilities) && !ids.is_empty()) else {
         return;
     };
     if let Err(error) = target.acknowledge(ids).await {

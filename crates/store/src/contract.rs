@@ -359,7 +359,7 @@ pub(crate) fn end(
     returned: &[(String, u64)],
     open: &[BatchMember],
 ) -> BatchEnd {
-    BatchEnd { batch, updates: updates.to_vec(), returned: returned.to_vec(), open: open.to_vec() }
+    BatchEnd { batch, updates: updates.to_vec(), returned: returned.to_vec(), open: open.to_vec(), forgotten: false }
 }
 
 pub(crate) fn batch(sync: SyncId, target_type: TargetTypeId, view: &LinkView) -> BatchRecord {

@@ -531,6 +531,8 @@ pub struct BatchEnd {
     pub returned: Vec<(String, u64)>,
     /// Members whose outcome is still to come; without any the batch is forgotten.
     pub open: Vec<BatchMember>,
+    /// Once it is recorded, the target may forget what became of it.
+    pub forgotten: bool,
 }
 
 /// One pass of a sync.

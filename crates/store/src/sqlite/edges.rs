@@ -183,7 +183,7 @@ pub(super) async fn keep_edges(transaction: &mut Transaction<'_, Sqlite>, page: 
     }
     sqlx::query(
         "UPDATE edge SET generation = ?1 WHERE generation < ?1 AND attribute IN (SELECT value FROM jsonb_each(?2)) \
-         AND object IN (SELECT id FROM source_object WHERE +source_type = ?3)",
+         AND object IN (SELECT id FROM source_object WHERE source_type = ?3)",
     )
     .bind(page.round.generation)
     .bind(pack::numbers(page.unread.iter().map(|id| i64::from(id.0))))

@@ -71,7 +71,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
         let writer = open::open(path, now).await?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
-        Ok(Self { path: path.to_owned(), writer: Writer::new(writer), readers })
+        Ok(Self { path: path.to_owned(), writer: Writer::new(path.to_owned(), writer), readers })
     }
 
     /// Where the file is.
@@ -213,8 +213,8 @@ impl Store for SqliteStore {
 
     async fn close_batches(&self, sync: SyncId, ends: &[BatchEnd], now: i64) -> Result<(), StoreError> {
         // What is still open carries tickets, which nothing else knows.
-        let has_tickets = ends.iter().any(|end| !end.open.is_empty());
-        let mut writer = if has_tickets { self.writer.synced().await? } else { self.writer.unsynced().await? };
+        let known_here_alone = ends.iter().any(|end| !end.open.is_empty() || end.forgotten);
+        let mut writer = if known_here_alone { self.writer.synced().await? } else { self.writer.unsynced().await? };
         operations::close_batches(&mut writer, sync, ends, now).await
     }
 

@@ -32,7 +32,7 @@ pub(super) fn opening(path: &Path, source: impl Into<Box<dyn std::error::Error +
     StoreError::Open { path: path.to_owned(), source: source.into() }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)

@@ -209,7 +209,7 @@ pub(super) async fn close_batches(
 ) -> Result<(), StoreError> {
     const ACTION: &str = "given outcomes";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
-    for BatchEnd { batch, updates, returned, open } in ends {
+    for BatchEnd { batch, updates, returned, open, .. } in ends {
         write_updates(&mut transaction, sync, updates, now).await?;
         for (kind, amount) in returned.iter().filter(|(_, amount)| *amount > 0) {
             // In the minute they were counted in, so that no later window misses them.

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use crate::contract::{NOW, World, batch, contract_tests, end, linked};
-use crate::{OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
+use crate::{BatchEnd, OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
 
 async fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -124,10 +124,32 @@ async fn what_leaves_is_on_disk_and_what_is_found_out_again_need_not_be() {
         store.close_batches(sync, &[end(opened.batch, &[linked(&view, "k")], &[], open)], NOW).await.unwrap();
         assert_eq!(store.writer.last().await, synced, "only tickets cannot be asked for");
     }
+    let opened = store.open_batch(&sent).await.unwrap();
+    let ended = BatchEnd { forgotten: true, ..end(opened.batch, &[], &[], &[]) };
+    store.close_batches(sync, &[ended], NOW).await.unwrap();
+    assert_eq!(store.writer.last().await, SYNCED, "nobody else will know");
     store.set_paused(sync, Some("a person said so")).await.unwrap();
     assert_eq!(store.writer.last().await, SYNCED, "what people decide is kept");
     store.settle(sync, &[linked(&view, "k")], NOW).await.unwrap();
     assert_eq!(store.writer.last().await, UNSYNCED);
+}
+
+/// SQLite undoes a transaction by itself where its commit fails, as on a full disk; the driver does not notice.
+#[tokio::test]
+async fn a_commit_that_failed_keeps_no_later_one_from_being_made() {
+    let (store, _folder) = fresh().await;
+    let world = World::new(&store).await;
+    {
+        let mut writer = store.writer.unsynced().await.unwrap();
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        assert!(transaction.commit().await.is_err());
+    }
+    world.joiners(&["a"]).await;
+    let sync = world.sync("staff", 1).await.id;
+    store.set_paused(sync, Some("while it is looked at")).await.unwrap();
+    assert_eq!(store.writer.last().await, 2);
+    assert_eq!(store.live_objects(world.source).await.unwrap().0, 1);
 }
 
 /// Version 1, the first: what it wrote must be readable by every later version.

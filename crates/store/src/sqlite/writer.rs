@@ -1,19 +1,24 @@
 //! The one connection that writes, and which of its transactions are on disk when they end.
 
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Doing as _;
+use super::{Doing as _, open};
 use crate::error::StoreError;
 
 /// A transaction that is not synced is there for everybody at once, survives the end of the process, and reaches the
-/// disk with the next one that is synced; a power failure before then takes the state back to an earlier transaction's
+/// disk with the next one that is synced and writes something; a power failure before then takes the state back to an earlier transaction's
 /// end. That does no harm where what was recorded is found out again from there: pages are read again, evaluations
 /// made again, and outcomes asked for, since the batch that they belong to was synced before it left.
 #[derive(Debug)]
-pub(super) struct Writer(Mutex<Connection>);
+pub(super) struct Writer {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
 
 #[derive(Debug)]
 struct Connection {
@@ -23,12 +28,12 @@ struct Connection {
 
 impl Writer {
     /// A connection that syncs.
-    pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self(Mutex::new(Connection { connection, syncs: true }))
+    pub(super) fn new(path: PathBuf, connection: SqliteConnection) -> Self {
+        Self { path, connection: Mutex::new(Connection { connection, syncs: true }) }
     }
 
     pub(super) fn into_connection(self) -> SqliteConnection {
-        self.0.into_inner().connection
+        self.connection.into_inner().connection
     }
 
     /// For what must be on disk, with everything before it, when the transaction has ended.
@@ -44,12 +49,21 @@ impl Writer {
     /// How the last transaction ended: 1 unsynced, 2 synced (SQLite documentation, PRAGMA synchronous).
     #[cfg(test)]
     pub(super) async fn last(&self) -> i64 {
-        let mut guard = self.0.lock().await;
+        let mut guard = self.connection.lock().await;
         sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut guard.connection).await.unwrap()
     }
 
     async fn borrow(&self, syncs: bool, statement: &'static str) -> Result<Borrowed<'_>, StoreError> {
-        let mut guard = self.0.lock().await;
+        let mut guard = self.connection.lock().await;
+        if guard.connection.is_in_transaction() {
+            // Perhaps a rollback is on its way.
+            guard.connection.ping().await.doing("reached")?;
+        }
+        if guard.connection.is_in_transaction() {
+            // A full disk made SQLite undo a transaction by itself, and the driver waits for its end for ever.
+            guard.connection = open::options(&self.path).connect().await.doing("opened again")?;
+            guard.syncs = true;
+        }
         if guard.syncs != syncs {
             // Also where this is given up halfway.
             guard.syncs = false;
