@@ -42,6 +42,18 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    fn add(&mut self, ended: Ended) {
+        self.ended.push(ended);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_due(&self) -> bool {
+        // Tickets are known here alone.
+        let has_tickets = self.ended.iter().any(|ended| !ended.end.open.is_empty());
+        let outcomes = self.ended.iter().map(|ended| ended.end.updates.len()).sum::<usize>();
+        has_tickets || outcomes >= TOGETHER || self.since.is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
     /// Ends when known outcomes have waited long enough.
     pub(crate) async fn patience(&self) {
         match self.since {
@@ -60,12 +72,8 @@ impl Engine {
         closing: &mut Closing,
         progress: &mut Progress,
     ) -> Result<(), EngineError> {
-        closing.ended.push(ended);
-        let since = *closing.since.get_or_insert_with(Instant::now);
-        // Tickets are known here alone.
-        let must_be_kept = closing.ended.iter().any(|ended| !ended.end.open.is_empty());
-        let outcomes = closing.ended.iter().map(|ended| ended.end.updates.len()).sum::<usize>();
-        if must_be_kept || outcomes >= TOGETHER || since.elapsed() >= PATIENCE {
+        closing.add(ended);
+        if closing.is_due() {
             self.record(prepared, closing, progress).await?;
         }
         Ok(())
@@ -125,4 +133,67 @@ async fn recorded(prepared: &Prepared, closing: &mut Closing, progress: &mut Pro
         progress.release(&prepared.compiled, &joined(recorded)??);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_store::{BatchId, BatchMember, LinkId, LinkState, LinkUpdate, OperationKind, Origin};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn ended(outcomes: usize, tickets: usize) -> Ended {
+        let update = LinkUpdate {
+            link: LinkId(1),
+            seen: 1,
+            evaluated: 1,
+            dirty_again: false,
+            state: LinkState::Linked,
+            origin: Origin::Created,
+            target_key: None,
+            fresh_key: false,
+            written: None,
+            due_at: None,
+            not_before: None,
+            attempts: 0,
+            parked: None,
+            values: Vec::new(),
+        };
+        let member = BatchMember {
+            operation: Uuid::nil(),
+            link: LinkId(1),
+            kind: OperationKind::Create,
+            revision: 1,
+            content: [0; 16],
+            sought: Vec::new(),
+        };
+        let end = BatchEnd {
+            batch: BatchId(1),
+            updates: vec![update; outcomes],
+            returned: Vec::new(),
+            open: vec![member; tickets],
+            forgotten: false,
+        };
+        Ended { end, answered: Vec::new(), matches: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outcomes_wait_for_others_and_not_for_long() {
+        let mut closing = Closing::default();
+        closing.add(ended(1_000, 0));
+        assert!(!closing.is_due());
+        tokio::time::advance(PATIENCE / 2).await;
+        closing.add(ended(10, 0));
+        assert!(!closing.is_due(), "a few are recorded together");
+        tokio::time::advance(PATIENCE / 2).await;
+        assert!(closing.is_due(), "the first has waited long enough");
+        closing.patience().await;
+        let mut closing = Closing::default();
+        closing.add(ended(1_000, 0));
+        closing.add(ended(1_000, 0));
+        assert!(closing.is_due(), "they are many");
+        let mut closing = Closing::default();
+        closing.add(ended(1, 1));
+        assert!(closing.is_due(), "a ticket is known here alone");
+    }
 }

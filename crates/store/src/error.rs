@@ -62,7 +62,7 @@ pub enum StoreError {
         sync: String,
     },
     /// A statement failed: the disk is full, the file was damaged while in use, or Muster is wrong.
-    #[error("the state cannot be {action}")]
+    #[error("the state, which is the file that `state` names in the configuration, cannot be {action}")]
     Database {
         /// What was being done.
         action: &'static str,

@@ -3,6 +3,7 @@
 mod accepted;
 mod chaos;
 mod chaos_ties;
+mod closing;
 mod dates;
 mod expressions;
 mod gone;

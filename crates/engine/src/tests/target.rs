@@ -41,6 +41,8 @@ pub(super) struct TargetState {
     pub(super) faults: Vec<Fault>,
     pub(super) applied: Vec<(OperationId, Kind)>,
     pub(super) batches: usize,
+    /// From this batch on none is answered.
+    pub(super) hangs_from: Option<usize>,
 }
 
 pub(super) struct MemoryTarget {
@@ -286,8 +288,15 @@ impl Target for MemoryTarget {
     }
 
     async fn apply(&self, batch: &Batch) -> Result<Vec<(OperationId, Outcome)>, Error> {
+        let hangs = {
+            let mut state = self.state.lock().unwrap();
+            state.batches += 1;
+            state.hangs_from.is_some_and(|first| state.batches >= first)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.state.lock().unwrap();
-        state.batches += 1;
         let mut lose = false;
         let mut silent = false;
         for index in 0..state.faults.len() {
