@@ -1,27 +1,24 @@
 //! Operations as they leave: in batches, each noted before it is sent.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use muster_connector::{Error as ConnectorError, Kind, Operation, OperationId, Outcome, SecretString, ValueDelta};
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind, ValueWrite};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::commit::CommitPoint;
 use crate::compile::Compiled;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{ChangeWanted, Layout};
+use crate::fleet::Fleet;
 use crate::guard::{Group, counter};
 use crate::identity::known_by;
 use crate::matching::Candidate;
 use crate::prepare::Prepared;
-use crate::quarantine::{Reason, blamed_alone};
+use crate::quarantine::Reason;
 use crate::recognition::MatchValues;
-use crate::send::Carrier;
 use crate::sought::Sought;
 use crate::values::ValuesSent;
 
@@ -270,6 +267,9 @@ impl Shipment {
     pub(crate) fn pack(sent: Vec<Sent>, prepared: &Prepared) -> Vec<Self> {
         let size = (prepared.compiled.capabilities.max_batch as usize).clamp(1, 10_000);
         let takes_away = |sent: &Sent| sent.disables() || sent.kind == OperationKind::Delete;
+        if sent.len() <= size && !sent.iter().any(takes_away) {
+            return if sent.is_empty() { Vec::new() } else { vec![Self { sent }] };
+        }
         let (last, first): (Vec<_>, Vec<_>) = sent.into_iter().partition(takes_away);
         let mut shipments = Vec::new();
         for group in [first, last] {
@@ -283,12 +283,12 @@ impl Shipment {
 }
 
 impl Engine {
-    /// Notes a batch and sends it on its way. Nothing of its outcomes is recorded before it lands.
+    /// Sends a batch on its way. Nothing of its outcomes is recorded before it lands.
     pub(crate) async fn ship(
         &self,
         prepared: &Prepared,
         mut shipment: Shipment,
-        flying: &mut JoinSet<Landed>,
+        fleet: &mut Fleet,
     ) -> Result<(), EngineError> {
         let side = &prepared.target;
         let mut operations = Vec::with_capacity(shipment.sent.len());
@@ -312,31 +312,7 @@ impl Engine {
             guarded: guarded(prepared, &shipment.sent),
             values: shipment.sent.iter().filter_map(added).collect(),
         };
-        let opened = self.store.open_batch(&record).await?;
-        self.observer.passed(CommitPoint::BatchOpened);
-        let batch = opened.batch;
-        // A person decided over these meanwhile, and evaluation has to begin anew.
-        if !opened.withdrawn.is_empty() {
-            let (withdrawn, sent) =
-                shipment.sent.into_iter().partition::<Vec<_>, _>(|sent| opened.withdrawn.contains(&sent.link.id));
-            operations.retain(|operation| !withdrawn.iter().any(|sent| sent.operation.id == operation.id));
-            shipment = Shipment { sent };
-        }
-        let carrier = Carrier {
-            connector: Arc::clone(&side.connector),
-            object_type: Arc::clone(&side.request.object_type),
-            attributes: prepared.compiled.sent_attributes(),
-            epoch: side.epoch,
-            observer: Arc::clone(&self.observer),
-        };
-        flying.spawn(async move {
-            let mut outcomes = HashMap::with_capacity(shipment.sent.len());
-            let mut refusals = Vec::new();
-            let error = carrier.send(operations, &mut outcomes, &mut refusals).await;
-            carrier.observer.passed(CommitPoint::BatchAnswered);
-            carrier.observer.applied(outcomes.len() as u64);
-            Landed { batch, sent: shipment.sent, outcomes, error, blamed: blamed_alone(&refusals) }
-        });
+        self.fly(prepared, record, shipment, operations, fleet);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::recognition::MatchValues;
 use crate::send::acknowledge;
 
 /// From so many outcomes on they are recorded. More would gain little, and are asked for again after a crash.
-const TOGETHER: usize = 2_000;
+const TOGETHER: usize = 3_000;
 
 /// How long known outcomes wait for others.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -189,8 +189,8 @@ mod tests {
         assert!(closing.is_due(), "the first has waited long enough");
         closing.patience().await;
         let mut closing = Closing::default();
-        closing.add(ended(1_000, 0));
-        closing.add(ended(1_000, 0));
+        closing.add(ended(TOGETHER / 2, 0));
+        closing.add(ended(TOGETHER / 2, 0));
         assert!(closing.is_due(), "they are many");
         let mut closing = Closing::default();
         closing.add(ended(1, 1));

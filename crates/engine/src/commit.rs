@@ -16,8 +16,10 @@ pub enum CommitPoint {
     CandidatesFilled,
     /// Evaluations that need no operation are recorded.
     Settled,
-    /// A batch is noted and about to leave.
+    /// A batch is noted.
     BatchOpened,
+    /// The note is on disk, and the batch is about to leave.
+    BatchFlushed,
     /// The target has answered; nothing of it is recorded yet.
     BatchAnswered,
     /// A batch's outcomes are recorded.
@@ -32,13 +34,14 @@ pub enum CommitPoint {
 
 impl CommitPoint {
     /// All of them, in the order of a cycle.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PageMerged,
         Self::RoundFinished,
         Self::Swept,
         Self::CandidatesFilled,
         Self::Settled,
         Self::BatchOpened,
+        Self::BatchFlushed,
         Self::BatchAnswered,
         Self::BatchClosed,
         Self::UnknownResolved,
@@ -56,6 +59,7 @@ impl CommitPoint {
             Self::CandidatesFilled => "candidates_filled",
             Self::Settled => "settled",
             Self::BatchOpened => "batch_opened",
+            Self::BatchFlushed => "batch_flushed",
             Self::BatchAnswered => "batch_answered",
             Self::BatchClosed => "batch_closed",
             Self::UnknownResolved => "unknown_resolved",

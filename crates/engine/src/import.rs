@@ -345,15 +345,14 @@ impl Reading {
         self.pages = pages;
         self.task = JoinSet::new();
         self.task.spawn(async move {
-            loop {
+            // Room is waited for first, so that no page is in memory that has no place yet.
+            while let Ok(room) = to.reserve().await {
                 let answer = fetch(connector.as_ref(), &request, &way, &position).await;
                 let next = match &answer {
                     Ok(Fetched { next: Next::Page(cursor), .. }) => Some(Position::Page(cursor.clone())),
                     _ => None,
                 };
-                if to.send(answer).await.is_err() {
-                    return;
-                }
+                room.send(answer);
                 match next {
                     Some(next) => position = next,
                     None => return,

@@ -25,6 +25,7 @@ mod apply;
 mod computed;
 pub mod dates;
 mod explain_match;
+mod fleet;
 mod gone;
 mod groups;
 mod guard;

@@ -9,14 +9,14 @@ use muster_store::{
     EventRecord, LinkId, LinkState, LinkUpdate, LinkView, OperationKind, Origin, ParkReason, ReferredEnd,
 };
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 
-use crate::apply::{Landed, Sent, Shipment};
-use crate::closing::Closing;
+use crate::apply::{Sent, Shipment};
 use crate::commit::CommitPoint;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::evaluate::{Wanted, evaluate, park};
+use crate::fleet::Fleet;
 use crate::guard::{Group, GuardedChange, Verdict, guarded_changes, harmless};
 use crate::matching::{Blind, Candidate};
 use crate::prepare::Prepared;
@@ -99,14 +99,6 @@ pub(crate) struct Progress {
     pub(crate) attempts: HashMap<LinkId, u32>,
 }
 
-/// What is on its way: batches at the target, and outcomes being recorded. Tasks of their own all of them, so that
-/// none keeps what another waits for.
-#[derive(Default)]
-struct Fleet {
-    flying: JoinSet<Landed>,
-    closing: Closing,
-}
-
 impl Progress {
     pub(crate) fn new(open: HashSet<LinkId>) -> Self {
         Self { open, ..Self::default() }
@@ -187,7 +179,7 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let mut fleet = Fleet::default();
+        let mut fleet = Fleet::new(prepared);
         let mut after = LinkId(0);
         let mut given = match pass {
             Pass::Free { .. } => [].as_slice(),
@@ -252,13 +244,13 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let mut fleet = Fleet::default();
+        let mut fleet = Fleet::new(prepared);
         progress.arriving = true;
         loop {
             let links = tokio::select! {
                 biased;
                 Some(sent) = fleet.flying.join_next() => {
-                    if let Err(error) = self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await {
+                    if let Err(error) = self.land(prepared, sent, &mut fleet.closing, progress, report).await {
                         self.land_all(prepared, &mut fleet, progress, report).await.ok();
                         return Err(error);
                     }
@@ -297,7 +289,6 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        let most = usize::try_from(prepared.compiled.capabilities.max_in_flight.clamp(1, 4)).unwrap_or(1);
         let shipments = match self.slice(prepared, links, verdict, progress, report).await {
             Ok(shipments) => shipments,
             Err(error) => {
@@ -307,12 +298,12 @@ impl Engine {
         };
         for shipment in shipments {
             let shipped = async {
-                while fleet.flying.len() >= most {
+                while fleet.is_full() {
                     self.land_next(prepared, fleet, progress, report).await?;
                 }
                 // What is not sent stays dirty.
                 if !progress.quarantined {
-                    self.ship(prepared, shipment, &mut fleet.flying).await?;
+                    self.ship(prepared, shipment, fleet).await?;
                 }
                 Ok(())
             };
@@ -326,46 +317,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Waits for the next batch to land; known outcomes do not wait with it.
-    async fn land_next(
-        &self,
-        prepared: &Prepared,
-        fleet: &mut Fleet,
-        progress: &mut Progress,
-        report: &mut Report,
-    ) -> Result<(), EngineError> {
-        loop {
-            tokio::select! {
-                biased;
-                sent = fleet.flying.join_next() => {
-                    let Some(sent) = sent else { return Ok(()) };
-                    return self.landed(prepared, joined(sent)?, &mut fleet.closing, progress, report).await;
-                }
-                () = fleet.closing.patience() => self.record(prepared, &mut fleet.closing, progress).await?,
-            }
-        }
-    }
-
-    /// Records everything that is on its way, and then the first error.
-    async fn land_all(
-        &self,
-        prepared: &Prepared,
-        fleet: &mut Fleet,
-        progress: &mut Progress,
-        report: &mut Report,
-    ) -> Result<(), EngineError> {
-        // A target may keep the last batch for long, or be given up.
-        let mut result = self.record(prepared, &mut fleet.closing, progress).await;
-        while !fleet.flying.is_empty() {
-            let landed = self.land_next(prepared, fleet, progress, report).await;
-            if result.is_ok() {
-                result = landed;
-            }
-        }
-        let recorded = self.close_all(prepared, &mut fleet.closing, progress).await;
-        result.and(recorded)
     }
 
     /// Evaluates a slice, records what needs no operation, and returns what must be sent.

@@ -1,5 +1,5 @@
-//! A batch on its way: sent, and split when it is refused as a whole, until the object to blame stands alone. Without the
-//! state: a flight must never hold its writer while nobody polls it.
+//! A batch on its way: sent, and split when it is refused as a whole, until the object to blame stands alone. Knows nothing
+//! of the state.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -80,3 +80,26 @@ async fn a_stop_between_two_batches_drops_no_outcome() {
     assert!(there >= 1_000);
     assert_eq!(recorded(&world).await, (there, 0));
 }
+
+/// Takes the state's log away as soon as a batch is noted, so that the note never reaches the disk.
+struct TakesTheLog(std::path::PathBuf);
+
+impl Observer for TakesTheLog {
+    fn passed(&self, point: CommitPoint) {
+        if point == CommitPoint::BatchOpened {
+            std::fs::remove_file(&self.0).ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_note_does_not_reach_the_disk_does_not_leave() {
+    let world = World::new();
+    world.source.person("a", "Anna", "a@x");
+    let mut engine = world.engine().await;
+    engine.observer = Arc::new(TakesTheLog(world.folder.path().join("state.db-wal")));
+    let ended = engine.cycle(&world.rules, &CycleOptions::default()).await;
+    let Err(EngineError::Store(error)) = ended else { panic!("{:?}", ended.map(|report| report.created)) };
+    assert!(error.to_string().contains("cannot be written to disk"), "{error}");
+    assert_eq!(world.target.people(), []);
+}

@@ -194,7 +194,7 @@ async fn holds_and_approvals_expire() {
 
 #[tokio::test]
 async fn a_kill_between_counting_and_recording_gets_nothing_past_the_guard() {
-    for point in [CommitPoint::BatchOpened, CommitPoint::BatchAnswered] {
+    for point in [CommitPoint::BatchOpened, CommitPoint::BatchFlushed, CommitPoint::BatchAnswered] {
         let world = people(20).await;
         world.leave(0..2);
         *world.killer.0.lock().unwrap() = Some((point, 1));

@@ -85,7 +85,7 @@ async fn any_power_failure_leads_to_the_same_end() {
 #[tokio::test]
 async fn a_second_kill_while_the_first_is_being_resolved_changes_nothing() {
     let (expected, _) = story(None, false).await;
-    for first in [CommitPoint::BatchOpened, CommitPoint::BatchAnswered] {
+    for first in [CommitPoint::BatchOpened, CommitPoint::BatchFlushed, CommitPoint::BatchAnswered] {
         let world = World::new();
         first_day(&world);
         for kill in [first, CommitPoint::UnknownResolved] {

@@ -63,7 +63,7 @@ fn row(login: &str, name: &str) -> (String, String, bool) {
 #[tokio::test]
 async fn a_key_that_another_took_meanwhile_crosses_no_links() {
     for by_name in [false, true] {
-        for point in [CommitPoint::BatchOpened, CommitPoint::BatchAnswered] {
+        for point in [CommitPoint::BatchOpened, CommitPoint::BatchFlushed, CommitPoint::BatchAnswered] {
             let world = world(by_name).await;
             world.source.set("a", "mail", Slot::text("z@x"));
             world.source.set("b", "mail", Slot::text("a@x"));
@@ -121,7 +121,7 @@ async fn a_strangers_row_under_either_key_is_left_alone() {
 #[tokio::test]
 async fn whoever_gets_another_name_with_another_key_is_recognised() {
     for by_name in [false, true] {
-        for point in [CommitPoint::BatchOpened, CommitPoint::BatchAnswered] {
+        for point in [CommitPoint::BatchOpened, CommitPoint::BatchFlushed, CommitPoint::BatchAnswered] {
             let world = world(by_name).await;
             world.source.set("a", "mail", Slot::text("z@x"));
             world.source.set("a", "name", Slot::text("Anna Married"));

@@ -281,7 +281,7 @@ pub(super) struct Power {
 
 impl Power {
     /// The moments just before which the state was on disk as a whole.
-    const SYNCED: [CommitPoint; 3] = [CommitPoint::BatchOpened, CommitPoint::Swept, CommitPoint::RunFinished];
+    const SYNCED: [CommitPoint; 3] = [CommitPoint::BatchFlushed, CommitPoint::Swept, CommitPoint::RunFinished];
 
     fn files(&self) -> [PathBuf; 2] {
         ["", "-wal"].map(|suffix| PathBuf::from(format!("{}{suffix}", self.state.display())))

@@ -5,6 +5,7 @@ mod edges;
 mod holds;
 mod links;
 mod lock;
+mod log;
 mod members;
 mod objects;
 mod open;
@@ -42,6 +43,7 @@ use crate::records::{
     StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
+use log::Log;
 use writer::Writer;
 
 /// The state in one SQLite file.
@@ -49,6 +51,7 @@ use writer::Writer;
 pub struct SqliteStore {
     path: PathBuf,
     writer: Writer,
+    log: Log,
     readers: SqlitePool,
 }
 
@@ -71,7 +74,8 @@ impl SqliteStore {
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
         let writer = open::open(path, now).await?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
-        Ok(Self { path: path.to_owned(), writer: Writer::new(path.to_owned(), writer), readers })
+        let writer = Writer::new(path.to_owned(), writer);
+        Ok(Self { path: path.to_owned(), writer, log: Log::new(path), readers })
     }
 
     /// Where the file is.
@@ -87,6 +91,7 @@ impl SqliteStore {
     pub async fn close(self) -> Result<(), StoreError> {
         const ACTION: &str = "closed";
         self.readers.close().await;
+        self.log.at_rest().await;
         let mut writer = self.writer.into_connection();
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await.doing(ACTION)?;
         sqlx::Connection::close(writer).await.doing(ACTION)
@@ -208,7 +213,13 @@ impl Store for SqliteStore {
     }
 
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
-        operations::open_batch(&mut *self.writer.synced().await?, batch).await
+        let opened = operations::open_batch(&mut *self.writer.unsynced().await?, batch).await?;
+        self.log.note(batch.members.len());
+        Ok(opened)
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.log.flush().await
     }
 
     async fn close_batches(&self, sync: SyncId, ends: &[BatchEnd], now: i64) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Opening the state file: made on first start, upgraded, and refused rather than misread.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
@@ -28,6 +28,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
 /// Above this size the whole-file check at start would be felt.
 const CHECKED_SIZE: u64 = 64 << 20;
 
+/// Where SQLite keeps the log of a state.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
 pub(super) fn opening(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Open { path: path.to_owned(), source: source.into() }
 }
@@ -40,8 +47,8 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         // Whatever refers to a row got its number from here, so that looking for each row's anew finds nothing out.
         .foreign_keys(false)
         .busy_timeout(std::time::Duration::from_secs(10))
-        .pragma("cache_size", "-5000")
-        .pragma("wal_autocheckpoint", "8000")
+        .pragma("cache_size", "-3000")
+        .pragma("wal_autocheckpoint", "12000")
         .pragma("temp_store", "memory")
         // Rows come from a thread of the driver's own; with the usual 50 at a time most of reading is waiting for each other.
         .row_buffer_size(2_000)
@@ -49,7 +56,7 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) fn reader_options(path: &Path) -> SqliteConnectOptions {
-    options(path).pragma("query_only", "true").pragma("cache_size", "-2000")
+    options(path).pragma("query_only", "true").pragma("cache_size", "-800")
 }
 
 /// Opens the writer's connection, making or upgrading the file.
@@ -74,7 +81,7 @@ async fn create(path: &Path, now: i64) -> Result<(), StoreError> {
     }
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
-    let fresh = std::path::PathBuf::from(name);
+    let fresh = PathBuf::from(name);
     drop(std::fs::remove_file(&fresh));
     let made = fill(&fresh, now).await.map_err(|error| opening(path, error));
     let placed = made.and_then(|()| {
@@ -131,10 +138,8 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
 
 /// SQLite itself takes a missing last part for zeros. Source: SQLite file format §1.3.2 and §1.3.8.
 fn refuse_shortened(path: &Path, header: &[u8; 100], length: u64) -> Result<(), StoreError> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
     // With a log the file may rightly be behind: the log holds the rest.
-    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+    if std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0) {
         return Ok(());
     }
     let page_size = match u16::from_be_bytes([header[16], header[17]]) {
