@@ -241,6 +241,11 @@ pub(crate) trait Database: Send + Sync {
 
     /// The most batches at the same time.
     fn max_in_flight(&self) -> u32;
+
+    /// The most values in one statement with rows in it. MySQL counts 65,535.
+    fn most_values(&self) -> usize {
+        32_000
+    }
 }
 
 /// A transaction.

@@ -4,8 +4,6 @@
 //! It takes batches in which nothing is out of the ordinary. Where a row is refused, or a statement changes fewer rows
 //! than it names, all of it is undone, and the stage finds out which operation is to blame.
 
-use std::ops::Range;
-
 use async_trait::async_trait;
 use muster_connector::{Effect, Outcome};
 use muster_model::{AssignedBy, Value};
@@ -19,10 +17,7 @@ use crate::statement::{Name, Sql, TableName, joined, sql};
 use crate::text::spelled;
 
 /// Rows in one statement: a few shapes, each prepared once. Longer ones gain nothing.
-const SHAPES: [usize; 5] = [500, 100, 20, 4, 1];
-
-/// The most values in one statement: fewer than SQLite binds (32,766) and MySQL counts (65,535).
-const MOST_VALUES: usize = 32_000;
+const SHAPES: [usize; 6] = [500, 250, 100, 20, 4, 1];
 
 /// The most bytes of values in one statement: half of what every server takes whose limit nobody has lowered.
 const MOST_BYTES: usize = 512 * 1024;
@@ -205,9 +200,13 @@ impl<'a> Writing<'a> {
         counts: bool,
     ) -> Result<u64, Failure> {
         let rows: Vec<&WrittenRow<'_>> = self.rows_of(group).collect();
-        let sizes: Vec<usize> = rows.iter().map(|row| self.bytes(row)).collect();
-        let pieces = pieces(&sizes, columns.len()).into_iter().filter_map(|piece| rows.get(piece));
-        let mut statements = pieces.map(|rows| (statement(rows.len()), self.bound(rows, columns)));
+        let mut rest = rows.as_slice();
+        // One after the other, so that each is made ready while the one before runs.
+        let mut statements = std::iter::from_fn(|| {
+            let (piece, others) = rest.split_at_checked(self.piece(rest, columns.len()))?;
+            rest = others;
+            (!piece.is_empty()).then(|| (statement(piece.len()), self.bound(piece, columns)))
+        });
         session.run_bound(&mut statements, counts).await
     }
 
@@ -223,6 +222,16 @@ impl<'a> Writing<'a> {
             (self.cell(row, column).map(spelled), kind)
         };
         rows.iter().flat_map(|row| columns.iter().map(move |column| value(row, *column))).collect()
+    }
+
+    /// How many of these rows go into the next statement: one of few numbers, so that statements are prepared once.
+    fn piece(&self, rows: &[&WrittenRow<'a>], width: usize) -> usize {
+        let most_values = self.connector.database.most_values();
+        let fits = |length: &usize| {
+            let some = rows.get(..*length).filter(|_| length * width <= most_values);
+            some.is_some_and(|rows| rows.iter().map(|row| self.bytes(row)).sum::<usize>() <= MOST_BYTES)
+        };
+        SHAPES.into_iter().find(fits).unwrap_or(1).min(rows.len())
     }
 
     /// About how long a row's texts are.
@@ -287,20 +296,4 @@ fn values_column(number: usize) -> String {
 fn marks(rows: usize, width: usize, others: &str) -> String {
     let row = format!("({}{others})", joined(std::iter::repeat_n("?", width), ", "));
     joined(std::iter::repeat_n(row, rows), ", ")
-}
-
-/// So many rows of these sizes in pieces of few lengths, so that their statements are prepared once.
-fn pieces(sizes: &[usize], width: usize) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    while start < sizes.len() {
-        let fits = |length: &usize| {
-            let some = sizes.get(start..start + length).filter(|_| length * width <= MOST_VALUES);
-            some.is_some_and(|sizes| sizes.iter().sum::<usize>() <= MOST_BYTES)
-        };
-        let end = start + SHAPES.into_iter().find(fits).unwrap_or(1);
-        pieces.push(start..end);
-        start = end;
-    }
-    pieces
 }

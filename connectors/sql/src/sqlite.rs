@@ -23,7 +23,9 @@ use crate::text::unhex;
 /// A SQLite file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    pool: SqlitePool,
+    /// One connection: a second one would find the pages that it keeps outdated with each batch of the first.
+    writer: SqlitePool,
+    readers: SqlitePool,
     path: PathBuf,
 }
 
@@ -36,11 +38,15 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(10))
             // Staged values are people's; they do not belong into a file of the system's temporary folder.
             .pragma("temp_store", "memory")
-            // 8 MiB, so that a batch's pages stay in memory until it is committed.
-            .pragma("cache_size", "-8192")
+            .pragma("cache_size", "-1024")
             .disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
-        Ok(Self { pool, path: path.to_owned() })
+        // 4 MiB, so that a batch's pages stay in memory until it is committed.
+        let writing = options.clone().pragma("cache_size", "-4096");
+        Ok(Self {
+            writer: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(writing),
+            readers: SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options),
+            path: path.to_owned(),
+        })
     }
 
     /// A missing file is told apart from a broken one: SQLite itself says "unable to open" for both.
@@ -128,7 +134,7 @@ impl Database for Sqlite {
 
     async fn version(&self) -> Result<String, Failure> {
         self.refuse_missing()?;
-        let row = sqlx::query("SELECT sqlite_version()").fetch_one(&self.pool).await?;
+        let row = sqlx::query("SELECT sqlite_version()").fetch_one(&self.readers).await?;
         Ok(format!("SQLite {}", row.try_get::<String, _>(0)?))
     }
 
@@ -138,7 +144,7 @@ impl Database for Sqlite {
         let names = sqlx::query(
             "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         for row in names {
             catalog.tables.push(self.table(row.try_get(0)?).await?);
@@ -168,8 +174,8 @@ impl Database for Sqlite {
     async fn begin(&self, writes: bool) -> Result<Box<dyn Session>, Failure> {
         self.refuse_missing()?;
         // A transaction that reads first and writes later fails at once when another one wrote meanwhile.
-        let statement = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        Ok(Box::new(SqliteSession { transaction: self.pool.begin_with(statement).await?, staged: false }))
+        let (pool, statement) = if writes { (&self.writer, "BEGIN IMMEDIATE") } else { (&self.readers, "BEGIN") };
+        Ok(Box::new(SqliteSession { transaction: pool.begin_with(statement).await?, staged: false }))
     }
 
     fn temporary_schema(&self) -> Option<&'static str> {
@@ -243,6 +249,11 @@ impl Database for Sqlite {
     fn max_in_flight(&self) -> u32 {
         1
     }
+
+    /// SQLite binds 32,766, but a statement stays in this process's memory, and grows with what it binds.
+    fn most_values(&self) -> usize {
+        5_000
+    }
 }
 
 impl Sqlite {
@@ -261,7 +272,7 @@ impl Sqlite {
             "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid",
         )
         .bind(&name)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         for row in columns {
             let native: String = row.try_get(1)?;
@@ -289,7 +300,7 @@ impl Sqlite {
         key.sort_unstable();
         table.primary_key = key.into_iter().map(|(_, name)| name).collect();
         let without_row_number = sqlx::query("SELECT max(wr) FROM pragma_table_list(?)").bind(&name);
-        let without_row_number: Option<i64> = without_row_number.fetch_one(&self.pool).await?.try_get(0)?;
+        let without_row_number: Option<i64> = without_row_number.fetch_one(&self.readers).await?.try_get(0)?;
         if without_row_number == Some(0) {
             mark_row_number(&mut table);
         }
@@ -300,7 +311,7 @@ impl Sqlite {
              WHERE o.id = k.id) = 1 ORDER BY k.id",
         )
         .bind(&name)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         for row in foreign {
             let other: String = row.try_get(1)?;
@@ -312,13 +323,13 @@ impl Sqlite {
             "SELECT name, \"unique\" AND NOT partial AND origin <> 'pk' FROM pragma_index_list(?) ORDER BY name",
         )
         .bind(&name)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         for row in indexes {
             let index: String = row.try_get(0)?;
             let parts = sqlx::query("SELECT name, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno")
                 .bind(index)
-                .fetch_all(&self.pool)
+                .fetch_all(&self.readers)
                 .await?;
             let mut columns = Vec::with_capacity(parts.len());
             for part in &parts {

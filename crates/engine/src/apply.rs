@@ -6,6 +6,7 @@ use muster_connector::{Error as ConnectorError, Kind, Operation, OperationId, Ou
 use muster_model::pack::{pack_row, unpack_row};
 use muster_model::{Key, Row, Slot, Value};
 use muster_store::{BatchId, BatchMember, BatchRecord, LinkId, LinkView, OperationKind, ValueWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::compile::Compiled;
@@ -260,6 +261,8 @@ pub(crate) struct Landed {
     pub(crate) error: Option<ConnectorError>,
     /// So many objects were refused alone that the fault is none of theirs.
     pub(crate) blamed: Option<Reason>,
+    /// Keeps the next one from leaving, where this one has to be taken in first.
+    pub(crate) lane: Option<OwnedSemaphorePermit>,
 }
 
 impl Shipment {

@@ -18,7 +18,7 @@ pub enum CommitPoint {
     Settled,
     /// A batch is noted.
     BatchOpened,
-    /// The note is on disk, and the batch is about to leave.
+    /// The note is on disk, and the batch may leave when it is its turn.
     BatchFlushed,
     /// The target has answered; nothing of it is recorded yet.
     BatchAnswered,

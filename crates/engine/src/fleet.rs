@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use muster_connector::Operation;
+use muster_connector::{Operation, Outcome, RetryScope};
 use muster_store::{BatchRecord, StoreError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -46,6 +46,11 @@ impl Fleet {
             last: None,
             grounded: Arc::default(),
         }
+    }
+
+    /// Lets nothing leave that has no lane yet.
+    fn ground(&self) {
+        self.grounded.store(true, Ordering::Release);
     }
 
     /// Whether a batch has to land before another one is noted.
@@ -95,18 +100,21 @@ impl Engine {
                 before.await.ok();
             }
             // Never closed, so that nobody is turned away.
-            let lane = lanes.acquire().await;
+            let mut lane = lanes.acquire_owned().await.ok();
             has_lane.send(()).ok();
             if !grounded.load(Ordering::Acquire) {
                 outcomes.reserve(shipment.sent.len());
                 error = carrier.send(operations, &mut outcomes, &mut refusals).await;
-                grounded.fetch_or(error.is_some(), Ordering::Release);
+                grounded.fetch_or(error.is_some() || outcomes.values().any(is_busy), Ordering::Release);
                 carrier.observer.passed(CommitPoint::BatchAnswered);
                 carrier.observer.applied(outcomes.len() as u64);
             }
-            drop(lane);
+            // The next one leaves at once, unless this one may be the last before a quarantine.
+            if !outcomes.values().any(|outcome| matches!(outcome, Outcome::Rejected { .. })) {
+                lane = None;
+            }
             let blamed = blamed_alone(&refusals);
-            Ok(Landed { batch: opened.batch, sent: shipment.sent, outcomes, error, blamed })
+            Ok(Landed { batch: opened.batch, sent: shipment.sent, outcomes, error, blamed, lane })
         });
     }
 
@@ -115,11 +123,18 @@ impl Engine {
         &self,
         prepared: &Prepared,
         sent: Result<Result<Landed, StoreError>, JoinError>,
-        closing: &mut Closing,
+        fleet: &mut Fleet,
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
-        self.landed(prepared, joined(sent)??, closing, progress, report).await
+        let mut landed = joined(sent)?.inspect_err(|_| fleet.ground())?;
+        let lane = landed.lane.take();
+        let recorded = self.landed(prepared, landed, &mut fleet.closing, progress, report).await;
+        if progress.quarantined {
+            fleet.ground();
+        }
+        drop(lane);
+        recorded
     }
 
     /// Waits for the next batch to land; known outcomes do not wait with it.
@@ -135,7 +150,7 @@ impl Engine {
                 biased;
                 sent = fleet.flying.join_next() => {
                     let Some(sent) = sent else { return Ok(()) };
-                    return self.land(prepared, sent, &mut fleet.closing, progress, report).await;
+                    return self.land(prepared, sent, fleet, progress, report).await;
                 }
                 () = fleet.closing.patience() => self.record(prepared, &mut fleet.closing, progress).await?,
             }
@@ -150,6 +165,9 @@ impl Engine {
         progress: &mut Progress,
         report: &mut Report,
     ) -> Result<(), EngineError> {
+        if self.stop.is_asked() {
+            fleet.ground();
+        }
         // A target may keep the last batch for long, or be given up.
         let mut result = self.record(prepared, &mut fleet.closing, progress).await;
         while !fleet.flying.is_empty() {
@@ -161,4 +179,9 @@ impl Engine {
         let recorded = self.close_all(prepared, &mut fleet.closing, progress).await;
         result.and(recorded)
     }
+}
+
+/// The target cannot take more just now.
+fn is_busy(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Retry { scope: RetryScope::Target, .. })
 }

@@ -27,7 +27,7 @@ use crate::report::Report;
 use crate::rules::GuardKind;
 use crate::values::{Step, ValueProgress};
 
-/// Links evaluated together: large enough for set-based writing, small enough to hold two in memory.
+/// Links evaluated together: large enough for set-based writing, small enough to hold a few such batches in memory.
 pub(crate) const SLICE: u32 = 1_000;
 
 /// Which links a pass visits, and what it may send.
@@ -250,7 +250,7 @@ impl Engine {
             let links = tokio::select! {
                 biased;
                 Some(sent) = fleet.flying.join_next() => {
-                    if let Err(error) = self.land(prepared, sent, &mut fleet.closing, progress, report).await {
+                    if let Err(error) = self.land(prepared, sent, &mut fleet, progress, report).await {
                         self.land_all(prepared, &mut fleet, progress, report).await.ok();
                         return Err(error);
                     }

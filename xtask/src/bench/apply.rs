@@ -25,8 +25,6 @@ use super::sqlserver;
 const COLUMNS: usize = 9;
 /// Those that an update changes.
 const CHANGED: usize = 3;
-/// Operations in a batch, as many as the connector takes.
-const BATCH: usize = 5_000;
 /// Rows in one statement where an engine is loaded by statements of many rows.
 const TOGETHER: usize = 1_000;
 
@@ -115,14 +113,14 @@ async fn measure(engine: Engine, place: &Place, rows: usize, output: &mut dyn Wr
     let attributes: Vec<String> = ["login".to_owned(), "phones".to_owned()].into_iter().chain(columns()).collect();
 
     let raw_new = raw.load(rows, 0).await?;
-    let people = all(&attributes, rows, create);
-    let values = all(&attributes, rows, |number| phones(number, None, 0));
+    let people = all(&connector, &attributes, rows, create);
+    let values = all(&connector, &attributes, rows, |number| phones(number, None, 0));
     let started = Instant::now();
     connector.send(people).await?;
     connector.send(values).await?;
     let new = started.elapsed().as_secs_f64();
     let raw_changed = raw.load(rows, 1).await?;
-    let changes = all(&attributes, rows, change);
+    let changes = all(&connector, &attributes, rows, change);
     let started = Instant::now();
     connector.send(changes).await?;
     let changed = started.elapsed().as_secs_f64();
@@ -199,9 +197,9 @@ fn connect(place: &Place) -> anyhow::Result<Arc<dyn Connector>> {
     })?)
 }
 
-/// Everything that is sent, in memory before the clock starts, as the raw side's rows are.
-fn all(attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
-    batches(attributes, BATCH, (0..rows).map(operation).collect())
+/// Everything that is sent, in batches as large as the connector takes, in memory before the clock starts, as the raw side's rows are.
+fn all(sender: &Sender, attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
+    batches(attributes, sender.max_batch, (0..rows).map(operation).collect())
 }
 
 fn by_login(number: usize, row: Vec<Slot>) -> Operation {

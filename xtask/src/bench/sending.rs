@@ -50,13 +50,16 @@ pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operat
 pub(super) struct Sender {
     connector: Arc<dyn Connector>,
     most: usize,
+    /// Operations in a batch.
+    pub(super) max_batch: usize,
 }
 
 impl Sender {
     pub(super) async fn new(connector: Arc<dyn Connector>) -> anyhow::Result<Self> {
         let schema = connector.schema().await?;
         let capabilities = schema.object_type("user").and_then(|found| found.target.clone()).context("no target")?;
-        Ok(Self { connector, most: capabilities.max_in_flight as usize })
+        let (most, max_batch) = (capabilities.max_in_flight as usize, capabilities.max_batch as usize);
+        Ok(Self { connector, most, max_batch })
     }
 
     /// Sends batches, as many at once as the connector takes, and returns what each operation brought.

@@ -134,10 +134,13 @@ impl Place {
     /// Seconds of the raw load.
     pub(super) async fn raw(&self, people: &[Value]) -> anyhow::Result<f64> {
         self.execute(&self.table("raw_user")).await?;
-        match &self.postgres {
+        let seconds = match &self.postgres {
             Some(postgres) => raw_postgres(postgres, people),
             None => self.raw_sqlite(people).await,
-        }
+        };
+        let seconds = seconds?;
+        self.execute("DROP TABLE raw_user").await?;
+        Ok(seconds)
     }
 
     /// Seconds in which so many pairs are inserted by one statement.

@@ -50,12 +50,12 @@ async fn a_batch_that_hangs_keeps_no_other_from_being_recorded() {
     }
 }
 
-/// Asks to stop as soon as a batch is noted, so that the next one ends before it leaves.
+/// Asks to stop as soon as a batch is answered, so that the next one ends before it leaves.
 struct StopsWithABatch(Stop);
 
 impl Observer for StopsWithABatch {
     fn passed(&self, point: CommitPoint) {
-        if point == CommitPoint::BatchOpened {
+        if point == CommitPoint::BatchAnswered {
             self.0.ask();
         }
     }

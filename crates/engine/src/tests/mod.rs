@@ -6,6 +6,7 @@ mod chaos_ties;
 mod closing;
 mod dates;
 mod expressions;
+mod fleet;
 mod gone;
 mod groups;
 mod guard;

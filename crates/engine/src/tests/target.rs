@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Down(usize),
     /// Every operation is answered "try again later", this many times.
     Later(usize),
+    /// Every operation is answered "the whole target takes nothing just now", this many times.
+    Busy(usize),
     /// Someone is asked to forget an id: the answer lacks it.
     Silent(usize),
     /// Whatever does not disable is rejected, each operation by itself.
@@ -53,6 +55,7 @@ pub(super) struct MemoryTarget {
     /// Names are the same in any case.
     pub(super) names_ignore_case: std::sync::atomic::AtomicBool,
     pub(super) max_batch: std::sync::atomic::AtomicU32,
+    pub(super) max_in_flight: std::sync::atomic::AtomicU32,
     /// The login is the anchor, and may be changed.
     pub(super) login_is_key: std::sync::atomic::AtomicBool,
 }
@@ -67,6 +70,7 @@ impl MemoryTarget {
             boss_is_required: false.into(),
             names_ignore_case: false.into(),
             max_batch: 4.into(),
+            max_in_flight: 2.into(),
             login_is_key: false.into(),
         }
     }
@@ -157,7 +161,7 @@ impl Connector for MemoryTarget {
                     writes_secrets: true,
                     ordered: false,
                     max_batch: self.max_batch.load(std::sync::atomic::Ordering::Relaxed),
-                    max_in_flight: 2,
+                    max_in_flight: self.max_in_flight.load(std::sync::atomic::Ordering::Relaxed),
                 }),
             }],
         })
@@ -315,13 +319,11 @@ impl Target for MemoryTarget {
                     *times -= 1;
                     silent = true;
                 }
-                Fault::Later(times) if *times > 0 => {
+                fault @ (Fault::Later(1..) | Fault::Busy(1..)) => {
+                    let (Fault::Later(times) | Fault::Busy(times)) = fault else { continue };
                     *times -= 1;
-                    let retry = Outcome::Retry {
-                        after: Duration::from_secs(30),
-                        scope: RetryScope::Object,
-                        problem: "locked".to_owned(),
-                    };
+                    let scope = if matches!(fault, Fault::Busy(_)) { RetryScope::Target } else { RetryScope::Object };
+                    let retry = Outcome::Retry { after: Duration::from_secs(30), scope, problem: "locked".to_owned() };
                     return Ok(batch.operations.iter().map(|operation| (operation.id, retry.clone())).collect());
                 }
                 Fault::Poison(value) => {

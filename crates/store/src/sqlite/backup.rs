@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
-use super::open::{self, opening};
+use super::open::{self, beside, opening};
 use super::{Doing as _, SqliteStore, StateLock};
 use crate::error::StoreError;
 use crate::store::Store as _;
@@ -24,12 +24,6 @@ pub struct Restored {
 
 fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn text(path: &Path) -> Result<&str, StoreError> {

@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::open::beside;
 use crate::error::StoreError;
 
 /// The right to run syncs on one state file; ends with the process, however it ends.
@@ -18,9 +19,7 @@ impl StateLock {
     /// # Errors
     /// [`StoreError::Held`] when another process has it.
     pub fn take(state: &Path, holder: &str) -> Result<Self, StoreError> {
-        let mut name = state.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = beside(state, ".lock");
         let failed = |source: std::io::Error| StoreError::Open { path: path.clone(), source: source.into() };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(failed)?;

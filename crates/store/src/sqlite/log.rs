@@ -1,9 +1,10 @@
 //! The log that transactions are written to first: waited for, and moved into the state, without the connection that
 //! writes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -17,43 +18,60 @@ use crate::error::StoreError;
 /// it all that small batches leave there.
 const MOVED_AFTER: usize = 10_000;
 
-/// What was committed unsynced is in the file beside the state, or was moved from there into the state by a checkpoint, which
-/// syncs both. So whoever waits for the log's content to reach the disk has waited for all of it, by whichever handle.
-/// Source: SQLite documentation, "Write-Ahead Logging" and PRAGMA synchronous; the log's own header is synced
+/// What was committed unsynced is in the file beside the state, or was moved from there into the state by a checkpoint,
+/// which syncs both. So whoever waits for the log's content to reach the disk has waited for all of it, by whichever
+/// handle. Source: SQLite documentation, "Write-Ahead Logging" and PRAGMA synchronous; the log's own header is synced
 /// by SQLite when it is written.
 #[derive(Debug)]
 pub(super) struct Log {
     state: PathBuf,
+    /// Open as long as this is: a handle that is opened after an error is not told of it.
+    file: Arc<File>,
     asked: AtomicU64,
     /// Who asked before this number has been answered.
     answered: Mutex<u64>,
+    /// The disk refused something once. What became of the rest nobody can know.
+    failed: Arc<AtomicBool>,
     noted: AtomicUsize,
     moving: Mutex<JoinSet<()>>,
 }
 
 impl Log {
-    pub(super) fn new(state: &Path) -> Self {
-        Self {
+    /// The log of a state that is open.
+    pub(super) fn open(state: &Path) -> Result<Self, StoreError> {
+        let path = open::log_of(state);
+        let file = OpenOptions::new().write(true).open(&path).map_err(|error| open::opening(&path, error))?;
+        Ok(Self {
             state: state.to_owned(),
+            file: Arc::new(file),
             asked: AtomicU64::new(0),
             answered: Mutex::new(0),
+            failed: Arc::default(),
             noted: AtomicUsize::new(0),
             moving: Mutex::default(),
-        }
+        })
     }
 
     /// Waits until all that was committed before is on disk. Those who ask meanwhile are answered together.
+    ///
+    /// # Errors
+    /// The disk failed, now or earlier: the state has to be opened anew.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
         let mut answered = self.answered.lock().await;
+        if self.failed.load(Ordering::SeqCst) {
+            let problem = "the disk failed before; start Muster anew once it is sound";
+            return Err(sqlx::Error::Io(std::io::Error::other(problem))).doing(WRITTEN);
+        }
         if number < *answered {
             return Ok(());
         }
         let asked = self.asked.load(Ordering::SeqCst);
-        let log = open::log_of(&self.state);
-        let synced = tokio::task::spawn_blocking(move || OpenOptions::new().write(true).open(log)?.sync_data()).await;
+        let file = Arc::clone(&self.file);
+        let synced = tokio::task::spawn_blocking(move || refuse_removed(&file).and_then(|()| file.sync_data())).await;
         let synced = synced.map_err(std::io::Error::other).flatten();
-        synced.map_err(sqlx::Error::Io).doing("written to disk")?;
+        self.failed.fetch_or(synced.is_err(), Ordering::SeqCst);
+        synced.map_err(sqlx::Error::Io).doing(WRITTEN)?;
         *answered = asked;
         Ok(())
     }
@@ -67,10 +85,11 @@ impl Log {
         while moving.try_join_next().is_some() {}
         if moving.is_empty() {
             self.noted.store(0, Ordering::Relaxed);
-            let state = self.state.clone();
+            let (state, failed) = (self.state.clone(), Arc::clone(&self.failed));
             moving.spawn(async move {
-                // What keeps it from being moved now keeps the connection that writes from it too, which says so.
-                checkpoint(&state).await.ok();
+                // Whatever else keeps it from being moved keeps the connection that writes from it too, which says so.
+                let moved = checkpoint(&state).await;
+                failed.fetch_or(moved.as_ref().is_err_and(is_disks), Ordering::SeqCst);
             });
         }
     }
@@ -81,10 +100,33 @@ impl Log {
     }
 }
 
+const WRITTEN: &str = "written to disk";
+
 async fn checkpoint(state: &Path) -> Result<(), sqlx::Error> {
     let mut connection: SqliteConnection = open::options(state).pragma("cache_size", "-100").connect().await?;
     sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
     connection.close().await
+}
+
+/// Whether the disk failed (SQLITE_IOERR with its extended forms).
+fn is_disks(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.parse::<u32>().is_ok_and(|code| code & 0xff == 10))
+}
+
+/// What is written to a file that has no name any more is gone with the process.
+#[cfg(unix)]
+fn refuse_removed(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    match file.metadata()?.nlink() {
+        0 => Err(std::io::Error::other("somebody removed the state's log (the file whose name ends with -wal)")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn refuse_removed(_file: &File) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -94,17 +136,44 @@ mod tests {
     #[tokio::test]
     async fn whoever_asks_is_answered_once_what_was_written_before_is_on_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::new(&folder.path().join("state.db"));
-        let file = open::log_of(&log.state);
-        std::fs::write(&file, "").unwrap();
+        let path = folder.path().join("state.db");
+        let _writer = open::open(&path, 0).await.unwrap();
+        let log = Log::open(&path).unwrap();
         // While the first waits, others ask, and one wait answers them all.
         let held = log.answered.lock().await;
         let (first, second, third, ()) = tokio::join!(log.flush(), log.flush(), log.flush(), async { drop(held) });
         first.and(second).and(third).unwrap();
         assert_eq!(*log.answered.lock().await, 3);
-        std::fs::remove_file(&file).unwrap();
-        assert!(log.flush().await.is_err(), "nothing was waited for");
-        assert_eq!(*log.answered.lock().await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_failed_once_is_not_believed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let _writer = open::open(&path, 0).await.unwrap();
+        let log = Log::open(&path).unwrap();
+        std::fs::rename(open::log_of(&path), folder.path().join("aside")).unwrap();
+        log.flush().await.unwrap();
+        std::fs::remove_file(folder.path().join("aside")).unwrap();
+        assert!(log.flush().await.is_err());
+        log.failed.store(true, Ordering::SeqCst);
+        let error = log.flush().await.unwrap_err();
+        assert!(format!("{error:?}").contains("start Muster anew"), "{error:?}");
+        assert_eq!(*log.answered.lock().await, 1, "only the first was answered");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_state_behind_a_link_has_its_log_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("state.db"), folder.path().join("link.db"));
+        drop(open::open(&file, 0).await.unwrap());
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        // What lies beside the link is nobody's log.
+        std::fs::write(open::beside(&link, "-wal"), "").unwrap();
+        let _writer = open::open(&link, 0).await.unwrap();
+        assert_eq!(open::log_of(&link), open::log_of(&file));
+        Log::open(&link).unwrap().flush().await.unwrap();
     }
 
     #[tokio::test]
@@ -118,7 +187,7 @@ mod tests {
             .execute(&mut writer)
             .await
             .unwrap();
-        let log = Log::new(&path);
+        let log = Log::open(&path).unwrap();
         log.note(MOVED_AFTER - 1);
         log.at_rest().await;
         assert_eq!(length(), before, "a few are left where they are");

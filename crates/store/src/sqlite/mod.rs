@@ -75,7 +75,7 @@ impl SqliteStore {
         let writer = open::open(path, now).await?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
         let writer = Writer::new(path.to_owned(), writer);
-        Ok(Self { path: path.to_owned(), writer, log: Log::new(path), readers })
+        Ok(Self { path: path.to_owned(), writer, log: Log::open(path)?, readers })
     }
 
     /// Where the file is.
@@ -272,8 +272,10 @@ impl Store for SqliteStore {
     }
 
     async fn merge_log(&self) -> Result<(), StoreError> {
+        const ACTION: &str = "merged with its log";
+        self.log.at_rest().await;
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-        checkpoint.execute(&mut *self.writer.synced().await?).await.doing("merged with its log")?;
+        checkpoint.execute(&mut *self.writer.synced().await?).await.doing(ACTION)?;
         Ok(())
     }
 

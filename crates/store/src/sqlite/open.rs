@@ -28,11 +28,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
 /// Above this size the whole-file check at start would be felt.
 const CHECKED_SIZE: u64 = 64 << 20;
 
-/// Where SQLite keeps the log of a state.
+/// A file beside the state, whose name begins with the state's.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Where SQLite keeps the log of a state: beside the file itself, also where the path is a link to it.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+    beside(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), "-wal")
 }
 
 pub(super) fn opening(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -79,9 +84,7 @@ async fn create(path: &Path, now: i64) -> Result<(), StoreError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| opening(path, error))?;
     }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let fresh = PathBuf::from(name);
+    let fresh = beside(path, &format!(".{}.new", std::process::id()));
     drop(std::fs::remove_file(&fresh));
     let made = fill(&fresh, now).await.map_err(|error| opening(path, error));
     let placed = made.and_then(|()| {

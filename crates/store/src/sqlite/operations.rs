@@ -123,7 +123,8 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
         .await
         .doing(ACTION)?;
     }
-    values::may_be_there(&mut transaction, batch).await?;
+    let standing = batch.values.iter().filter(|(link, _)| !withdrawn.iter().any(|member| member.link == *link));
+    values::may_be_there(&mut transaction, standing).await?;
     let row = sqlx::query(
         "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded, sought) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",

@@ -7,7 +7,7 @@ use sqlx::{Row as _, Transaction};
 
 use super::{Doing as _, SqliteStore, pack};
 use crate::error::StoreError;
-use crate::records::{BatchRecord, LinkId, LinkUpdate, ObjectId, SyncId, TargetTypeId};
+use crate::records::{LinkId, LinkUpdate, ObjectId, SyncId, TargetTypeId};
 use crate::values::{ReferencesOf, Referred, ReferredEnd, ValueStore, ValueWrite};
 
 fn type_list(types: &[TargetTypeId]) -> String {
@@ -194,9 +194,9 @@ async fn is_empty(transaction: &mut Transaction<'_, Sqlite>, query: &'static str
 /// Additions that are about to be sent may be at the target from now on.
 pub(super) async fn may_be_there(
     transaction: &mut Transaction<'_, Sqlite>,
-    batch: &BatchRecord,
+    values: impl Iterator<Item = &(LinkId, ValueWrite)>,
 ) -> Result<(), StoreError> {
-    let added = packed(batch.values.iter().map(|(link, write)| (*link, write)), |write| &write.added);
+    let added = packed(values.map(|(link, write)| (*link, write)), |write| &write.added);
     run(
         transaction,
         added,
