@@ -210,7 +210,7 @@ pub(super) async fn may_be_there(
 fn packed<'a>(
     writes: impl Iterator<Item = (LinkId, &'a ValueWrite)>,
     of: impl Fn(&'a ValueWrite) -> &'a Vec<Vec<u8>>,
-) -> (Vec<u8>, String) {
+) -> (Vec<u8>, Vec<u8>) {
     let mut rows = pack::Rows::new();
     for (link, write) in writes {
         for value in of(write) {
@@ -222,7 +222,7 @@ fn packed<'a>(
 
 async fn run(
     transaction: &mut Transaction<'_, Sqlite>,
-    (blob, json): (Vec<u8>, String),
+    (blob, json): (Vec<u8>, Vec<u8>),
     statement: &'static str,
 ) -> Result<(), StoreError> {
     if !blob.is_empty() {
