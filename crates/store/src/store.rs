@@ -107,8 +107,8 @@ pub trait Store: OperatorStore + ValueStore + MemberStore + Send + std::marker::
     async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError>;
 
     /// Notes a batch, and counts the guarded changes in it in the same transaction, so that no end of the process
-    /// sends what is not counted. Before the batch leaves, [`Self::flush`] has to end. The record's own id is ignored; the
-    /// new one is returned.
+    /// sends what is not counted. Before the batch leaves, [`Self::flush`] has to end. The record's own id is ignored;
+    /// the new one is returned.
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError>;
 
     /// Waits until all that was recorded before is on disk. Nobody who writes waits for it.

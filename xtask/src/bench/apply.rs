@@ -197,7 +197,8 @@ fn connect(place: &Place) -> anyhow::Result<Arc<dyn Connector>> {
     })?)
 }
 
-/// Everything that is sent, in batches as large as the connector takes, in memory before the clock starts, as the raw side's rows are.
+/// Everything that is sent, in batches as large as the connector takes, in memory before the clock starts, as the raw
+/// side's rows are.
 fn all(sender: &Sender, attributes: &[String], rows: usize, operation: impl Fn(usize) -> Operation) -> Vec<Batch> {
     batches(attributes, sender.max_batch, (0..rows).map(operation).collect())
 }

@@ -1,8 +1,8 @@
 //! Many rows as two parameters: one blob with all bytes end to end, and one list of numbers and positions.
 //!
 //! A statement then writes a whole page at once (`INSERT … SELECT … FROM jsonb_each`), which was measured faster
-//! than multi-row `VALUES` and many times faster than a statement for each row. The list is in SQLite's own binary form,
-//! so that it is not read once more. Source: SQLite documentation, "The SQLite JSONB Format".
+//! than multi-row `VALUES` and many times faster than a statement for each row. The list is in SQLite's own binary
+//! form, so that nobody has to parse it. Source: SQLite documentation, "The SQLite JSONB Format".
 
 mod element {
     pub(super) const NULL: u8 = 0;
@@ -13,7 +13,8 @@ mod element {
     pub(super) const ARRAY: u8 = 11;
 }
 
-/// An element's header: its type in the lower half of the first byte, its length in the upper one or in bytes that follow.
+/// An element's header: its type in the lower half of the first byte, its length in the upper half or in the bytes
+/// after it.
 fn header(to: &mut Vec<u8>, element: u8, length: usize) {
     match length {
         0..=11 => to.push((length as u8) << 4 | element),

@@ -11,10 +11,10 @@ use super::{Doing as _, open};
 use crate::error::StoreError;
 
 /// A transaction that is not synced is there for everybody at once, survives the end of the process, and reaches the
-/// disk with the next one that is synced and writes something, or when the log is flushed; a power failure before then takes
-/// the state back to an earlier transaction's end. That does no harm where what was recorded is found out again from
-/// there: pages are read again, evaluations made again, and outcomes asked for, since the note of the batch that they
-/// belong to was flushed before it left.
+/// disk with the next one that is synced and writes something, or when the log is flushed; a power failure before then
+/// takes the state back to an earlier transaction's end. That does no harm where what was recorded is found out again
+/// from there: pages are read again, evaluations made again, and outcomes asked for, since the note of the batch that
+/// they belong to was flushed before it left.
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
