@@ -1,8 +1,11 @@
 //! Batches that were noted while others were at the target.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::world::{Fault, World};
+use crate::{CommitPoint, CycleOptions, Observer};
 
 /// A target that takes one batch at a time, of so many.
 fn people(max_batch: u32) -> World {
@@ -43,10 +46,24 @@ async fn nothing_leaves_after_the_batch_that_led_to_a_quarantine() {
     assert_eq!(world.target.state.lock().unwrap().applied.len(), 60);
 }
 
+/// Holds the first batch up once its note is on disk, long enough for another one to overtake it.
+#[derive(Default)]
+struct HoldsTheFirst(AtomicBool);
+
+impl Observer for HoldsTheFirst {
+    fn passed(&self, point: CommitPoint) {
+        if point == CommitPoint::BatchFlushed && !self.0.swap(true, Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn they_leave_in_the_order_in_which_they_were_noted() {
     let world = people(7);
-    world.cycle().await.unwrap();
+    let mut engine = world.engine().await;
+    engine.observer = Arc::new(HoldsTheFirst::default());
+    engine.cycle(&world.rules, &CycleOptions::default()).await.unwrap();
     let people = world.target.state.lock().unwrap();
     let order: Vec<String> = people.rows.values().map(|row| format!("{:?}", row["login"])).collect();
     let numbers = (0..120).map(|number| format!("{:?}", muster_model::Slot::text(&format!("p{number:03}@x"))));
