@@ -100,7 +100,7 @@ impl Engine {
                 before.await.ok();
             }
             // Never closed, so that nobody is turned away.
-            let mut lane = lanes.acquire_owned().await.ok();
+            let lane = lanes.acquire_owned().await.ok();
             has_lane.send(()).ok();
             if !grounded.load(Ordering::Acquire) {
                 outcomes.reserve(shipment.sent.len());
@@ -110,9 +110,8 @@ impl Engine {
                 carrier.observer.applied(outcomes.len() as u64);
             }
             // The next one leaves at once, unless this one may be the last before a quarantine.
-            if !outcomes.values().any(|outcome| matches!(outcome, Outcome::Rejected { .. })) {
-                lane = None;
-            }
+            let is_refused = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { .. });
+            let lane = lane.filter(|_| outcomes.values().any(is_refused));
             let blamed = blamed_alone(&refusals);
             Ok(Landed { batch: opened.batch, sent: shipment.sent, outcomes, error, blamed, lane })
         });

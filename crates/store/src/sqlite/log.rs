@@ -119,7 +119,9 @@ fn is_disks(error: &sqlx::Error) -> bool {
 fn refuse_removed(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     match file.metadata()?.nlink() {
-        0 => Err(std::io::Error::other("somebody removed the state's log (the file whose name ends with -wal)")),
+        0 => Err(std::io::Error::other(
+            "somebody removed the state's log, the file beside it that ends with -wal; start Muster anew",
+        )),
         _ => Ok(()),
     }
 }
@@ -133,12 +135,17 @@ fn refuse_removed(_file: &File) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn whoever_asks_is_answered_once_what_was_written_before_is_on_disk() {
+    async fn opened() -> (tempfile::TempDir, PathBuf, SqliteConnection, Log) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
-        let _writer = open::open(&path, 0).await.unwrap();
+        let writer = open::open(&path, 0).await.unwrap();
         let log = Log::open(&path).unwrap();
+        (folder, path, writer, log)
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_is_answered_once_what_was_written_before_is_on_disk() {
+        let (_folder, _, _writer, log) = opened().await;
         // While the first waits, others ask, and one wait answers them all.
         let held = log.answered.lock().await;
         let (first, second, third, ()) = tokio::join!(log.flush(), log.flush(), log.flush(), async { drop(held) });
@@ -148,17 +155,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_failed_once_is_not_believed_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.db");
-        let _writer = open::open(&path, 0).await.unwrap();
-        let log = Log::open(&path).unwrap();
+        let (folder, path, _writer, log) = opened().await;
         std::fs::rename(open::log_of(&path), folder.path().join("aside")).unwrap();
         log.flush().await.unwrap();
         std::fs::remove_file(folder.path().join("aside")).unwrap();
-        assert!(log.flush().await.is_err());
-        log.failed.store(true, Ordering::SeqCst);
-        let error = log.flush().await.unwrap_err();
-        assert!(format!("{error:?}").contains("start Muster anew"), "{error:?}");
+        for problem in ["somebody removed", "failed before"] {
+            let error = log.flush().await.unwrap_err();
+            assert!(format!("{error:?}").contains(problem), "{error:?}");
+        }
         assert_eq!(*log.answered.lock().await, 1, "only the first was answered");
     }
 
@@ -178,16 +182,13 @@ mod tests {
 
     #[tokio::test]
     async fn many_operations_move_the_log_into_the_state() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.db");
-        let mut writer = open::open(&path, 0).await.unwrap();
+        let (_folder, path, mut writer, log) = opened().await;
         let length = || std::fs::metadata(&path).unwrap().len();
         let before = length();
         sqlx::raw_sql("CREATE TABLE filler (bytes BLOB); INSERT INTO filler VALUES (zeroblob(1000000))")
             .execute(&mut writer)
             .await
             .unwrap();
-        let log = Log::open(&path).unwrap();
         log.note(MOVED_AFTER - 1);
         log.at_rest().await;
         assert_eq!(length(), before, "a few are left where they are");

@@ -272,10 +272,9 @@ impl Store for SqliteStore {
     }
 
     async fn merge_log(&self) -> Result<(), StoreError> {
-        const ACTION: &str = "merged with its log";
         self.log.at_rest().await;
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-        checkpoint.execute(&mut *self.writer.synced().await?).await.doing(ACTION)?;
+        checkpoint.execute(&mut *self.writer.synced().await?).await.doing("merged with its log")?;
         Ok(())
     }
 
