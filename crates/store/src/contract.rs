@@ -408,13 +408,16 @@ pub(crate) async fn a_batch_is_open_until_its_outcomes_are_recorded(store: &dyn 
     assert_eq!(owners[&Key::text("k").encode()], owner);
 }
 
+/// Longer than what the index over keys holds of a key.
+pub(crate) const LONG: &str = "somebody.with.a.long.name@a.long.domain.example";
+
 pub(crate) async fn a_key_given_anew_leaves_its_former_link(store: &dyn Store) {
     let world = World::new(store).await;
     let sync = world.sync("staff", 1).await.id;
     world.page(vec![world.object("a", "1"), world.object("b", "1")], vec![], world.round(Round::Full, 1)).await;
     let seen = world.dirty(sync).await;
-    store.settle(sync, &[linked(&seen[0], "5")], NOW).await.unwrap();
-    store.settle(sync, &[linked(&seen[1], "5")], NOW).await.unwrap();
+    store.settle(sync, &[linked(&seen[0], LONG)], NOW).await.unwrap();
+    store.settle(sync, &[linked(&seen[1], LONG)], NOW).await.unwrap();
     let former = store.link_of(sync, &seen[0].anchor).await.unwrap().unwrap();
     assert_eq!((former.state, former.target_key), (LinkState::Gone, None));
     assert_eq!(keys(&world.dirty(sync).await), ["a"]);
@@ -428,13 +431,13 @@ pub(crate) async fn a_key_that_one_link_gives_up_is_another_ones_in_the_same_tra
     let natural = |view: &LinkView, key: &str, origin| LinkUpdate { fresh_key: false, origin, ..linked(view, key) };
     store.settle(sync, &[natural(&views[0], "aa", Origin::Created)], NOW).await.unwrap();
     // The one that takes the key is written before the one that gives it up, and after it.
-    let moved = [natural(&views[0], "yy", Origin::Adopted), natural(&views[1], "aa", Origin::Created)];
+    let moved = [natural(&views[0], LONG, Origin::Adopted), natural(&views[1], "aa", Origin::Created)];
     store.settle(sync, &moved, NOW).await.unwrap();
-    let back = [natural(&views[0], "aa", Origin::Created), natural(&views[1], "yy", Origin::Adopted)];
+    let back = [natural(&views[0], "aa", Origin::Created), natural(&views[1], LONG, Origin::Adopted)];
     store.settle(sync, &back, NOW).await.unwrap();
-    let owners = store.owners(world.target, &["aa", "yy"].map(|key| Key::text(key).encode())).await.unwrap();
+    let owners = store.owners(world.target, &["aa", LONG].map(|key| Key::text(key).encode())).await.unwrap();
     assert_eq!(owners[&Key::text("aa").encode()].link, views[0].id);
-    assert_eq!(owners[&Key::text("yy").encode()].link, views[1].id);
+    assert_eq!(owners[&Key::text(LONG).encode()].link, views[1].id);
 }
 
 pub(crate) async fn parked_objects_heal_with_their_next_success(store: &dyn Store) {

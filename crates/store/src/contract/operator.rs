@@ -127,7 +127,8 @@ pub(crate) async fn a_link_by_hand_takes_nobodys_object(store: &dyn Store) {
         written: vec![1, 0],
     };
     assert_eq!(store.decide(sync, links[2].id, &to("k1")).await.unwrap(), Decided::Owned(links[0].id));
-    assert_eq!(store.decide(sync, links[2].id, &to("k9")).await.unwrap(), Decided::Done);
+    assert_eq!(store.decide(sync, links[2].id, &to(LONG)).await.unwrap(), Decided::Done);
+    assert_eq!(store.decide(sync, links[1].id, &to(LONG)).await.unwrap(), Decided::Owned(links[2].id));
     let view = &store.links(&[links[2].id]).await.unwrap()[0];
     assert_eq!(
         (view.state, view.origin, view.written.as_deref()),

@@ -6,6 +6,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 
+use super::keys::IndexedKeys;
 use super::objects::read_removed;
 use super::{Doing as _, pack};
 use crate::error::StoreError;
@@ -236,14 +237,16 @@ pub(super) async fn link_of(readers: &SqlitePool, sync: SyncId, anchor: &[u8]) -
 
 pub(super) async fn owners(
     readers: &SqlitePool,
+    indexed_keys: &IndexedKeys,
     target_type: TargetTypeId,
     keys: &[Vec<u8>],
 ) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
-    let (blob, json) = pack::keys(keys.iter().map(Vec::as_slice));
+    let (blob, json) = pack::keys(keys.iter().map(|key| indexed_keys.indexed(key)));
     let rows = sqlx::query(
         "SELECT link.target_key, link.sync, link.id, source_object.removed \
          FROM link JOIN source_object ON source_object.id = link.object \
-         WHERE link.target_type = ?3 AND link.owner = 0 AND link.target_key IS NOT NULL AND link.target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
+         WHERE link.target_type = ?3 AND link.owner = 0 AND link.indexed_key IS NOT NULL \
+         AND link.indexed_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2))",
     )
     .bind(blob)
     .bind(json)

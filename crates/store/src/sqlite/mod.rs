@@ -3,6 +3,7 @@
 mod backup;
 mod edges;
 mod holds;
+mod keys;
 mod links;
 mod lock;
 mod log;
@@ -43,6 +44,7 @@ use crate::records::{
     StoreFacts, Sync, SyncCounts, SyncDefinition, SyncId, SyncStanding, TargetType, TargetTypeId,
 };
 use crate::store::Store;
+use keys::IndexedKeys;
 use log::Log;
 use writer::Writer;
 
@@ -53,6 +55,7 @@ pub struct SqliteStore {
     writer: Writer,
     log: Log,
     readers: SqlitePool,
+    keys: IndexedKeys,
 }
 
 /// Adds to a driver's error what was being done.
@@ -72,10 +75,11 @@ impl SqliteStore {
     /// # Errors
     /// The file is foreign, newer, damaged or cannot be opened.
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
-        let writer = open::open(path, now).await?;
+        let mut writer = open::open(path, now).await?;
+        let keys = IndexedKeys::of(&mut writer).await.map_err(|error| open::opening(path, error))?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
         let writer = Writer::new(path.to_owned(), writer);
-        Ok(Self { path: path.to_owned(), writer, log: Log::open(path)?, readers })
+        Ok(Self { path: path.to_owned(), writer, log: Log::open(path)?, readers, keys })
     }
 
     /// Where the file is.
@@ -205,15 +209,15 @@ impl Store for SqliteStore {
     }
 
     async fn owners(&self, target_type: TargetTypeId, keys: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
-        links::owners(&self.readers, target_type, keys).await
+        links::owners(&self.readers, &self.keys, target_type, keys).await
     }
 
     async fn settle(&self, sync: SyncId, updates: &[LinkUpdate], now: i64) -> Result<(), StoreError> {
-        operations::settle(&mut *self.writer.unsynced().await?, sync, updates, now).await
+        operations::settle(&mut *self.writer.unsynced().await?, &self.keys, sync, updates, now).await
     }
 
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
-        let opened = operations::open_batch(&mut *self.writer.unsynced().await?, batch).await?;
+        let opened = operations::open_batch(&mut *self.writer.unsynced().await?, &self.keys, batch).await?;
         self.log.note(batch.members.len());
         Ok(opened)
     }
@@ -226,7 +230,7 @@ impl Store for SqliteStore {
         // What is still open carries tickets, which nothing else knows.
         let known_here_alone = ends.iter().any(|end| !end.open.is_empty() || end.forgotten);
         let mut writer = if known_here_alone { self.writer.synced().await? } else { self.writer.unsynced().await? };
-        operations::close_batches(&mut writer, sync, ends, now).await
+        operations::close_batches(&mut writer, &self.keys, sync, ends, now).await
     }
 
     async fn open_batches(&self, sync: SyncId) -> Result<Vec<BatchRecord>, StoreError> {

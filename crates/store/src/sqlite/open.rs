@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
+use super::keys;
 use crate::error::StoreError;
 
 /// Written into the file's header, so that another application's database is recognised ("Mstr").
@@ -23,6 +24,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0008_scope_groups.sql"),
     include_str!("../../migrations/sqlite/0009_scope_kinds.sql"),
     include_str!("../../migrations/sqlite/0010_keys.sql"),
+    include_str!("../../migrations/sqlite/0011_indexed_keys.sql"),
+    include_str!("../../migrations/sqlite/0012_key_index.sql"),
 ];
 
 /// Above this size the whole-file check at start would be felt.
@@ -114,7 +117,7 @@ async fn fill(fresh: &Path, now: i64) -> Result<(), sqlx::Error> {
     }
     script.push_str("COMMIT;");
     sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection).await?;
-    sqlx::query("INSERT INTO store (id, incarnation, created_at, clock_high_water) VALUES (1, ?, ?, ?)")
+    sqlx::query("INSERT INTO store (id, incarnation, created_at, clock_high_water, digest_key) VALUES (1, ?, ?, ?, randomblob(32))")
         .bind(Uuid::now_v7().as_bytes().to_vec())
         .bind(now)
         .bind(now)
@@ -201,13 +204,23 @@ async fn upgrade(path: &Path, connection: &mut SqliteConnection) -> Result<(), S
         return Err(StoreError::Damaged { path: path.to_owned(), problem: format!("it says format {found}") });
     }
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(found as usize) {
-        let script = format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version = {version}; COMMIT;");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(script))
-            .execute(&mut *connection)
-            .await
-            .map_err(|error| unreadable(path, error))?;
+        migrate(connection, version, migration).await.map_err(|error| unreadable(path, error))?;
     }
     Ok(())
+}
+
+/// The version whose columns are filled by more than its script.
+const INDEXED_KEYS: i64 = 10;
+
+async fn migrate(connection: &mut SqliteConnection, version: i64, migration: &'static str) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(migration).execute(&mut *transaction).await?;
+    if version == INDEXED_KEYS {
+        keys::fill(&mut transaction).await?;
+    }
+    let script = format!("PRAGMA user_version = {version}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 async fn verify(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {

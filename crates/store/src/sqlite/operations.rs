@@ -6,6 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 use uuid::Uuid;
 
+use super::keys::IndexedKeys;
 use super::links::{origin_number, state_number};
 use super::{Doing as _, holds, pack, values};
 use crate::error::StoreError;
@@ -97,7 +98,11 @@ fn read_sought(members: &mut [BatchMember], mut bytes: &[u8]) -> Result<(), Stor
     Ok(())
 }
 
-pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecord) -> Result<Opened, StoreError> {
+pub(super) async fn open_batch(
+    writer: &mut SqliteConnection,
+    keys: &IndexedKeys,
+    batch: &BatchRecord,
+) -> Result<Opened, StoreError> {
     const ACTION: &str = "told about a batch";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
     let decided = decided(&mut transaction, batch.sync).await?;
@@ -124,7 +129,7 @@ pub(super) async fn open_batch(writer: &mut SqliteConnection, batch: &BatchRecor
         .doing(ACTION)?;
     }
     let standing = batch.values.iter().filter(|(link, _)| !withdrawn.iter().any(|member| member.link == *link));
-    values::may_be_there(&mut transaction, standing).await?;
+    values::may_be_there(&mut transaction, keys, standing).await?;
     let row = sqlx::query(
         "INSERT INTO batch (sync, target_type, incarnation, epoch, host, sent_at, members, guarded, sought) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
@@ -189,6 +194,7 @@ pub(super) async fn open_batches(readers: &SqlitePool, sync: SyncId) -> Result<V
 
 pub(super) async fn settle(
     writer: &mut SqliteConnection,
+    keys: &IndexedKeys,
     sync: SyncId,
     updates: &[LinkUpdate],
     now: i64,
@@ -198,12 +204,13 @@ pub(super) async fn settle(
         return Ok(());
     }
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
-    write_updates(&mut transaction, sync, updates, now).await?;
+    write_updates(&mut transaction, keys, sync, updates, now).await?;
     transaction.commit().await.doing(ACTION)
 }
 
 pub(super) async fn close_batches(
     writer: &mut SqliteConnection,
+    keys: &IndexedKeys,
     sync: SyncId,
     ends: &[BatchEnd],
     now: i64,
@@ -211,7 +218,7 @@ pub(super) async fn close_batches(
     const ACTION: &str = "given outcomes";
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.doing(ACTION)?;
     for BatchEnd { batch, updates, returned, open, .. } in ends {
-        write_updates(&mut transaction, sync, updates, now).await?;
+        write_updates(&mut transaction, keys, sync, updates, now).await?;
         for (kind, amount) in returned.iter().filter(|(_, amount)| *amount > 0) {
             // In the minute they were counted in, so that no later window misses them.
             sqlx::query(
@@ -241,6 +248,7 @@ pub(super) async fn close_batches(
 
 async fn write_updates(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     sync: SyncId,
     updates: &[LinkUpdate],
     now: i64,
@@ -262,9 +270,9 @@ async fn write_updates(
     } else {
         updates
     };
-    release_stale_keys(transaction, sync, updates).await?;
+    release_stale_keys(transaction, keys, sync, updates).await?;
     values::mark_referring(transaction, updates).await?;
-    values::write_values(transaction, updates).await?;
+    values::write_values(transaction, keys, updates).await?;
     // Most updates of a batch end alike, and what is the same for all need not be packed for each.
     let mut alike: BTreeMap<Ending, Vec<&LinkUpdate>> = BTreeMap::new();
     for update in updates {
@@ -273,7 +281,7 @@ async fn write_updates(
     let mut cleared = false;
     'again: loop {
         for (ending, updates) in &alike {
-            match write_alike(transaction, ending, updates).await {
+            match write_alike(transaction, keys, ending, updates).await {
                 // A key that one of these gives up is another one's now, whichever is written first.
                 Err(StoreError::Database { source, .. }) if is_taken(&source) && !cleared => {
                     cleared = true;
@@ -303,7 +311,7 @@ fn updates_of(alike: &BTreeMap<Ending, Vec<&LinkUpdate>>) -> String {
 
 /// Takes the keys of links that get theirs anew.
 async fn clear_keys(transaction: &mut Transaction<'_, Sqlite>, links: String) -> Result<(), StoreError> {
-    sqlx::query("UPDATE link SET target_key = NULL WHERE id IN (SELECT value FROM jsonb_each(?))")
+    sqlx::query("UPDATE link SET target_key = NULL, indexed_key = NULL WHERE id IN (SELECT value FROM jsonb_each(?))")
         .bind(links)
         .execute(&mut **transaction)
         .await
@@ -339,24 +347,27 @@ impl Ending {
 
 async fn write_alike(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     ending: &Ending,
     updates: &[&LinkUpdate],
 ) -> Result<(), StoreError> {
     const ACTION: &str = "given link states";
     let mut rows = pack::Rows::new();
     for update in updates {
-        let row = rows.row().number(update.link.0);
-        row.bytes(update.target_key.as_deref()).bytes(update.written.as_deref()).optional_number(update.due_at);
+        let indexed = key_of(update).map(|key| keys.indexed(key));
+        let row = rows.row().number(update.link.0).bytes(key_of(update)).bytes(indexed.as_deref());
+        row.optional_number(update.due_at);
     }
     let (blob, json) = rows.finish();
     sqlx::query(
         "UPDATE OR FAIL link SET state = ?3, origin = ?4, evaluated = max(evaluated, ?5), dirty = dirty + ?6, attempts = ?7, \
              not_before = ?8, due_at = new.value ->> 5, \
-             target_key = substr(?1, new.value ->> 1, new.value ->> 2) \
+             target_key = substr(?1, new.value ->> 1, new.value ->> 2), \
+             indexed_key = substr(?1, new.value ->> 3, new.value ->> 4) \
          FROM jsonb_each(?2) AS new WHERE link.id = new.value ->> 0",
     )
-    .bind(&blob)
-    .bind(&json)
+    .bind(blob)
+    .bind(json)
     .bind(ending.state)
     .bind(ending.origin)
     .bind(ending.evaluated)
@@ -367,13 +378,18 @@ async fn write_alike(
     .await
     .doing(ACTION)?;
     if ending.has_values {
+        let mut rows = pack::Rows::new();
+        for update in updates {
+            rows.row().number(update.link.0).bytes(update.written.as_deref());
+        }
+        let (blob, json) = rows.finish();
         sqlx::query(
             "INSERT OR FAIL INTO link_values (link, written) \
-             SELECT value ->> 0, substr(?1, value ->> 3, value ->> 4) FROM jsonb_each(?2) WHERE true \
+             SELECT value ->> 0, substr(?1, value ->> 1, value ->> 2) FROM jsonb_each(?2) WHERE true \
              ON CONFLICT (link) DO UPDATE SET written = excluded.written",
         )
-        .bind(&blob)
-        .bind(&json)
+        .bind(blob)
+        .bind(json)
         .execute(&mut **transaction)
         .await
         .doing(ACTION)?;
@@ -385,18 +401,19 @@ async fn write_alike(
 /// after a deletion), so a link that still claims it has lost its target object, and nothing computed before counts.
 async fn release_stale_keys(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     sync: SyncId,
     updates: &[LinkUpdate],
 ) -> Result<(), StoreError> {
-    let fresh = updates.iter().filter(|update| update.fresh_key).filter_map(|update| update.target_key.as_deref());
-    let (blob, json) = pack::keys(fresh);
+    let fresh = updates.iter().filter(|update| update.fresh_key).filter_map(key_of);
+    let (blob, json) = pack::keys(fresh.map(|key| keys.indexed(key)));
     if blob.is_empty() {
         return Ok(());
     }
     let stale = sqlx::query(
-        "UPDATE link SET target_key = NULL, state = 3, dirty = dirty + 1, decided = dirty + 1 \
-         WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND target_key IS NOT NULL \
-         AND target_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2)) RETURNING id, object",
+        "UPDATE link SET target_key = NULL, indexed_key = NULL, state = 3, dirty = dirty + 1, decided = dirty + 1 \
+         WHERE target_type = (SELECT target_type FROM sync WHERE id = ?3) AND owner = 0 AND indexed_key IS NOT NULL \
+         AND indexed_key IN (SELECT substr(?1, value ->> 0, value ->> 1) FROM jsonb_each(?2)) RETURNING id, object",
     )
     .bind(blob)
     .bind(json)

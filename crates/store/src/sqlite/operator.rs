@@ -6,6 +6,7 @@ use muster_model::{AttributeId, Slot};
 use sqlx::sqlite::{Sqlite, SqlitePool};
 use sqlx::{Connection as _, Row as _, Transaction};
 
+use super::keys::IndexedKeys;
 use super::operations::read_members;
 use super::reports::{read_parked, select_parked};
 use super::{Doing as _, SqliteStore, holds, links, pack, quarantine, values};
@@ -167,7 +168,7 @@ impl OperatorStore for SqliteStore {
             Decision::Ignore => (5, Some(0), None, None),
             Decision::Return => (0, Some(0), None, None),
             Decision::Link { state, target_key, written } => {
-                if let Some(owner) = owner(&mut transaction, sync, link, target_key).await? {
+                if let Some(owner) = owner(&mut transaction, &self.keys, sync, link, target_key).await? {
                     return Ok(Decided::Owned(owner));
                 }
                 (links::state_number(*state), None, Some(target_key), Some(written))
@@ -190,13 +191,14 @@ impl OperatorStore for SqliteStore {
         // An object that Muster made stays its own when it is linked again; one that was there before is adopted.
         sqlx::query(
             "UPDATE link SET state = ?2, origin = coalesce(?3, CASE WHEN origin = 0 OR target_key IS NOT ?4 THEN 2 ELSE origin END), \
-             target_key = ?4, dirty = dirty + 1, decided = dirty + 1, attempts = 0, not_before = NULL, due_at = NULL \
+             target_key = ?4, indexed_key = ?5, dirty = dirty + 1, decided = dirty + 1, attempts = 0, not_before = NULL, due_at = NULL \
              WHERE id = ?1",
         )
         .bind(link.0)
         .bind(state)
         .bind(origin)
         .bind(key)
+        .bind(key.map(|key| self.keys.indexed(key).into_owned()))
         .execute(&mut *transaction)
         .await
         .doing(ACTION)?;
@@ -327,16 +329,17 @@ async fn is_on_its_way(
 /// The other link that owns a target object.
 async fn owner(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     sync: SyncId,
     link: LinkId,
     target_key: &[u8],
 ) -> Result<Option<LinkId>, StoreError> {
     let row = sqlx::query(
-        "SELECT id FROM link WHERE target_type = (SELECT target_type FROM sync WHERE id = ?) AND target_key = ? \
+        "SELECT id FROM link WHERE target_type = (SELECT target_type FROM sync WHERE id = ?) AND indexed_key = ? \
          AND owner = 0 AND id <> ?",
     )
     .bind(sync.0)
-    .bind(target_key)
+    .bind(keys.indexed(target_key).into_owned())
     .bind(link.0)
     .fetch_optional(&mut **transaction)
     .await

@@ -125,10 +125,10 @@ pub(super) fn numbers(numbers: impl IntoIterator<Item = i64>) -> String {
 }
 
 /// Encoded keys as the two parameters of [`Rows`].
-pub(super) fn keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn keys(keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (Vec<u8>, Vec<u8>) {
     let mut rows = Rows::new();
     for key in keys {
-        rows.row().bytes(Some(key));
+        rows.row().bytes(Some(key.as_ref()));
     }
     rows.finish()
 }

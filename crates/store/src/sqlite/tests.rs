@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use muster_model::{AttributeId, Key};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
-use crate::contract::{NOW, World, batch, contract_tests, end, linked};
-use crate::{BatchEnd, OperatorStore as _, SqliteStore, StateLock, Store as _, StoreError};
+use crate::contract::{LONG, NOW, World, batch, contract_tests, end, linked};
+use crate::{
+    BatchEnd, LinkId, ObjectId, OperatorStore as _, ReferencesOf, SqliteStore, StateLock, Store as _, StoreError,
+    ValueStore as _,
+};
 
 async fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -184,6 +188,56 @@ async fn a_state_of_version_2_is_still_read() {
     assert_eq!(store.grants(sync, NOW).await.unwrap()[0].value, [8; 16]);
     assert_eq!(store.quarantine(sync).await.unwrap().unwrap().probes, 3);
     assert_eq!(store.open_batches(sync).await.unwrap()[0].guarded[0].1, "disable");
+}
+
+/// Version 9: its index held keys as they are.
+#[tokio::test]
+async fn keys_of_a_state_of_version_9_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::File::create(&path).unwrap();
+    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let keys = ["k", LONG].map(|key| Key::text(key).encode());
+    {
+        let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        for (version, migration) in (1..).zip(&super::open::MIGRATIONS[..9]).skip(1) {
+            sqlx::raw_sql(*migration).execute(&mut connection).await.unwrap();
+            let script = format!("PRAGMA user_version = {version}");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection).await.unwrap();
+        }
+        sqlx::query("UPDATE link SET target_key = ? WHERE id = 2")
+            .bind(&keys[1])
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        for value in &keys {
+            let insert = "INSERT INTO written_value (link, attribute, value, state) VALUES (1, 2, ?, 1)";
+            sqlx::query(insert).bind(value).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    }
+    let store = SqliteStore::open(&path, NOW).await.unwrap();
+    let world = World::new(&store).await;
+    let (_, sync) = store.sync_names().await.unwrap().remove(0);
+    let owners = store.owners(world.target, &keys).await.unwrap();
+    assert_eq!(keys.each_ref().map(|key| owners[key].link.0), [1, 2]);
+    // Both are of this sync, and nobody refers to them any more.
+    let of = ReferencesOf {
+        link: LinkId(1),
+        object: ObjectId(1),
+        source_attribute: AttributeId(2),
+        target_attribute: AttributeId(2),
+        target_types: vec![world.target],
+    };
+    assert_eq!(store.references_to_remove(&of, b"", 9).await.unwrap(), keys);
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let refer = "INSERT INTO edge (object, attribute, referenced, generation) VALUES (1, 2, 1, 3), (1, 2, 2, 3)";
+    sqlx::query(refer).execute(&mut connection).await.unwrap();
+    assert!(store.references_to_remove(&of, b"", 9).await.unwrap().is_empty());
+    // Whoever is given the key anew takes it from who had it.
+    let view = store.link_of(sync, &Key::text("a").encode()).await.unwrap().unwrap();
+    store.settle(sync, &[linked(&view, LONG)], NOW).await.unwrap();
+    assert_eq!(store.owners(world.target, &keys).await.unwrap()[&keys[1]].link.0, 1);
 }
 
 #[test]

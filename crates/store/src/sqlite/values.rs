@@ -5,6 +5,7 @@ use muster_model::AttributeId;
 use sqlx::sqlite::Sqlite;
 use sqlx::{Row as _, Transaction};
 
+use super::keys::IndexedKeys;
 use super::{Doing as _, SqliteStore, pack};
 use crate::error::StoreError;
 use crate::records::{LinkId, LinkUpdate, ObjectId, SyncId, TargetTypeId};
@@ -108,12 +109,13 @@ impl ValueStore for SqliteStore {
             "SELECT written.value FROM written_value AS written \
              WHERE written.link = ?3 AND written.attribute = ?4 AND written.value > ?6 AND NOT EXISTS \
                  (SELECT 1 FROM jsonb_each(?5) AS kind \
-                  CROSS JOIN link AS member ON member.target_type = kind.value AND member.target_key = written.value \
+                  CROSS JOIN link AS member ON member.target_type = kind.value \
+                      AND member.indexed_key = coalesce(written.indexed_value, written.value) \
                       AND member.owner = 0 AND NOT EXISTS \
                       (SELECT 1 FROM parked WHERE parked.link = member.id AND parked.rule = 'other_object') \
                   CROSS JOIN edge ON edge.object = ?1 AND edge.attribute = ?2 AND edge.referenced = member.object \
                   CROSS JOIN source_object ON source_object.id = member.object AND source_object.removed = 0 \
-                  WHERE member.target_key IS NOT NULL) \
+                  WHERE member.indexed_key IS NOT NULL) \
              ORDER BY written.value LIMIT ?7",
         )
         .bind(of.object.0)
@@ -194,27 +196,31 @@ async fn is_empty(transaction: &mut Transaction<'_, Sqlite>, query: &'static str
 /// Additions that are about to be sent may be at the target from now on.
 pub(super) async fn may_be_there(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     values: impl Iterator<Item = &(LinkId, ValueWrite)>,
 ) -> Result<(), StoreError> {
-    let added = packed(values.map(|(link, write)| (*link, write)), |write| &write.added);
+    let added = packed(keys, values.map(|(link, write)| (*link, write)), |write| &write.added);
     run(
         transaction,
         added,
-        "INSERT OR IGNORE INTO written_value (link, attribute, value, state) \
-         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 0 FROM jsonb_each(?2)",
+        "INSERT OR IGNORE INTO written_value (link, attribute, value, indexed_value, state) \
+         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), substr(?1, value ->> 4, value ->> 5), 0 \
+         FROM jsonb_each(?2)",
     )
     .await
 }
 
-/// Link, attribute and value for each value.
+/// Link, attribute, value and what the index over keys would hold in its stead, for each value.
 fn packed<'a>(
+    keys: &IndexedKeys,
     writes: impl Iterator<Item = (LinkId, &'a ValueWrite)>,
     of: impl Fn(&'a ValueWrite) -> &'a Vec<Vec<u8>>,
 ) -> (Vec<u8>, Vec<u8>) {
     let mut rows = pack::Rows::new();
     for (link, write) in writes {
         for value in of(write) {
-            rows.row().number(link.0).number(i64::from(write.attribute.0)).bytes(Some(value));
+            let row = rows.row().number(link.0).number(i64::from(write.attribute.0));
+            row.bytes(Some(value)).bytes(keys.digest(value).as_ref().map(<[u8; _]>::as_slice));
         }
     }
     rows.finish()
@@ -235,17 +241,19 @@ async fn run(
 /// links themselves are written.
 pub(super) async fn write_values(
     transaction: &mut Transaction<'_, Sqlite>,
+    keys: &IndexedKeys,
     updates: &[LinkUpdate],
 ) -> Result<(), StoreError> {
     let (added, removed) = {
         let writes = || updates.iter().flat_map(|update| update.values.iter().map(|write| (update.link, write)));
-        (packed(writes(), |write| &write.added), packed(writes(), |write| &write.removed))
+        (packed(keys, writes(), |write| &write.added), packed(keys, writes(), |write| &write.removed))
     };
     run(
         transaction,
         added,
-        "INSERT INTO written_value (link, attribute, value, state) \
-         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), 1 FROM jsonb_each(?2) WHERE true \
+        "INSERT INTO written_value (link, attribute, value, indexed_value, state) \
+         SELECT value ->> 0, value ->> 1, substr(?1, value ->> 2, value ->> 3), substr(?1, value ->> 4, value ->> 5), 1 \
+         FROM jsonb_each(?2) WHERE true \
          ON CONFLICT DO UPDATE SET state = 1",
     )
     .await?;
