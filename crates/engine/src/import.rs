@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::commit::{CommitPoint, Observer};
+use crate::committed::Committed;
 use crate::cycle::Engine;
 use crate::error::EngineError;
 use crate::merge::{MergeContext, Merged, ReferenceAttribute, merge};
@@ -141,8 +142,8 @@ impl Importer {
         let unshown = unshown(&side.wanted, request);
         let request = request.clone();
         let mut reading = Reading { connector, request, unshown, starts_full, task: JoinSet::new(), pages };
-        let all_new = !self.store.has_objects(side.id).await?;
-        let mut unmerged = Pages { entries: Vec::new(), weight: 0, all_new, references };
+        let committed = (!self.store.has_objects(side.id).await?).then(Committed::default);
+        let mut unmerged = Pages { entries: Vec::new(), weight: 0, committed, references };
         let mut cursors = HashSet::new();
         let mut entries = 0;
         let mut restarts = 0;
@@ -215,6 +216,8 @@ impl Importer {
                             tracing::info!(%expired, "the source begins again");
                             cursors.clear();
                             standing = restarted(&standing, expired);
+                            // What was read before may be gone from what is read now.
+                            unmerged.committed = None;
                             reading.start(&standing);
                         }
                         error => return Err(side.error(error)),
@@ -250,15 +253,17 @@ impl Importer {
             keys_read: if ends_generation { Some(self.clock.now()) } else { standing.keys_read },
         };
         let (commit, summary) = loop {
-            // What is written as new by mistake collides; a removal would go by unnoticed, so it is looked for.
-            let removes = entries.iter().any(|entry| matches!(entry.change, Change::Removed(_)));
-            let stored = match pages.all_new && !removes {
+            let mut anchors = anchors(&entries);
+            if let Some(committed) = &pages.committed {
+                anchors.retain(|anchor| committed.may_hold(anchor));
+            }
+            let stored = match anchors.is_empty() {
                 true => ObjectsByAnchor::new(),
-                false => self.store.objects(self.side.id, &anchors(&entries)).await?,
+                false => self.store.objects(self.side.id, &anchors).await?,
             };
             let Merged { objects, edges, complete } = merge(&context, &entries, &stored)?;
             // Where nothing was known before, nothing can be missing.
-            let unswept = round.unswept && !pages.all_new;
+            let unswept = round.unswept && pages.committed.is_none();
             let round = RoundWrite { unswept, ..round.clone() };
             let commit =
                 PageCommit { source_type: self.side.id, objects, edges, complete, unread: unread.clone(), round };
@@ -266,8 +271,13 @@ impl Importer {
             if !summary.collided {
                 break (commit, summary);
             }
-            pages.all_new = false;
+            // Somebody referred to them before they were read.
+            pages.committed = None;
         };
+        if let Some(committed) = &mut pages.committed {
+            commit.objects.iter().for_each(|object| committed.hold(&object.anchor));
+            commit.edges.iter().for_each(|edge| committed.hold(&edge.referenced));
+        }
         drop(entries);
         tracing::debug!(new = summary.new, round_is_complete = done, "pages are merged");
         self.observer.passed(if done { CommitPoint::RoundFinished } else { CommitPoint::PageMerged });
@@ -296,8 +306,8 @@ struct Pages {
     entries: Vec<Entry>,
     /// Entries and references.
     weight: usize,
-    /// No object of the type was stored, so that looking for them would be in vain.
-    all_new: bool,
+    /// Where no object of the type was stored when the round began: those that are by now.
+    committed: Option<Committed>,
     references: Vec<Option<ReferenceAttribute>>,
 }
 

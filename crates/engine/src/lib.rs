@@ -7,6 +7,7 @@
 pub mod clock;
 mod closing;
 pub mod commit;
+mod committed;
 pub mod compile;
 pub mod convert;
 pub mod cycle;

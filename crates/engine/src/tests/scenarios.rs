@@ -440,6 +440,23 @@ async fn expired_positions_start_again_without_losing_anything() {
 }
 
 #[tokio::test]
+async fn what_a_first_read_saw_before_it_began_again_is_gone_where_it_did_not_come_again() {
+    let world = World::new();
+    for number in 0..20 {
+        world.source.person(&format!("p{number:02}"), "P", &format!("p{number:02}@x"));
+    }
+    {
+        let mut source = world.source.state.lock().unwrap();
+        source.expire = vec![Expired::Watermark];
+        // The whole first page, so that nobody comes twice.
+        source.hidden_after_expiry = ["p00", "p01", "p02"].map(str::to_owned).to_vec();
+    }
+    world.cycle().await.unwrap();
+    let enabled = world.target.people().into_iter().filter(|(_, _, enabled)| *enabled).count();
+    assert_eq!(enabled, 17);
+}
+
+#[tokio::test]
 async fn a_changed_mapping_reaches_everybody_without_reading_the_source_again() {
     let mut world = World::new();
     three(&world);

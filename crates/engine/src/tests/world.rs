@@ -47,6 +47,8 @@ pub(super) struct SourceState {
     pub(super) calls: usize,
     /// Objects that a full read leaves out.
     pub(super) hidden: Vec<String>,
+    /// They are left out from the next expiry on.
+    pub(super) hidden_after_expiry: Vec<String>,
     /// So many empty pages come first, each with a link of its own.
     pub(super) empty_pages: usize,
 }
@@ -198,6 +200,8 @@ impl Source for MemorySource {
         if !matches!(position, Position::Start(None))
             && let Some(expired) = state.expire.pop()
         {
+            let hidden = std::mem::take(&mut state.hidden_after_expiry);
+            state.hidden.extend(hidden);
             return Err(Error::Expired { expired });
         }
         let row = |values: &BTreeMap<&'static str, Slot>| {
