@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use muster_connector::page::Removal;
 use muster_connector::{Change, Entry};
-use muster_model::pack::{pack_row, unpack_row};
+use muster_model::pack::{pack_row, pack_slots, unpack_row};
 use muster_model::{AttributeId, PackError, Row, Slot};
 use muster_store::records::ObjectsByAnchor;
 use muster_store::{EdgeWrite, ObjectId, ObjectWrite, Removed, SourceTypeId};
@@ -44,9 +44,18 @@ pub struct Merged {
     pub complete: Vec<(Vec<u8>, AttributeId)>,
 }
 
-struct Working {
+/// What is known of an object's state after the entries so far.
+enum State<'a> {
+    /// Nothing but what is stored.
+    Stored,
+    /// What one entry said, and null where it said nothing.
+    Read(&'a Row),
+    Merged(Row),
+}
+
+struct Working<'a> {
     known: Option<ObjectId>,
-    state: Option<Row>,
+    state: State<'a>,
     packed: Option<Vec<u8>>,
     seen: bool,
     removed: Removed,
@@ -61,7 +70,7 @@ struct Working {
 pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAnchor) -> Result<Merged, PackError> {
     let mut merged = Merged::default();
     let mut positions: HashMap<Vec<u8>, usize> = HashMap::with_capacity(entries.len());
-    let mut working: Vec<(Vec<u8>, Working)> = Vec::with_capacity(entries.len());
+    let mut working: Vec<(Vec<u8>, Working<'_>)> = Vec::with_capacity(entries.len());
     for entry in entries {
         let anchor = entry.key.encode();
         let position = match positions.get(&anchor) {
@@ -76,7 +85,7 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
                 }
                 let prior = Working {
                     known: known.map(|object| object.id),
-                    state: None,
+                    state: State::Stored,
                     packed: known.and_then(|object| object.state.clone()),
                     seen: known
                         .is_some_and(|object| context.full.is_none_or(|generation| object.generation >= generation)),
@@ -101,7 +110,11 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
         collect_edges(context, &anchor, entry, &mut merged.edges);
     }
     for (anchor, object) in working {
-        let packed = object.state.as_ref().map(|row| pack_row(context.ids, row));
+        let packed = match &object.state {
+            State::Stored => None,
+            State::Read(row) => Some(pack_slots(context.ids, slots_read(context, row))),
+            State::Merged(row) => Some(pack_row(context.ids, row)),
+        };
         let state_changed = packed.is_some() && packed != object.packed;
         merged.objects.push(ObjectWrite {
             known: object.known,
@@ -116,7 +129,7 @@ pub fn merge(context: &MergeContext<'_>, entries: &[Entry], stored: &ObjectsByAn
     Ok(merged)
 }
 
-fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> Result<(), PackError> {
+fn absorb<'a>(context: &MergeContext<'_>, object: &mut Working<'a>, change: &'a Change) -> Result<(), PackError> {
     let (row, whole) = match change {
         Change::Removed(removal) => {
             let removed = match removal {
@@ -139,23 +152,26 @@ fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> 
         Change::Whole(row) => (row, true),
         Change::Partial(row) => (row, false),
     };
-    let base = match (object.state.take(), &object.packed) {
+    let base = match (&mut object.state, &object.packed) {
         _ if whole => None,
-        (Some(row), _) => Some(row),
+        (State::Merged(row), _) => Some(std::mem::take(row)),
+        (State::Read(row), _) => Some(Row(slots_read(context, row).cloned().collect())),
         // In a full read the first sight replaces; a purged object that appears again is a new one.
-        (None, Some(packed)) if object.seen && object.removed != Removed::Hard => {
+        (State::Stored, Some(packed)) if object.seen && object.removed != Removed::Hard => {
             Some(unpack_row(context.ids, packed)?)
         }
-        _ => None,
+        (State::Stored, _) => None,
     };
-    // A reference leaves its slot unknown and so it becomes null, which says that it is being read; where it leads
-    // stands in rows of their own.
-    let slots = (0..context.ids.len()).map(|position| match (row.slot(position), &base) {
-        (Slot::Unknown, Some(base)) => base.slot(position).clone(),
-        (Slot::Unknown, _) => Slot::Null,
-        (known, _) => known.clone(),
-    });
-    object.state = Some(Row(slots.collect()));
+    object.state = match base {
+        None => State::Read(row),
+        Some(base) => {
+            let slots = (0..context.ids.len()).map(|position| match row.slot(position) {
+                Slot::Unknown => base.slot(position).clone(),
+                known => known.clone(),
+            });
+            State::Merged(Row(slots.collect()))
+        }
+    };
     object.seen = true;
     if object.removed != Removed::No {
         object.removed = Removed::No;
@@ -163,6 +179,15 @@ fn absorb(context: &MergeContext<'_>, object: &mut Working, change: &Change) -> 
         object.changed = true;
     }
     Ok(())
+}
+
+/// A reference leaves its slot unknown and so it becomes null, which says that it is being read; where it leads stands
+/// in rows of their own.
+fn slots_read<'a>(context: &MergeContext<'_>, row: &'a Row) -> impl Iterator<Item = &'a Slot> + Clone {
+    (0..context.ids.len()).map(|position| match row.slot(position) {
+        Slot::Unknown => &Slot::Null,
+        known => known,
+    })
 }
 
 fn collect_edges(context: &MergeContext<'_>, anchor: &[u8], entry: &Entry, edges: &mut Vec<EdgeWrite>) {

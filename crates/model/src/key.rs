@@ -28,7 +28,7 @@ impl Key {
     /// The binary form at rest. Equal keys have equal bytes; a UUID in text form takes 17 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24);
+        let mut bytes = Vec::with_capacity(self.0.iter().map(pack::room_for).sum());
         for value in &self.0 {
             pack::write_value(&mut bytes, value);
         }

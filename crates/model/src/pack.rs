@@ -46,8 +46,14 @@ const MAX_DEPTH: usize = 16;
 /// Packs the known slots of `row`, whose attributes have `ids` in the same order.
 #[must_use]
 pub fn pack_row(ids: &[AttributeId], row: &Row) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(row.0.len() * 16);
-    for (id, slot) in ids.iter().zip(&row.0) {
+    pack_slots(ids, row.0.iter())
+}
+
+/// Packs the known ones of `slots`, whose attributes have `ids` in the same order.
+#[must_use]
+pub fn pack_slots<'a>(ids: &[AttributeId], slots: impl Iterator<Item = &'a Slot> + Clone) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(slots.clone().map(room_for_slot).sum());
+    for (id, slot) in ids.iter().zip(slots) {
         match slot {
             Slot::Unknown => {}
             Slot::Null => {
@@ -106,6 +112,28 @@ pub fn unpack_all(bytes: &[u8]) -> Result<Vec<(AttributeId, Slot)>, PackError> {
         attributes.push(reader.attribute()?);
     }
     Ok(attributes)
+}
+
+/// Bytes that a slot takes at most, if it is a usual one with a usual id: what takes more has its vector grow.
+fn room_for_slot(slot: &Slot) -> usize {
+    match slot {
+        Slot::Unknown => 0,
+        Slot::Null => 3,
+        Slot::One(value) => 2 + room_for(value),
+        Slot::Many(values) => 4 + values.iter().map(room_for).sum::<usize>(),
+    }
+}
+
+/// Bytes that a value takes at most, if it is a usual one.
+pub(crate) fn room_for(value: &Value) -> usize {
+    match value {
+        Value::Text(text) if text.len() == 36 => 17,
+        Value::Text(text) => 3 + text.len(),
+        Value::Boolean(_) => 1,
+        Value::Binary(content) => 3 + content.len(),
+        Value::Integer(_) | Value::Date(_) => 6,
+        _ => 20,
+    }
 }
 
 pub(crate) fn write_value(bytes: &mut Vec<u8>, value: &Value) {
