@@ -72,6 +72,8 @@ impl Postgres {
                 ("statement_timeout", "280s"),
                 // Somebody else's lock is waited for, but not as long as the whole batch may take.
                 ("lock_timeout", "20s"),
+                // To compile the queries of the catalog takes several times as long as to run them.
+                ("jit", "off"),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
@@ -128,7 +130,8 @@ const COLUMNS: &str = "WITH RECURSIVE chain (domain, base, typmod, required, def
 const KEYS: &str = "SELECT i.indrelid::int8, i.indisprimary, \
     ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(num, pos) \
           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.pos <= i.indnkeyatts ORDER BY k.pos) \
-    FROM pg_index i WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
     ORDER BY i.indexrelid";
 
 const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, a.attname::text, n.nspname::text, c.relname::text, r.attname::text \
@@ -353,7 +356,7 @@ impl Session for PostgresSession {
     }
 
     async fn join_by_index(&mut self) -> Result<(), Failure> {
-        let settings = sql!("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off");
+        let settings = sql!("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off");
         self.execute(settings).await.map(drop)
     }
 

@@ -3,7 +3,7 @@
 use muster_model::pack::pack_row;
 use muster_model::{Key, Row, Slot};
 
-use super::{NOW, World, batch, end, keys, linked};
+use super::{LONG, NOW, World, batch, end, keys, linked};
 use crate::{
     Approval, Decided, Decision, EventRecord, HeldChange, HoldRecord, LinkId, LinkState, LinkUpdate, LinkView,
     ObjectWrite, OperationKind, Origin, ParkReason, QuarantineRecord, Retry, Round, RoundWrite, Store, SyncId,

@@ -109,7 +109,7 @@ impl Store for SqliteStore {
     }
 
     async fn connection(&self, name: &str) -> Result<Connection, StoreError> {
-        types::connection(&mut *self.writer.synced().await?, name).await
+        types::connection(&mut *self.writer.unsynced().await?, name).await
     }
 
     async fn set_identity(&self, connection: ConnectionId, identity: &str) -> Result<(), StoreError> {
@@ -122,7 +122,7 @@ impl Store for SqliteStore {
         object_type: &str,
         attributes: &[AttributeSpec],
     ) -> Result<Vec<AttributeId>, StoreError> {
-        types::attribute_ids(&mut *self.writer.synced().await?, connection, object_type, attributes).await
+        types::attribute_ids(&mut *self.writer.unsynced().await?, connection, object_type, attributes).await
     }
 
     async fn attribute_specs(&self, ids: &[AttributeId]) -> Result<HashMap<AttributeId, AttributeSpec>, StoreError> {
@@ -130,11 +130,11 @@ impl Store for SqliteStore {
     }
 
     async fn source_type(&self, connection: ConnectionId, name: &str) -> Result<SourceType, StoreError> {
-        types::source_type(&mut *self.writer.synced().await?, connection, name).await
+        types::source_type(&mut *self.writer.unsynced().await?, connection, name).await
     }
 
     async fn target_type(&self, connection: ConnectionId, name: &str) -> Result<TargetType, StoreError> {
-        types::target_type(&mut *self.writer.synced().await?, connection, name).await
+        types::target_type(&mut *self.writer.unsynced().await?, connection, name).await
     }
 
     async fn next_epoch(&self, target_type: TargetTypeId) -> Result<i64, StoreError> {
@@ -142,11 +142,11 @@ impl Store for SqliteStore {
     }
 
     async fn sync(&self, definition: &SyncDefinition) -> Result<Sync, StoreError> {
-        types::sync(&mut *self.writer.synced().await?, definition).await
+        types::sync(&mut *self.writer.unsynced().await?, definition).await
     }
 
     async fn fill_candidates(&self, sync: SyncId, limit: u32) -> Result<bool, StoreError> {
-        links::fill_candidates(&mut *self.writer.synced().await?, sync, limit).await
+        links::fill_candidates(&mut *self.writer.unsynced().await?, sync, limit).await
     }
 
     async fn has_objects(&self, source_type: SourceTypeId) -> Result<bool, StoreError> {
@@ -264,7 +264,7 @@ impl Store for SqliteStore {
     }
 
     async fn begin_run(&self, sync: SyncId, now: i64) -> Result<i64, StoreError> {
-        reports::begin_run(&mut *self.writer.synced().await?, sync, now).await
+        reports::begin_run(&mut *self.writer.unsynced().await?, sync, now).await
     }
 
     async fn finish_run(&self, run: i64, now: i64, outcome: &str, report: &str) -> Result<(), StoreError> {
