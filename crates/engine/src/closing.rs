@@ -18,7 +18,7 @@ use crate::recognition::MatchValues;
 use crate::send::acknowledge;
 
 /// From so many outcomes on they are recorded. More would gain little, and are asked for again after a crash.
-const TOGETHER: usize = 3_000;
+const TOGETHER: usize = 2_000;
 
 /// How long known outcomes wait for others.
 const PATIENCE: Duration = Duration::from_millis(500);

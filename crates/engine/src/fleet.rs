@@ -27,7 +27,7 @@ pub(crate) struct Fleet {
     pub(crate) closing: Closing,
     /// As many batches as the target may be given at a time.
     lanes: Arc<Semaphore>,
-    /// One more than these, which is noted meanwhile.
+    /// As many are noted or on their way at a time.
     most: usize,
     /// Answers once the last batch has a lane: they leave in the order in which they came.
     last: Option<oneshot::Receiver<()>>,
@@ -42,7 +42,8 @@ impl Fleet {
             flying: JoinSet::new(),
             closing: Closing::default(),
             lanes: Arc::new(Semaphore::new(lanes)),
-            most: lanes + 1,
+            // Where several are at the target, one note after the other has to be on disk in time.
+            most: lanes + lanes.min(2),
             last: None,
             grounded: Arc::default(),
         }

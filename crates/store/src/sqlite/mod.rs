@@ -217,7 +217,7 @@ impl Store for SqliteStore {
     }
 
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
-        let opened = operations::open_batch(&mut *self.writer.unsynced().await?, &self.keys, batch).await?;
+        let opened = operations::open_batch(&mut *self.writer.urgent().await?, &self.keys, batch).await?;
         self.log.note(batch.members.len());
         Ok(opened)
     }

@@ -139,6 +139,24 @@ async fn what_leaves_is_on_disk_and_what_is_found_out_again_need_not_be() {
     assert_eq!(store.writer.last().await, UNSYNCED);
 }
 
+#[tokio::test]
+async fn what_is_urgent_waits_for_one_transaction_and_for_nobody_who_waits() {
+    let (store, _folder) = fresh().await;
+    let order = std::sync::Mutex::new(Vec::new());
+    let held = store.writer.synced().await.unwrap();
+    let ordinary = async {
+        let _writer = store.writer.unsynced().await.unwrap();
+        order.lock().unwrap().push("ordinary");
+    };
+    let urgent = async {
+        let _writer = store.writer.urgent().await.unwrap();
+        order.lock().unwrap().push("urgent");
+    };
+    // They ask in this order, and then it is given back.
+    tokio::join!(ordinary, urgent, async { drop(held) });
+    assert_eq!(*order.lock().unwrap(), ["urgent", "ordinary"]);
+}
+
 /// SQLite undoes a transaction by itself where its commit fails, as on a full disk; the driver does not notice.
 #[tokio::test]
 async fn a_commit_that_failed_keeps_no_later_one_from_being_made() {

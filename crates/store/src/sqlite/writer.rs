@@ -19,6 +19,8 @@ use crate::error::StoreError;
 pub(super) struct Writer {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Held beside the connection by whoever is not urgent, so that one of them at most stands before who is.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -30,21 +32,26 @@ struct Connection {
 impl Writer {
     /// A connection that syncs.
     pub(super) fn new(path: PathBuf, connection: SqliteConnection) -> Self {
-        Self { path, connection: Mutex::new(Connection { connection, syncs: true }) }
+        Self { path, connection: Mutex::new(Connection { connection, syncs: true }), turn: Mutex::default() }
     }
 
     pub(super) fn into_connection(self) -> SqliteConnection {
         self.connection.into_inner().connection
     }
 
+    /// For what the target waits for, and is found out again after a power failure: ahead of all others who wait.
+    pub(super) async fn urgent(&self) -> Result<Borrowed<'_>, StoreError> {
+        self.borrow(None, false).await
+    }
+
     /// For what must be on disk, with everything before it, when the transaction has ended.
     pub(super) async fn synced(&self) -> Result<Borrowed<'_>, StoreError> {
-        self.borrow(true, "PRAGMA synchronous = FULL").await
+        self.borrow(Some(self.turn.lock().await), true).await
     }
 
     /// For what is found out again after a power failure.
     pub(super) async fn unsynced(&self) -> Result<Borrowed<'_>, StoreError> {
-        self.borrow(false, "PRAGMA synchronous = NORMAL").await
+        self.borrow(Some(self.turn.lock().await), false).await
     }
 
     /// How the last transaction ended: 1 unsynced, 2 synced (SQLite documentation, PRAGMA synchronous).
@@ -54,7 +61,7 @@ impl Writer {
         sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut guard.connection).await.unwrap()
     }
 
-    async fn borrow(&self, syncs: bool, statement: &'static str) -> Result<Borrowed<'_>, StoreError> {
+    async fn borrow<'a>(&'a self, turn: Option<MutexGuard<'a, ()>>, syncs: bool) -> Result<Borrowed<'a>, StoreError> {
         let mut guard = self.connection.lock().await;
         if guard.connection.is_in_transaction() {
             // Perhaps a rollback is on its way.
@@ -68,26 +75,31 @@ impl Writer {
         if guard.syncs != syncs {
             // Also where this is given up halfway.
             guard.syncs = false;
+            let statement = if syncs { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
             sqlx::query(statement).execute(&mut guard.connection).await.doing("told when to sync")?;
             guard.syncs = syncs;
         }
-        Ok(Borrowed(guard))
+        Ok(Borrowed { connection: guard, _turn: turn })
     }
 }
 
 /// The connection, for as long as nobody else may write.
-pub(super) struct Borrowed<'a>(MutexGuard<'a, Connection>);
+pub(super) struct Borrowed<'a> {
+    // Given back first, to whoever is urgent.
+    connection: MutexGuard<'a, Connection>,
+    _turn: Option<MutexGuard<'a, ()>>,
+}
 
 impl Deref for Borrowed<'_> {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.0.connection
+        &self.connection.connection
     }
 }
 
 impl DerefMut for Borrowed<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.0.connection
+        &mut self.connection.connection
     }
 }
