@@ -12,6 +12,10 @@ use std::io::Write as _;
 
 use anyhow::bail;
 
+/// The program's own, so that a connector that is measured in this process runs as it does there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: &str = "\
 cargo xtask generate [--check]
     writes the files that are made from the code: the JSON Schema of the configuration,

@@ -66,6 +66,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) outcomes: BTreeMap<usize, Outcome>,
     /// Without a stage: see [`crate::direct`].
     pub(crate) direct: bool,
+    /// About how many bytes the longest row has, where it is written without a stage.
+    pub(crate) longest_row: usize,
     /// Positions of the operations that have statements of the administrator's own.
     pub(crate) own: Vec<(usize, Vec<Purpose>)>,
     /// The operations that bring secrets.

@@ -27,7 +27,8 @@ const LONGEST_SCALAR: usize = 40;
 
 impl<'a> Writing<'a> {
     /// Whether every operation can be written with its values in the statement.
-    pub(crate) fn is_direct(&self) -> bool {
+    pub(crate) fn is_direct(&mut self) -> bool {
+        self.longest_row = self.rows.iter().map(|row| self.bytes(row)).max().unwrap_or_default();
         let database = &self.connector.database;
         let anchor = &self.table.object_type.anchor;
         let table = &self.table.table;
@@ -42,7 +43,7 @@ impl<'a> Writing<'a> {
             return false;
         }
         // One that is longer than a message is told from the others by the stage.
-        if self.rows.iter().any(|row| self.bytes(row) > MOST_BYTES) {
+        if self.longest_row > MOST_BYTES {
             return false;
         }
         self.groups.iter().all(|group| {
@@ -101,7 +102,9 @@ impl<'a> Writing<'a> {
                 _ => {}
             }
         }
-        self.outcomes.extend(outcomes.into_iter().map(|(position, effect)| (position, Outcome::Applied(effect))));
+        let refused = std::mem::take(&mut self.outcomes);
+        let applied = outcomes.into_iter().map(|(position, effect)| (position, Outcome::Applied(effect)));
+        self.outcomes = refused.into_iter().chain(applied).collect();
         Ok(true)
     }
 
@@ -201,11 +204,20 @@ impl<'a> Writing<'a> {
     ) -> Result<u64, Failure> {
         let rows: Vec<&WrittenRow<'_>> = self.rows_of(group).collect();
         let mut rest = rows.as_slice();
+        let mut made: Option<(usize, Sql)> = None;
         // One after the other, so that each is made ready while the one before runs.
         let mut statements = std::iter::from_fn(|| {
             let (piece, others) = rest.split_at_checked(self.piece(rest, columns.len()))?;
             rest = others;
-            (!piece.is_empty()).then(|| (statement(piece.len()), self.bound(piece, columns)))
+            if piece.is_empty() {
+                return None;
+            }
+            let sql = match made.take() {
+                Some((length, sql)) if length == piece.len() => sql,
+                _ => statement(piece.len()),
+            };
+            made = Some((piece.len(), sql.clone()));
+            Some((sql, self.bound(piece, columns)))
         });
         session.run_bound(&mut statements, counts).await
     }
@@ -229,21 +241,24 @@ impl<'a> Writing<'a> {
         let most_values = self.connector.database.most_values();
         let fits = |length: &usize| {
             let some = rows.get(..*length).filter(|_| length * width <= most_values);
-            some.is_some_and(|rows| rows.iter().map(|row| self.bytes(row)).sum::<usize>() <= MOST_BYTES)
+            some.is_some_and(|rows| {
+                // Mostly there is no need to look at each.
+                length * self.longest_row <= MOST_BYTES
+                    || rows.iter().map(|row| self.bytes(row)).sum::<usize>() <= MOST_BYTES
+            })
         };
         SHAPES.into_iter().find(fits).unwrap_or(1).min(rows.len())
     }
 
     /// About how long a row's texts are.
     fn bytes(&self, row: &WrittenRow<'a>) -> usize {
-        let cells = (0..self.stage.types.len()).filter_map(|column| self.cell(row, column));
         let length = |value: &Value| match value {
             Value::Text(text) => text.len(),
             Value::Binary(bytes) => 2 * bytes.len(),
             Value::Structure(_) | Value::Decimal(_) | Value::Reference(_) => spelled(value).len(),
             _ => LONGEST_SCALAR,
         };
-        cells.map(length).sum()
+        row.values().map(length).sum()
     }
 }
 

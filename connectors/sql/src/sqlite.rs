@@ -40,8 +40,9 @@ impl Sqlite {
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-1024")
             .disable_statement_logging();
-        // 4 MiB, so that a batch's pages stay in memory until it is committed.
-        let writing = options.clone().pragma("cache_size", "-4096");
+        // 4 MiB, so that a batch's pages stay in memory until it is committed. Batches that follow one another write much
+        // the same pages, so a log is moved into the file after 16 MiB instead of 4.
+        let writing = options.clone().pragma("cache_size", "-4096").pragma("wal_autocheckpoint", "4000");
         Ok(Self {
             writer: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(writing),
             readers: SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options),

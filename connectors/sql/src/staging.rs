@@ -54,6 +54,24 @@ pub(crate) struct WrittenRow<'a> {
     single: Option<(usize, &'a Value)>,
 }
 
+impl<'a> WrittenRow<'a> {
+    /// All that it may write, and by what it is found.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &'a Value> {
+        let operation = self.operation;
+        let (single, whole) = match self.single {
+            Some((_, value)) => (Some(value), &[][..]),
+            None => (None, operation.row.0.as_slice()),
+        };
+        let to = match &operation.kind {
+            Kind::Rename { to } => to.0.as_slice(),
+            _ => &[],
+        };
+        let keys = operation.key.iter().flat_map(|key| &key.0).chain(to);
+        let expected = operation.expected.iter().map(|(_, value)| value);
+        keys.chain(single).chain(whole.iter().filter_map(Slot::value)).chain(expected)
+    }
+}
+
 fn verb(operation: &Operation) -> Result<Verb, Error> {
     Ok(match operation.kind {
         Kind::Create => Verb::Create,
@@ -67,6 +85,47 @@ fn verb(operation: &Operation) -> Result<Verb, Error> {
 fn identifying(operation: &Operation) -> Option<usize> {
     let applies = operation.kind != Kind::Create;
     operation.expected.as_ref().filter(|_| applies).map(|(position, _)| *position)
+}
+
+/// What one statement can carry out; in the order in which groups take effect.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKind {
+    verb: Verb,
+    shape: Vec<usize>,
+    known_by: Option<usize>,
+}
+
+/// Positions of operations by what carries them out. Most operations are like one of the last.
+#[derive(Default)]
+struct Groups(Vec<(GroupKind, Vec<usize>)>);
+
+impl Groups {
+    /// Adds an operation; those of one batch come in the order of their positions.
+    fn add(
+        &mut self,
+        verb: Verb,
+        shape: &(impl Iterator<Item = usize> + Clone),
+        known_by: Option<usize>,
+        position: usize,
+    ) {
+        let is_it = |(kind, _): &(GroupKind, Vec<usize>)| {
+            kind.verb == verb && kind.known_by == known_by && kind.shape.iter().copied().eq(shape.clone())
+        };
+        let at = self.0.iter().rposition(is_it).unwrap_or_else(|| {
+            self.0.push((GroupKind { verb, shape: shape.clone().collect(), known_by }, Vec::new()));
+            self.0.len() - 1
+        });
+        if let Some((_, members)) = self.0.get_mut(at)
+            && members.last() != Some(&position)
+        {
+            members.push(position);
+        }
+    }
+
+    fn in_order(mut self) -> impl Iterator<Item = (GroupKind, Vec<usize>)> {
+        self.0.sort_unstable();
+        self.0.into_iter()
+    }
 }
 
 impl<'a> Writing<'a> {
@@ -92,30 +151,34 @@ impl<'a> Writing<'a> {
             groups: Vec::new(),
             outcomes: BTreeMap::new(),
             direct: false,
+            longest_row: 0,
             own: Vec::new(),
             secret: BTreeSet::new(),
         };
-        let mut groups: BTreeMap<(Verb, Vec<usize>, Option<usize>), BTreeSet<usize>> = BTreeMap::new();
+        let mut groups = Groups::default();
+        let plain = writing.plain();
         for (position, operation) in batch.operations.iter().enumerate() {
             let verb = verb(operation)?;
-            if let Some(outcome) = writing.unfit(operation) {
+            let is_plain = || plain.iter().zip(&operation.row.0).all(|(plain, slot)| writing.is_plain(*plain, slot));
+            let is_fit = operation.deltas.is_empty() && writing.has_plain_keys(operation) && is_plain();
+            if !is_fit && let Some(outcome) = writing.unfit(operation) {
                 writing.outcomes.insert(position, outcome);
                 continue;
             }
             let known = |(position, slot): (usize, &Slot)| (!slot.is_unknown()).then_some(position);
-            let shape: Vec<usize> = operation.row.0.iter().enumerate().filter_map(known).collect();
-            let shape = if verb == Verb::Delete { Vec::new() } else { shape };
+            let written = operation.row.0.iter().take(if verb == Verb::Delete { 0 } else { usize::MAX });
             let own = purposes(table, batch, operation);
             if own.is_empty() {
-                groups.entry((verb, shape, identifying(operation))).or_default().insert(position);
+                groups.add(verb, &written.enumerate().filter_map(known), identifying(operation), position);
             } else {
                 writing.own.push((position, own));
             }
             for (attribute, verb, _) in changed(operation) {
-                groups.entry((verb, vec![attribute], None)).or_default().insert(position);
+                groups.add(verb, &std::iter::once(attribute), None, position);
             }
         }
-        for (number, ((verb, shape, known_by), members)) in groups.into_iter().enumerate() {
+        for (number, (kind, members)) in groups.in_order().enumerate() {
+            let GroupKind { verb, shape, known_by } = kind;
             for position in &members {
                 let Some(operation) = batch.operations.get(*position) else { continue };
                 writing.check_keys(operation)?;
@@ -128,12 +191,40 @@ impl<'a> Writing<'a> {
                     writing.rows.push(row);
                 }
             }
-            writing.groups.push(Group { number, verb, shape, known_by, members });
+            // In order, so that the set is made at once.
+            writing.groups.push(Group { number, verb, shape, known_by, members: members.into_iter().collect() });
         }
         Ok(writing)
     }
 
-    /// What an operation is answered that cannot be staged as it is.
+    /// Of each attribute whether any one value can be staged that the engine stores.
+    fn plain(&self) -> Vec<bool> {
+        let is_plain = |name: &String| {
+            let choices = self.table.table.column(name).and_then(|column| column.choices.as_ref());
+            choices.is_none() && !self.table.children.contains_key(name)
+        };
+        self.batch.attributes.iter().map(is_plain).collect()
+    }
+
+    fn is_plain(&self, plain: bool, slot: &Slot) -> bool {
+        match slot {
+            Slot::Unknown => true,
+            Slot::Null => plain,
+            Slot::One(value) => plain && self.connector.database.refuses(value).is_none(),
+            Slot::Many(_) => false,
+        }
+    }
+
+    fn has_plain_keys(&self, operation: &Operation) -> bool {
+        let new_key = match &operation.kind {
+            Kind::Rename { to } => to.0.as_slice(),
+            _ => &[],
+        };
+        let key = operation.key.iter().flat_map(|key| &key.0);
+        key.chain(new_key).all(|value| self.connector.database.refuses(value).is_none())
+    }
+
+    /// What an operation is answered that cannot be staged as it is. Most are told to be fit by less.
     fn unfit(&self, operation: &Operation) -> Option<Outcome> {
         if !operation.deltas.is_empty() && operation.kind != Kind::Update {
             let what = "changes of single values together with anything but an update".to_owned();

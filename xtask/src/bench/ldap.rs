@@ -107,7 +107,8 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
     let order: Vec<OperationId> = creates.iter().map(|one| one.id).collect();
     let creates = batches(&attributes, BATCH, creates);
     let started = Instant::now();
-    let created = connector.send(creates).await?;
+    let mut created = Vec::new();
+    connector.send(&creates, |id, effect| created.push((id, effect))).await?;
     let add = started.elapsed().as_secs_f64();
     let keys: BTreeMap<OperationId, Key> =
         created.into_iter().filter_map(|(id, effect)| Some((id, effect.key?))).collect();
@@ -120,7 +121,7 @@ async fn one(server: Server, people: usize, output: &mut dyn Write) -> anyhow::R
     };
     let changes = batches(&attributes, BATCH, order.iter().enumerate().map(change).collect());
     let started = Instant::now();
-    connector.send(changes).await?;
+    connector.send(&changes, |_, _| ()).await?;
     let change = started.elapsed().as_secs_f64();
     raw_change = f64::midpoint(raw_change, raw_changes("rau")?);
     let changed = directory.search("(title=Title 1)", &["1.1"]).len();

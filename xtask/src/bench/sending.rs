@@ -26,7 +26,7 @@ pub(super) fn operation(kind: Kind, key: Option<Key>, row: Vec<Slot>) -> Operati
 }
 
 /// Operations on users in batches of one size.
-pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operation>) -> Vec<Batch> {
+pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operation>) -> Vec<Arc<Batch>> {
     let attributes: Arc<[String]> = attributes.into();
     let mut rest = operations.into_iter();
     let mut batches = Vec::new();
@@ -35,13 +35,13 @@ pub(super) fn batches(attributes: &[String], size: usize, operations: Vec<Operat
         if operations.is_empty() {
             return batches;
         }
-        batches.push(Batch {
+        batches.push(Arc::new(Batch {
             object_type: "user".into(),
             attributes: Arc::clone(&attributes),
             operations,
             epoch: Epoch::default(),
             deadline: Duration::from_secs(300),
-        });
+        }));
     }
 }
 
@@ -62,22 +62,27 @@ impl Sender {
         Ok(Self { connector, most, max_batch })
     }
 
-    /// Sends batches, as many at once as the connector takes, and returns what each operation brought.
-    pub(super) async fn send(&self, batches: Vec<Batch>) -> anyhow::Result<Vec<(OperationId, Effect)>> {
+    /// Sends batches, as many at once as the connector takes, and says what each operation brought.
+    ///
+    /// The batches stay with the caller, as the raw side's rows do: to free them takes its time as well.
+    pub(super) async fn send(
+        &self,
+        batches: &[Arc<Batch>],
+        mut brought: impl FnMut(OperationId, Effect),
+    ) -> anyhow::Result<()> {
         let mut flying: JoinSet<anyhow::Result<Vec<(OperationId, Outcome)>>> = JoinSet::new();
-        let mut effects = Vec::new();
-        let mut waiting = batches.into_iter();
+        let mut waiting = batches.iter();
         loop {
             while flying.len() < self.most
-                && let Some(batch) = waiting.next()
+                && let Some(batch) = waiting.next().cloned()
             {
                 let connector = Arc::clone(&self.connector);
                 flying.spawn(async move { Ok(connector.target().context("no target")?.apply(&batch).await?) });
             }
-            let Some(landed) = flying.join_next().await else { return Ok(effects) };
+            let Some(landed) = flying.join_next().await else { return Ok(()) };
             for (id, outcome) in landed?? {
                 match outcome {
-                    Outcome::Applied(effect) => effects.push((id, effect)),
+                    Outcome::Applied(effect) => brought(id, effect),
                     other => bail!("an operation did not take effect: {other:?}"),
                 }
             }
