@@ -72,7 +72,8 @@ impl Postgres {
                 ("statement_timeout", "280s"),
                 // Somebody else's lock is waited for, but not as long as the whole batch may take.
                 ("lock_timeout", "20s"),
-                // To compile the queries of the catalog takes several times as long as to run them.
+                // To compile the queries of the catalog takes several times as long as to run them, and pages that a source
+                // is read by are small.
                 ("jit", "off"),
             ])
             .disable_statement_logging();
@@ -103,10 +104,10 @@ const TABLES: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, coal
     WHERE c.relkind IN ('r', 'p', 'v', 'f') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\\_%' \
     AND n.nspname <> 'information_schema' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY n.nspname, c.relname";
 
-// The base type of a domain decides, through any number of domains; `typcategory` E is an enum.
 /// The tables that are not the database's own.
 const OF_ALL: &str = "AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
 
+// The base type of a domain decides, through any number of domains; `typcategory` E is an enum.
 const COLUMNS: &str = "WITH RECURSIVE chain (domain, base, typmod, required, defaulted) AS ( \
       SELECT oid, typbasetype, typtypmod, typnotnull, typdefault IS NOT NULL FROM pg_type WHERE typtype = 'd' \
       UNION ALL \

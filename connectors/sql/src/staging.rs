@@ -161,6 +161,7 @@ impl<'a> Writing<'a> {
             let verb = verb(operation)?;
             let is_plain = || plain.iter().zip(&operation.row.0).all(|(plain, slot)| writing.is_plain(*plain, slot));
             let is_fit = operation.deltas.is_empty() && writing.has_plain_keys(operation) && is_plain();
+            debug_assert!(!is_fit || writing.unfit(operation).is_none(), "what is plain is fit");
             if !is_fit && let Some(outcome) = writing.unfit(operation) {
                 writing.outcomes.insert(position, outcome);
                 continue;

@@ -2,8 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// In 64-bit words: with a hundred thousand objects one in ten thousand others is looked for in vain, with a million
-/// one in eight.
+/// In 64-bit words: once it holds a hundred thousand objects, one in three thousand others is looked for in vain; once
+/// it holds a million, one in eight.
 const WORDS: usize = 1 << 16;
 
 /// Bits for each object.

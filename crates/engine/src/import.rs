@@ -253,6 +253,7 @@ impl Importer {
             keys_read: if ends_generation { Some(self.clock.now()) } else { standing.keys_read },
         };
         let (commit, summary) = loop {
+            // The removal of what is not found goes by unnoticed, so nothing that is stored may be left out.
             let mut anchors = anchors(&entries);
             if let Some(committed) = &pages.committed {
                 anchors.retain(|anchor| committed.may_hold(anchor));
@@ -306,7 +307,8 @@ struct Pages {
     entries: Vec<Entry>,
     /// Entries and references.
     weight: usize,
-    /// Where no object of the type was stored when the round began: those that are by now.
+    /// Where no object of the type was stored when the round began, those that are by now; until one turns up that is
+    /// not among them, or the round begins again. One importer at a time reads a type, so that nobody else adds any.
     committed: Option<Committed>,
     references: Vec<Option<ReferenceAttribute>>,
 }

@@ -129,11 +129,14 @@ pub(crate) async fn state_after(settings: &Settings, wait: Option<Duration>) -> 
 
 /// The right to run syncs on the state.
 pub(crate) fn lock(settings: &Settings) -> Result<StateLock, StoreError> {
+    StateLock::take(&settings.state, &holder())
+}
+
+fn holder() -> String {
     let now = SystemClock.now();
     let since =
         chrono::DateTime::from_timestamp_millis(now).map(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string());
-    let holder = format!("on {}, process {}, since {}", host(), std::process::id(), since.unwrap_or_default());
-    StateLock::take(&settings.state, &holder)
+    format!("on {}, process {}, since {}", host(), std::process::id(), since.unwrap_or_default())
 }
 
 /// The machine's clock, held against the latest time that the state knows to be confirmed.
@@ -157,7 +160,7 @@ pub(crate) async fn store_beside(settings: &Settings) -> Result<SqliteStore, Fai
             settings.state.display()
         )));
     }
-    Ok(SqliteStore::open(&settings.state, SystemClock.now()).await?)
+    Ok(SqliteStore::open_beside(&settings.state, SystemClock.now(), &holder()).await?)
 }
 
 /// This machine's name.

@@ -52,6 +52,15 @@ pub enum StoreError {
         /// Host, process and start as the holder wrote them.
         holder: String,
     },
+    /// The state has to be upgraded, and whoever runs syncs on it may not know the new format.
+    #[error(
+        "an older version of Muster wrote the state, and may still run on it: {holder}; stop it, and start this version \
+         in its place"
+    )]
+    HeldByOlder {
+        /// Host, process and start as the holder wrote them.
+        holder: String,
+    },
     /// A sync's `from` or `to` names another type than it was made for.
     #[error(
         "sync {sync:?} was made for other object types than its `from` and `to` name now; give it another name, \

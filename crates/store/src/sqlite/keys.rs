@@ -52,7 +52,7 @@ impl IndexedKeys {
 }
 
 /// Rows that are upgraded together.
-const TOGETHER: i64 = 5_000;
+const TOGETHER: i64 = if cfg!(test) { 2 } else { 5_000 };
 
 /// Fills the columns in a state that had none. Runs inside the upgrade's transaction.
 pub(super) async fn fill(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

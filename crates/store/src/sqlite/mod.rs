@@ -75,7 +75,26 @@ impl SqliteStore {
     /// # Errors
     /// The file is foreign, newer, damaged or cannot be opened.
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
-        let mut writer = open::open(path, now).await?;
+        Self::of(path, open::open(path, now).await?).await
+    }
+
+    /// Opens a state that is there, beside whatever runs on it. It is upgraded only while nothing does: a process of an
+    /// older version would go on writing in its own way. `holder` is as for [`StateLock::take`].
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; [`StoreError::HeldByOlder`] when it would have to be upgraded under somebody's hands.
+    pub async fn open_beside(path: &Path, now: i64, holder: &str) -> Result<Self, StoreError> {
+        if !open::is_older(path).await? {
+            return Self::open(path, now).await;
+        }
+        let _lock = StateLock::take(path, holder).map_err(|error| match error {
+            StoreError::Held { holder } => StoreError::HeldByOlder { holder },
+            other => other,
+        })?;
+        Self::open(path, now).await
+    }
+
+    async fn of(path: &Path, mut writer: sqlx::SqliteConnection) -> Result<Self, StoreError> {
         let keys = IndexedKeys::of(&mut writer).await.map_err(|error| open::opening(path, error))?;
         let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
         let writer = Writer::new(path.to_owned(), writer);
@@ -217,7 +236,7 @@ impl Store for SqliteStore {
     }
 
     async fn open_batch(&self, batch: &BatchRecord) -> Result<Opened, StoreError> {
-        let opened = operations::open_batch(&mut *self.writer.urgent().await?, &self.keys, batch).await?;
+        let opened = operations::open_batch(&mut *self.writer.urgent(false).await?, &self.keys, batch).await?;
         self.log.note(batch.members.len());
         Ok(opened)
     }
@@ -229,7 +248,13 @@ impl Store for SqliteStore {
     async fn close_batches(&self, sync: SyncId, ends: &[BatchEnd], now: i64) -> Result<(), StoreError> {
         // What is still open carries tickets, which nothing else knows.
         let known_here_alone = ends.iter().any(|end| !end.open.is_empty() || end.forgotten);
-        let mut writer = if known_here_alone { self.writer.synced().await? } else { self.writer.unsynced().await? };
+        // A key that was given anew withdraws what was about to be sent to its former object: no note may go ahead of it.
+        let is_urgent = ends.iter().flat_map(|end| &end.updates).any(|update| update.fresh_key);
+        let mut writer = match (is_urgent, known_here_alone) {
+            (true, synced) => self.writer.urgent(synced).await?,
+            (false, true) => self.writer.synced().await?,
+            (false, false) => self.writer.unsynced().await?,
+        };
         operations::close_batches(&mut writer, &self.keys, sync, ends, now).await
     }
 

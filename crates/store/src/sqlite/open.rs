@@ -209,11 +209,25 @@ async fn upgrade(path: &Path, connection: &mut SqliteConnection) -> Result<(), S
     Ok(())
 }
 
+/// Whether a state that is there would have to be upgraded.
+pub(super) async fn is_older(path: &Path) -> Result<bool, StoreError> {
+    refuse_foreign(path)?;
+    let mut connection = options(path).connect().await.map_err(|error| unreadable(path, error))?;
+    let found = number(path, &mut connection, "PRAGMA user_version").await?;
+    connection.close().await.map_err(|error| unreadable(path, error))?;
+    Ok(found < MIGRATIONS.len() as i64)
+}
+
 /// The version whose columns are filled by more than its script.
 const INDEXED_KEYS: i64 = 10;
 
 async fn migrate(connection: &mut SqliteConnection, version: i64, migration: &'static str) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
+    if found >= version {
+        // Another process was faster.
+        return transaction.rollback().await;
+    }
     sqlx::raw_sql(migration).execute(&mut *transaction).await?;
     if version == INDEXED_KEYS {
         keys::fill(&mut transaction).await?;

@@ -149,12 +149,34 @@ async fn what_is_urgent_waits_for_one_transaction_and_for_nobody_who_waits() {
         order.lock().unwrap().push("ordinary");
     };
     let urgent = async {
-        let _writer = store.writer.urgent().await.unwrap();
+        let _writer = store.writer.urgent(false).await.unwrap();
         order.lock().unwrap().push("urgent");
     };
     // They ask in this order, and then it is given back.
     tokio::join!(ordinary, urgent, async { drop(held) });
     assert_eq!(*order.lock().unwrap(), ["urgent", "ordinary"]);
+}
+
+#[tokio::test]
+async fn no_note_goes_ahead_of_a_key_given_anew() {
+    let (store, _folder) = fresh().await;
+    let world = World::new(&store).await;
+    world.joiners(&["a", "b"]).await;
+    let sync = world.sync("staff", 1).await.id;
+    while store.fill_candidates(sync, 10).await.unwrap() {}
+    let views = world.dirty(sync).await;
+    // The key is the first one's, whose object is gone; the second one's object has it now.
+    store.settle(sync, &[linked(&views[0], "5")], NOW).await.unwrap();
+    let first = store.link_of(sync, &views[0].anchor).await.unwrap().unwrap();
+    let sent = store.open_batch(&batch(sync, world.target, &views[1])).await.unwrap();
+    let held = store.writer.synced().await.unwrap();
+    let ended = [end(sent.batch, &[linked(&views[1], "5")], &[], &[])];
+    let waiting = async { store.settle(sync, &[], NOW).await.unwrap() };
+    let closed = async { store.close_batches(sync, &ended, NOW).await.unwrap() };
+    let to_the_first = batch(sync, world.target, &first);
+    let noted = async { store.open_batch(&to_the_first).await.unwrap().withdrawn };
+    let (.., withdrawn, ()) = tokio::join!(waiting, closed, noted, async { drop(held) });
+    assert_eq!(withdrawn, [first.id]);
 }
 
 /// SQLite undoes a transaction by itself where its commit fails, as on a full disk; the driver does not notice.
@@ -228,7 +250,8 @@ async fn keys_of_a_state_of_version_9_are_found_again() {
             .execute(&mut connection)
             .await
             .unwrap();
-        for value in &keys {
+        // In more than one piece, of which one has nothing long.
+        for value in keys.iter().cloned().chain(["a", "b", "c"].map(|key| Key::text(key).encode())) {
             let insert = "INSERT INTO written_value (link, attribute, value, state) VALUES (1, 2, ?, 1)";
             sqlx::query(insert).bind(value).execute(&mut connection).await.unwrap();
         }
@@ -247,15 +270,32 @@ async fn keys_of_a_state_of_version_9_are_found_again() {
         target_attribute: AttributeId(2),
         target_types: vec![world.target],
     };
-    assert_eq!(store.references_to_remove(&of, b"", 9).await.unwrap(), keys);
+    let to_remove = store.references_to_remove(&of, b"", 9).await.unwrap();
+    assert_eq!(to_remove, ["a", "b", "c", "k", LONG].map(|key| Key::text(key).encode()));
     let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
     let refer = "INSERT INTO edge (object, attribute, referenced, generation) VALUES (1, 2, 1, 3), (1, 2, 2, 3)";
     sqlx::query(refer).execute(&mut connection).await.unwrap();
-    assert!(store.references_to_remove(&of, b"", 9).await.unwrap().is_empty());
+    assert_eq!(store.references_to_remove(&of, b"", 9).await.unwrap(), to_remove[..3]);
     // Whoever is given the key anew takes it from who had it.
     let view = store.link_of(sync, &Key::text("a").encode()).await.unwrap().unwrap();
     store.settle(sync, &[linked(&view, LONG)], NOW).await.unwrap();
     assert_eq!(store.owners(world.target, &keys).await.unwrap()[&keys[1]].link.0, 1);
+}
+
+#[tokio::test]
+async fn an_older_state_is_upgraded_only_while_nobody_runs_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::File::create(&path).unwrap();
+    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let held = StateLock::take(&path, "on host a, process 1").unwrap();
+    let error = SqliteStore::open_beside(&path, NOW, "me").await.map(drop).unwrap_err().to_string();
+    assert!(error.contains("older version") && error.contains("on host a, process 1"), "{error}");
+    assert!(super::open::is_older(&path).await.unwrap(), "it is as it was");
+    drop(held);
+    drop(SqliteStore::open_beside(&path, NOW, "me").await.unwrap());
+    let _held = StateLock::take(&path, "on host a, process 2").unwrap();
+    SqliteStore::open_beside(&path, NOW, "me").await.unwrap();
 }
 
 #[test]

@@ -39,9 +39,9 @@ impl Writer {
         self.connection.into_inner().connection
     }
 
-    /// For what the target waits for, and is found out again after a power failure: ahead of all others who wait.
-    pub(super) async fn urgent(&self) -> Result<Borrowed<'_>, StoreError> {
-        self.borrow(None, false).await
+    /// For what the target waits for, and what must come before that: ahead of all who wait, but for one at most.
+    pub(super) async fn urgent(&self, syncs: bool) -> Result<Borrowed<'_>, StoreError> {
+        self.borrow(None, syncs).await
     }
 
     /// For what must be on disk, with everything before it, when the transaction has ended.
