@@ -33,7 +33,7 @@ async fn connections_to_postgresql_that_fail_anywhere_lose_and_repeat_nothing() 
         ("cut after the commit", Fault::CutAfter(b"COMMIT".to_vec())),
         ("cut at sign-in", Fault::CutAfterAnswered(10)),
         ("cut among the answers", Fault::CutAfterAnswered(4_000)),
-        ("cut later among the answers", Fault::CutAfterAnswered(12_000)),
+        ("cut later among the answers", Fault::CutAfterAnswered(5_500)),
     ];
     for (number, (what, fault)) in faults.into_iter().enumerate() {
         let mut world = World::postgres(small(150), &server, &format!("fault_{number}"), proxy.port()).await;
