@@ -5,6 +5,7 @@ mod chaos;
 mod chaos_ties;
 mod closing;
 mod dates;
+mod expired;
 mod expressions;
 mod fleet;
 mod gone;
