@@ -132,7 +132,8 @@ const KEYS: &str = "SELECT i.indrelid::int8, i.indisprimary, \
     ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(num, pos) \
           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num WHERE k.pos <= i.indnkeyatts ORDER BY k.pos) \
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+    WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' \
+    AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
     ORDER BY i.indexrelid";
 
 const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8, a.attname::text, n.nspname::text, c.relname::text, r.attname::text \

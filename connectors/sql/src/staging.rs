@@ -62,11 +62,7 @@ impl<'a> WrittenRow<'a> {
             Some((_, value)) => (Some(value), &[][..]),
             None => (None, operation.row.0.as_slice()),
         };
-        let to = match &operation.kind {
-            Kind::Rename { to } => to.0.as_slice(),
-            _ => &[],
-        };
-        let keys = operation.key.iter().flat_map(|key| &key.0).chain(to);
+        let keys = operation.key.iter().flat_map(|key| &key.0).chain(new_key(operation));
         let expected = operation.expected.iter().map(|(_, value)| value);
         keys.chain(single).chain(whole.iter().filter_map(Slot::value)).chain(expected)
     }
@@ -80,6 +76,14 @@ fn verb(operation: &Operation) -> Result<Verb, Error> {
         Kind::Delete => Verb::Delete,
         Kind::Put => return Err(Error::Unsupported("put".to_owned())),
     })
+}
+
+/// The values of the key that a rename gives.
+fn new_key(operation: &Operation) -> &[Value] {
+    match &operation.kind {
+        Kind::Rename { to } => &to.0,
+        _ => &[],
+    }
 }
 
 fn identifying(operation: &Operation) -> Option<usize> {
@@ -217,12 +221,8 @@ impl<'a> Writing<'a> {
     }
 
     fn has_plain_keys(&self, operation: &Operation) -> bool {
-        let new_key = match &operation.kind {
-            Kind::Rename { to } => to.0.as_slice(),
-            _ => &[],
-        };
         let key = operation.key.iter().flat_map(|key| &key.0);
-        key.chain(new_key).all(|value| self.connector.database.refuses(value).is_none())
+        key.chain(new_key(operation)).all(|value| self.connector.database.refuses(value).is_none())
     }
 
     /// What an operation is answered that cannot be staged as it is. Most are told to be fit by less.
@@ -246,12 +246,8 @@ impl<'a> Writing<'a> {
             return Some(rejected(Some(name), "several_values", "its values are written one by one"));
         }
         let key = operation.key.iter().flat_map(|key| &key.0);
-        let new_key = match &operation.kind {
-            Kind::Rename { to } => to.0.as_slice(),
-            _ => &[],
-        };
         let anchor = &self.table.object_type.anchor.attributes;
-        let keys = anchor.iter().cycle().zip(key.chain(new_key));
+        let keys = anchor.iter().cycle().zip(key.chain(new_key(operation)));
         let slots = self.batch.attributes.iter().zip(&operation.row.0);
         let number = |(name, slot): &(&String, &Slot)| {
             let choices = self.table.table.column(name).and_then(|column| column.choices.as_ref());

@@ -18,6 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _};
 
+use super::measure::median;
 use super::sending::{Sender, batches, operation};
 use super::sqlserver;
 
@@ -115,11 +116,7 @@ async fn measure_all(engine: Engine, place: &Place, rows: usize, output: &mut dy
     for _ in 0..ROUNDS {
         rounds.push(measure(engine, place, rows).await?);
     }
-    let median = |of: fn(&Round) -> f64| {
-        let mut seconds: Vec<f64> = rounds.iter().map(of).collect();
-        seconds.sort_by(f64::total_cmp);
-        seconds.get(ROUNDS / 2).copied().unwrap_or_default()
-    };
+    let median = |of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
     let (raw_new, new) = (median(|round| round.raw_new), median(|round| round.new));
     let (raw_changed, changed) = (median(|round| round.raw_changed), median(|round| round.changed));
     let name = match engine {

@@ -112,3 +112,9 @@ impl Drop for Service {
         self.process.wait().ok();
     }
 }
+
+/// The one in the middle.
+pub(super) fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or_default()
+}

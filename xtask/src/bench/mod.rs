@@ -88,8 +88,7 @@ async fn one(program: &Path, users: usize, target: Target, output: &mut dyn Writ
     for _ in 0..2 {
         raw.push(place.raw(&people).await?);
     }
-    raw.sort_by(f64::total_cmp);
-    let raw = raw[1];
+    let raw = measure::median(raw);
     let Measured { seconds, peak_mib, .. } = full;
     let own = |report: &Value| report["seconds"].as_f64().unwrap_or_default();
     writeln!(

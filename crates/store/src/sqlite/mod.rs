@@ -75,7 +75,11 @@ impl SqliteStore {
     /// # Errors
     /// The file is foreign, newer, damaged or cannot be opened.
     pub async fn open(path: &Path, now: i64) -> Result<Self, StoreError> {
-        Self::of(path, open::open(path, now).await?).await
+        let mut writer = open::open(path, now).await?;
+        let keys = IndexedKeys::of(&mut writer).await.map_err(|error| open::opening(path, error))?;
+        let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
+        let writer = Writer::new(path.to_owned(), writer);
+        Ok(Self { path: path.to_owned(), writer, log: Log::open(path)?, readers, keys })
     }
 
     /// Opens a state that is there, beside whatever runs on it. It is upgraded only while nothing does: a process of an
@@ -92,13 +96,6 @@ impl SqliteStore {
             other => other,
         })?;
         Self::open(path, now).await
-    }
-
-    async fn of(path: &Path, mut writer: sqlx::SqliteConnection) -> Result<Self, StoreError> {
-        let keys = IndexedKeys::of(&mut writer).await.map_err(|error| open::opening(path, error))?;
-        let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(open::reader_options(path));
-        let writer = Writer::new(path.to_owned(), writer);
-        Ok(Self { path: path.to_owned(), writer, log: Log::open(path)?, readers, keys })
     }
 
     /// Where the file is.

@@ -1,6 +1,6 @@
 //! The contract suite on SQLite, and what only a file can get wrong.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use muster_model::{AttributeId, Key};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -27,6 +27,15 @@ async fn execute(path: &Path, sql: &'static str) {
     let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// A state that an older version wrote.
+async fn written(script: &'static str) -> (PathBuf, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::File::create(&path).unwrap();
+    execute(&path, script).await;
+    (path, folder)
 }
 
 #[tokio::test]
@@ -200,10 +209,7 @@ async fn a_commit_that_failed_keeps_no_later_one_from_being_made() {
 /// Version 1, the first: what it wrote must be readable by every later version.
 #[tokio::test]
 async fn a_state_of_version_1_is_still_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    std::fs::File::create(&path).unwrap();
-    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let (path, _folder) = written(include_str!("../../testdata/state-v1.sql")).await;
     let store = SqliteStore::open(&path, NOW).await.unwrap();
     let world = World::new(&store).await;
     assert_eq!(store.live_objects(world.source).await.unwrap(), (2, 2));
@@ -216,10 +222,7 @@ async fn a_state_of_version_1_is_still_read() {
 /// Version 2: holds by attribute, grants, quarantine, and what was counted with a batch.
 #[tokio::test]
 async fn a_state_of_version_2_is_still_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    std::fs::File::create(&path).unwrap();
-    execute(&path, include_str!("../../testdata/state-v2.sql")).await;
+    let (path, _folder) = written(include_str!("../../testdata/state-v2.sql")).await;
     let store = SqliteStore::open(&path, NOW).await.unwrap();
     let (_, sync) = store.sync_names().await.unwrap().remove(0);
     let holds = store.holds(sync).await.unwrap();
@@ -233,10 +236,7 @@ async fn a_state_of_version_2_is_still_read() {
 /// Version 9: its index held keys as they are.
 #[tokio::test]
 async fn keys_of_a_state_of_version_9_are_found_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    std::fs::File::create(&path).unwrap();
-    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let (path, _folder) = written(include_str!("../../testdata/state-v1.sql")).await;
     let keys = ["k", LONG].map(|key| Key::text(key).encode());
     {
         let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
@@ -284,10 +284,7 @@ async fn keys_of_a_state_of_version_9_are_found_again() {
 
 #[tokio::test]
 async fn an_older_state_is_upgraded_only_while_nobody_runs_on_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
-    std::fs::File::create(&path).unwrap();
-    execute(&path, include_str!("../../testdata/state-v1.sql")).await;
+    let (path, _folder) = written(include_str!("../../testdata/state-v1.sql")).await;
     let held = StateLock::take(&path, "on host a, process 1").unwrap();
     let error = SqliteStore::open_beside(&path, NOW, "me").await.map(drop).unwrap_err().to_string();
     assert!(error.contains("older version") && error.contains("on host a, process 1"), "{error}");
@@ -296,6 +293,16 @@ async fn an_older_state_is_upgraded_only_while_nobody_runs_on_it() {
     drop(SqliteStore::open_beside(&path, NOW, "me").await.unwrap());
     let _held = StateLock::take(&path, "on host a, process 2").unwrap();
     SqliteStore::open_beside(&path, NOW, "me").await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_slower_finds_an_older_state_upgraded() {
+    for _ in 0..5 {
+        let (path, _folder) = written(include_str!("../../testdata/state-v1.sql")).await;
+        let (one, other) = tokio::join!(SqliteStore::open(&path, NOW), SqliteStore::open(&path, NOW));
+        one.unwrap();
+        other.unwrap();
+    }
 }
 
 #[test]
